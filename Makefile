@@ -1,0 +1,56 @@
+# Vireo's entry points. `make run` serves the demo bundle; `make test` checks everything.
+
+# libfaiss-dev and libopenblas-dev belong in one apt call, or FAISS brings the reference BLAS along.
+BUILD_PACKAGES := build-essential cmake ninja-build pkg-config libevent-dev libfaiss-dev libopenblas-dev \
+	libsimdjson-dev libmuparser-dev libcyaml-dev libssl-dev curl ca-certificates git
+RUN_PACKAGES := python3
+TEST_PACKAGES := libcriterion-dev clang clang-tidy clang-format libclang-rt-14-dev python3 python3-venv
+
+# Debian's own Python: another one on the PATH may lack what the pinned wheels need.
+PYTHON := $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
+PIP := .venv/bin/pip --disable-pip-version-check --no-input
+REQUIREMENTS := models/requirements.txt models/requirements-test.txt models/constraints.txt
+FUZZ_SECONDS ?= 20
+
+.PHONY: all deps deps-test build run test test-long bench format clean
+all: build
+
+deps: ## what building and `make run` need
+	@tools/deps.sh $(BUILD_PACKAGES) $(RUN_PACKAGES)
+
+deps-test: ## what the tests need on top, the Python oracles included
+	@tools/deps.sh $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory .venv/.complete
+
+.venv/.complete: $(REQUIREMENTS)
+	$(PYTHON) -m venv --clear .venv
+	$(PIP) install --quiet --no-cache-dir --no-compile -r models/requirements-test.txt
+	@touch $@
+
+build: ## the program, at build/release/vireo
+	@cmake --preset release $(if $(VERBOSE),,--log-level=WARNING)
+	@cmake --build --preset release
+
+run: ## the demo: serves models/demo and shows one feed
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build
+	@tools/run_demo.sh
+
+test: ## everything, ending with `N passed, N failed, N skipped`
+	@$(MAKE) --no-print-directory deps-test
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTHON) tests/run_all.py
+
+test-long: ## the same with more cases and longer fuzzing
+	@$(MAKE) --no-print-directory deps-test
+	@VIREO_LONG=1 FUZZ_SECONDS=300 $(PYTHON) tests/run_all.py
+
+bench: build
+	@bench/run.sh
+
+format: ## brings every source into the checked format
+	@git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format -i
+	@.venv/bin/ruff format models tests
+	@.venv/bin/ruff check --fix models tests
+
+clean:
+	rm -rf build

@@ -109,7 +109,7 @@ def tidy_group() -> Group:
 
 
 def criterion_job(room: str, source: Path) -> Job:
-    """One Criterion executable of the asan build: TAP to a file, what the tests print is kept for failures."""
+    """One Criterion executable of the asan build: TAP to a file, printed words kept for failures."""
     name = f"test_{room}_{source.stem.removeprefix('test_')}"
 
     def work() -> list[Case]:

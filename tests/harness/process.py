@@ -36,7 +36,7 @@ def end_group(leader: int) -> None:
 
 
 def run(command: list[str], *, limit_s: float, env: dict[str, str] | None = None) -> Finished:
-    """Runs a command in the repository root, its output through a file, which no stray child can hold open."""
+    """Runs a command in the repository root, its output through a file that no stray child holds open."""
     with tempfile.TemporaryFile() as output:
         try:
             child = subprocess.Popen(

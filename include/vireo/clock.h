@@ -1,0 +1,21 @@
+/* The two clocks. `now` of a request is read once at the server and passed down (definitions.md, "Time"): no feature
+ * and no guardrail calls these. */
+#ifndef VIREO_CLOCK_H
+#define VIREO_CLOCK_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Microseconds of a clock that never steps; for deadlines, queue waits and stage times. */
+uint64_t vr_clock_mono_us(void);
+
+/* Milliseconds since 1970-01-01 UTC; for the `now` of a request and time stamps in logs. */
+int64_t vr_clock_wall_ms(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

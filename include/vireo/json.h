@@ -1,0 +1,108 @@
+/* JSON in and out. Reading goes through simdjson behind a C shim (the only C++ of src/json); writing is our own.
+ * Only src/model (bundle.json, safetensors headers) and src/server (requests, answers) use this room. */
+#ifndef VIREO_JSON_H
+#define VIREO_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vireo/arena.h"
+#include "vireo/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- reading ---- */
+
+struct vr_json; /* parser and its latest document; reusable, one thread at a time */
+
+enum vr_json_type {
+    VR_JSON_NULL = 0,
+    VR_JSON_BOOL,
+    VR_JSON_INT,    /* fits int64_t */
+    VR_JSON_DOUBLE, /* any other number */
+    VR_JSON_STRING,
+    VR_JSON_ARRAY,
+    VR_JSON_OBJECT,
+};
+
+/* A value inside the latest document; valid until the next parse or destroy. Copy it freely. */
+struct vr_json_value {
+    const void *document;
+    size_t index;
+};
+
+/* Position inside an array or object. */
+struct vr_json_iter {
+    const void *document;
+    size_t index;
+    size_t end;
+    bool is_object;
+};
+
+/* Documents larger than max_bytes or deeper than max_depth are refused. VR_ERR_NOMEM. */
+enum vr_status vr_json_create(size_t max_bytes, size_t max_depth, struct vr_json **out);
+
+/* Parse one complete document (strict UTF-8 JSON, nothing but white space behind it; an object that names a key
+ * twice is refused). The input is copied. VR_ERR_FORMAT with a text that says what is wrong, VR_ERR_TOO_LARGE
+ * (bytes or depth), VR_ERR_NOMEM. After warm-up nothing is allocated. */
+enum vr_status vr_json_parse(struct vr_json *json, const char *data, size_t len, struct vr_json_value *root);
+
+enum vr_json_type vr_json_type_of(struct vr_json_value value);
+const char *vr_json_type_name(enum vr_json_type type);
+
+/* VR_ERR_NOT_FOUND when `object` (an object) has no such key. */
+enum vr_status vr_json_get(struct vr_json_value object, const char *key, struct vr_json_value *out);
+
+/* Typed access; VR_ERR_FORMAT when the value has another type or does not fit. A double reads an int as well. */
+enum vr_status vr_json_as_bool(struct vr_json_value value, bool *out);
+enum vr_status vr_json_as_int(struct vr_json_value value, int64_t *out);
+enum vr_status vr_json_as_double(struct vr_json_value value, double *out);
+enum vr_status vr_json_as_str(struct vr_json_value value, struct vr_str *out); /* borrowed from the document */
+
+/* Elements of an array or members of an object; 0 for other types. */
+size_t vr_json_count(struct vr_json_value value);
+
+/* Iterate: `for (it = vr_json_begin(v); vr_json_next(&it, &key, &value);)`. For arrays `key` is set empty; it may be
+ * NULL. Other types iterate over nothing. */
+struct vr_json_iter vr_json_begin(struct vr_json_value value);
+bool vr_json_next(struct vr_json_iter *iter, struct vr_str *key, struct vr_json_value *value);
+
+void vr_json_destroy(struct vr_json *json);
+
+/* ---- writing ---- */
+
+/* Appends to a buffer that grows by doubling and is reused between answers (reset len to 0). A failed growth sets
+ * `failed`; later writes are no-ops and the caller checks once at the end. */
+struct vr_json_writer {
+    char *data;
+    size_t len, capacity;
+    bool failed;
+    bool need_comma; /* internal */
+};
+
+void vr_json_writer_destroy(struct vr_json_writer *w); /* frees data; the struct itself is the caller's */
+
+void vr_json_open_object(struct vr_json_writer *w);
+void vr_json_close_object(struct vr_json_writer *w);
+void vr_json_open_array(struct vr_json_writer *w);
+void vr_json_close_array(struct vr_json_writer *w);
+void vr_json_key(struct vr_json_writer *w, const char *key); /* an ASCII identifier, not escaped */
+/* Strings are escaped; bytes that are not UTF-8 are written as U+FFFD. */
+void vr_json_put_str(struct vr_json_writer *w, struct vr_str value);
+void vr_json_put_text(struct vr_json_writer *w, const char *value); /* NUL-terminated; NULL gives null */
+void vr_json_put_int(struct vr_json_writer *w, int64_t value);
+void vr_json_put_uint(struct vr_json_writer *w, uint64_t value);
+void vr_json_put_bool(struct vr_json_writer *w, bool value);
+/* At least 7 significant digits, shortest form; not finite gives null. */
+void vr_json_put_float(struct vr_json_writer *w, float value);
+/* Reads back to the same double; not finite gives null. */
+void vr_json_put_double(struct vr_json_writer *w, double value);
+void vr_json_put_null(struct vr_json_writer *w);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

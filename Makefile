@@ -22,9 +22,10 @@ deps-test: ## what the tests need on top, the Python oracles included
 	@tools/deps.sh $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory .venv/.complete
 
-.venv/.complete: $(REQUIREMENTS)
+.venv/.complete: $(REQUIREMENTS) models/pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	$(PIP) install --quiet --no-cache-dir --no-compile -r models/requirements-test.txt
+	$(PIP) install --quiet --no-deps -e models
 	@touch $@
 
 build: ## the program, at build/release/vireo

@@ -48,6 +48,11 @@ def run_job(job: Job, builds: Builds) -> tuple[list[Case], float]:
     return cases, time.monotonic() - begun
 
 
+def compiler_words(output: str) -> str:
+    """A build's output without the steps that went well."""
+    return "\n".join(line for line in output.splitlines() if not line.startswith(("[", "-- ")))
+
+
 def shortened(output: str) -> str:
     """The last lines of an output, indented."""
     lines = output.rstrip().splitlines()
@@ -100,7 +105,7 @@ def run_groups(groups: list[Group]) -> list[Case]:
 def report_builds(builds: Builds) -> list[Case]:
     """A failed case for each build that failed, with the compiler's words."""
     broken = [
-        Case(f"build {preset}", FAILED, future.result().output)
+        Case(f"build {preset}", FAILED, compiler_words(future.result().output))
         for preset, future in builds.items()
         if not future.result().ended_well
     ]

@@ -202,7 +202,7 @@ def sanitizer_files(folder: Path, prefix: str) -> list[Case]:
     ]
 
 
-def pytest_job(folder: Path, extra_env: dict[str, str]) -> Job:
+def pytest_job(folder: Path, extra_env: dict[str, str], needs: tuple[str, ...]) -> Job:
     """The test files of one folder (not of those below it) in one pytest run."""
     name = str(folder.relative_to(ROOT))
     slug = name.replace("/", "-")
@@ -232,19 +232,26 @@ def pytest_job(folder: Path, extra_env: dict[str, str]) -> Job:
         done = run(command, limit_s=2 * LIMIT_S, env=env)
         return [*judged(parse_junit(report, name), done, name), *sanitizer_files(left, name)]
 
-    return Job(name, work, ("release",))
+    return Job(name, work, needs)
 
 
-def pytest_group(area: str, *, alone: bool) -> Group:
+def pytest_group(area: str, *, alone: bool, needs: tuple[str, ...] = ("release",)) -> Group:
     """The pytest files under tests/AREA, a run for each folder."""
     folders = sorted({p.parent for p in (ROOT / "tests" / area).rglob("test_*.py")})
     env = {} if alone else ONE_THREAD
-    return Group(area, [pytest_job(folder, env) for folder in folders], alone=alone)
+    return Group(area, [pytest_job(folder, env, needs) for folder in folders], alone=alone)
 
 
 def all_groups() -> list[Group]:
     """Every group, in the order of reports; a group without jobs gets one that fails."""
-    groups = [lint_group(), tidy_group(), criterion_group(), thread_group(), fuzz_group()]
+    groups = [
+        lint_group(),
+        tidy_group(),
+        pytest_group("runner", alone=False, needs=()),
+        criterion_group(),
+        thread_group(),
+        fuzz_group(),
+    ]
     groups += [pytest_group("models", alone=False), pytest_group("oracle", alone=True)]
     groups.append(pytest_group("http", alone=True))
     for group in groups:

@@ -1,0 +1,206 @@
+/* The compute contract: dense batches in, dense batches out. A backend (cpu; cuda in kernels/) knows nothing of HTTP,
+ * viewers or features. Work is put on a stream in order; nothing here blocks but stream_wait, which polls to a deadline.
+ * On the CPU an operation is done when its call returns. Every buffer is taken before warm-up ends: no operation allocates.
+ *
+ * The plain C reference (src/compute/reference.c) is installed in every table first and a faster path overrides what it
+ * has; the reference is also the oracle of the tests. */
+#ifndef VIREO_BACKEND_H
+#define VIREO_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vireo/config.h"
+#include "vireo/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vr_backend; /* one device; owned by main, outlives what was made from it */
+struct vr_buffer;  /* memory of the device, or staging memory that both sides reach */
+struct vr_stream;  /* an ordered queue of work; one a lane */
+struct vr_index;   /* vectors that can be searched; immutable */
+struct vr_plan;    /* a captured sequence of operations */
+
+enum vr_memory {
+    VR_MEMORY_DEVICE = 0, /* reached by operations only (on the CPU: ordinary memory) */
+    VR_MEMORY_STAGING,    /* pinned host memory: vr_backend_host gives its address */
+};
+
+/* A place inside a buffer. */
+struct vr_view {
+    struct vr_buffer *buffer;
+    size_t offset; /* bytes, a multiple of the element's size */
+};
+
+enum vr_table_dtype { VR_TABLE_F32 = 0, VR_TABLE_F16, VR_TABLE_I8 }; /* I8 rows are value / 127 * scale[row] */
+
+/* A matrix of rows that are looked up: embedding tables, item vectors. */
+struct vr_table {
+    struct vr_view data;  /* [rows, width] */
+    struct vr_view scale; /* I8: float [rows]; else unused */
+    uint32_t rows, width;
+    enum vr_table_dtype dtype;
+};
+
+/* One run of columns of a gathered row. */
+enum vr_segment_kind {
+    VR_SEGMENT_DENSE = 0, /* copy `width` floats from dense[row, source .. source + width) */
+    VR_SEGMENT_TABLE,     /* row index[row, source] of `table`, as float32; a row < 0 or past the end gives zeros */
+};
+struct vr_segment {
+    enum vr_segment_kind kind;
+    uint32_t offset; /* first float in the output row */
+    uint32_t width;
+    uint32_t source; /* column of dense or of index */
+    struct vr_table table;
+};
+#define VR_SEGMENTS_MAX 128u
+
+/* y[r] = the segments of row r side by side. */
+struct vr_gather {
+    uint32_t rows;
+    const struct vr_segment *segment; /* [segments], host memory that outlives the plan */
+    uint32_t segments;
+    struct vr_view dense; /* float [rows, dense_stride] */
+    uint32_t dense_stride;
+    struct vr_view index; /* int32 [rows, index_stride] */
+    uint32_t index_stride;
+    struct vr_view y; /* float [rows, y_stride]; columns that no segment covers are left alone */
+    uint32_t y_stride;
+};
+
+/* y[r] = sum_i weight[r, i] * table[index[r, i]], indexes < 0 or past the end add nothing. For history vectors. */
+struct vr_pool_rows {
+    uint32_t rows, count; /* count <= 256 terms a row */
+    struct vr_table table;
+    struct vr_view index;  /* int32 [rows, count] */
+    struct vr_view weight; /* float [rows, count] */
+    struct vr_view y;      /* float [rows, y_stride] */
+    uint32_t y_stride;
+};
+
+enum vr_linear_activation { VR_LINEAR_NONE = 0, VR_LINEAR_RELU };
+
+/* y[r, o] = activation(sum_i x[r, i] * weight[o, i] + bias[o] + add[add_row[r], o]). A row's result is the same bits
+ * whatever rows stand beside it in the call. Accumulation in float32. */
+struct vr_linear {
+    uint32_t rows, in, out;
+    struct vr_view x; /* float [rows, x_stride] */
+    uint32_t x_stride;
+    struct vr_view weight; /* float [out, weight_stride]: a column range of a wider matrix is allowed */
+    uint32_t weight_stride;
+    bool has_bias;
+    struct vr_view bias; /* float [out] */
+    bool has_add;
+    struct vr_view add; /* float [*, add_stride]; the part hoisted out of the rows (a request's viewer part) */
+    uint32_t add_stride;
+    struct vr_view add_row; /* int32 [rows] */
+    enum vr_linear_activation activation;
+    struct vr_view y; /* float [rows, y_stride] */
+    uint32_t y_stride;
+};
+
+/* Divide each row by its L2 norm, in place; rows with a norm under 1e-12 become zeros. */
+struct vr_normalize {
+    uint32_t rows, width;
+    struct vr_view x; /* float [rows, stride] */
+    uint32_t stride;
+};
+
+/* For each gate g: w = softmax over listed experts of logit[r, g, :]; y[r, g, :] = sum_e w[e] * expert[r, e, :]. */
+struct vr_expert_mix {
+    uint32_t rows, gates, experts, width;
+    uint64_t listed[16];    /* [gates], bit e: expert e takes part; at least one bit each */
+    struct vr_view logit;   /* float [rows, gates * experts] */
+    struct vr_view expert;  /* float [rows, experts * width] */
+    struct vr_view y;       /* float [rows, gates * width] */
+    bool want_weights;
+    struct vr_view weights; /* float [rows, gates * experts], 0 for experts not listed */
+};
+
+/* head[r, t] = sum_k widths[t][k] * sigmoid(z_t[r, k]); tasks' outputs lie side by side in z. */
+struct vr_task_heads {
+    uint32_t rows, tasks;
+    uint32_t outputs[8];   /* [tasks], K of each; z has their sum as columns */
+    struct vr_view z;      /* float [rows, sum of outputs] */
+    struct vr_view widths; /* float [sum of outputs] */
+    struct vr_view head;   /* float [rows, tasks] */
+};
+
+/* What an index is made of. Vectors are copied; the caller keeps its own. */
+struct vr_index_spec {
+    struct vr_index_config config;
+    uint32_t rows, dim;
+    struct vr_table vectors; /* in device memory of the same backend */
+};
+
+/* Top k by dot product, largest first, ties by smaller row. */
+struct vr_index_search {
+    uint32_t queries, k; /* k <= 1,000 */
+    struct vr_view query; /* float [queries, dim] */
+    /* Rows that query q must not return: exclude[exclude_offset[q] .. exclude_offset[q+1]), ascending. Host memory,
+     * read before the call returns. NULL offsets: nothing is excluded. */
+    const uint32_t *exclude_offset; /* [queries + 1] */
+    const int32_t *exclude;
+    struct vr_view row;   /* int32 [queries, k], -1 where fewer were found */
+    struct vr_view score; /* float [queries, k], 0 where row is -1 */
+};
+
+/* What a backend does. Members may be NULL only where said. All return enum vr_status; VR_ERR_BACKEND carries the
+ * device's own message. */
+struct vr_backend_ops {
+    const char *name; /* "cpu", "cuda" */
+    void (*destroy)(struct vr_backend *backend);
+
+    enum vr_status (*buffer_create)(struct vr_backend *backend, enum vr_memory memory, size_t bytes, struct vr_buffer **out);
+    void (*buffer_destroy)(struct vr_buffer *buffer);
+    void *(*buffer_host)(struct vr_buffer *buffer); /* NULL for device memory of a GPU */
+
+    enum vr_status (*stream_create)(struct vr_backend *backend, struct vr_stream **out);
+    void (*stream_destroy)(struct vr_stream *stream);
+    enum vr_status (*stream_poll)(struct vr_stream *stream, bool *done); /* everything put on it so far */
+
+    enum vr_status (*copy)(struct vr_stream *stream, struct vr_view to, struct vr_view from, size_t bytes);
+    enum vr_status (*gather)(struct vr_stream *stream, const struct vr_gather *args);
+    enum vr_status (*pool_rows)(struct vr_stream *stream, const struct vr_pool_rows *args);
+    enum vr_status (*linear)(struct vr_stream *stream, const struct vr_linear *args);
+    enum vr_status (*normalize)(struct vr_stream *stream, const struct vr_normalize *args);
+    enum vr_status (*expert_mix)(struct vr_stream *stream, const struct vr_expert_mix *args);
+    enum vr_status (*task_heads)(struct vr_stream *stream, const struct vr_task_heads *args);
+
+    enum vr_status (*index_create)(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out);
+    enum vr_status (*index_search)(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args);
+    void (*index_destroy)(struct vr_index *index);
+
+    /* Capture: the operations between begin and end are recorded, not run. NULL: the caller runs the operations anew
+     * each time (the CPU). */
+    enum vr_status (*plan_begin)(struct vr_stream *stream);
+    enum vr_status (*plan_end)(struct vr_stream *stream, struct vr_plan **out);
+    enum vr_status (*plan_launch)(struct vr_stream *stream, struct vr_plan *plan);
+    void (*plan_destroy)(struct vr_plan *plan);
+};
+
+/* Every backend object begins its life in its backend's file, which defines these structs; callers see `ops` only. */
+const struct vr_backend_ops *vr_backend_ops_of(const struct vr_backend *backend);
+
+/* Open a backend by name. `threads` is how many threads one operation may use (0: all cores; lanes set 1).
+ * VR_ERR_UNSUPPORTED when this build has none of that name. The caller frees with vr_backend_destroy. */
+enum vr_status vr_backend_open(const char *name, unsigned threads, struct vr_backend **out);
+void vr_backend_destroy(struct vr_backend *backend); /* NULL is accepted */
+
+/* Names of the backends and retrieval libraries in this build, e.g. "cpu openblas faiss"; for `vireo version`. */
+const char *vr_backend_built(void);
+
+/* Poll the stream until it is done or vr_clock_mono_us() passes deadline_us: VR_ERR_TIMEOUT. */
+enum vr_status vr_stream_wait(struct vr_backend *backend, struct vr_stream *stream, uint64_t deadline_us);
+
+/* The CPU backend's reference operations alone, for tests and as oracle. */
+enum vr_status vr_backend_open_reference(struct vr_backend **out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,112 @@
+/* The engine: one bundle made resident on one backend, and the two dense steps of a batch. It turns raw fields into
+ * features, runs the user tower, searches the two indexes, and runs the ranker. It knows nothing of lanes or state.
+ * An engine is immutable and shared by lanes; each lane has its own slot (stream, staging, scratch). */
+#ifndef VIREO_ENGINE_H
+#define VIREO_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vireo/backend.h"
+#include "vireo/bundle.h"
+#include "vireo/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vr_engine;
+
+/* Upload tables and weights, build the tower and content indexes. The engine borrows backend and bundle, which must
+ * outlive it. VR_ERR_NOMEM, VR_ERR_BACKEND. */
+enum vr_status vr_engine_create(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                const struct vr_index_config *index, struct vr_engine **out);
+void vr_engine_destroy(struct vr_engine *engine); /* NULL is accepted */
+
+/* Compute the bundle's golden cases and compare (tolerances in docs/bundle.md). VR_ERR_CHECKSUM with the case, output
+ * and difference in the text when one is off. `worst` (may be NULL) gets the largest differences found. */
+struct vr_golden_report {
+    double user_tower, probability, watch_s_relative;
+    uint32_t cases, topk_worst_agreement; /* of 10 */
+};
+enum vr_status vr_engine_selftest(struct vr_engine *engine, struct vr_golden_report *worst);
+
+/* Bytes the engine holds on the backend. */
+uint64_t vr_engine_bytes(const struct vr_engine *engine);
+
+/* ---- a lane's slot ---- */
+
+struct vr_engine_slot;
+
+/* Room for batches of up to max_requests, each with up to max_candidates rows and k results from each index. */
+enum vr_status vr_engine_slot_create(struct vr_engine *engine, uint32_t max_requests, uint32_t max_candidates,
+                                     uint32_t max_k, struct vr_engine_slot **out);
+void vr_engine_slot_destroy(struct vr_engine_slot *slot); /* NULL is accepted */
+
+/* One request of a batch as retrieval sees it. All arrays are host memory of the caller, read during the call. */
+struct vr_engine_user {
+    const double *viewer_raw;       /* [viewer fields] */
+    const double *context_raw;      /* [context fields] */
+    const struct vr_recent *recent; /* oldest first */
+    uint32_t recent_count;          /* <= VR_RECENT_MAX */
+    const int32_t *exclude;         /* rows not to return, ascending */
+    uint32_t exclude_count;
+    uint32_t tower_k, content_k;    /* wanted; 0 switches the index off for this request */
+};
+
+/* Results, in memory of the slot, valid until its next call. */
+struct vr_engine_found {
+    const int32_t *row;   /* [count], best first */
+    const float *score;   /* [count] */
+    uint32_t count;
+};
+struct vr_engine_retrieved {
+    const float *user_tower;   /* [tower_dim], unit */
+    const float *hist_content; /* [content_dim] */
+    struct vr_engine_found tower, content; /* content.count is 0 for a viewer without content history */
+};
+
+/* Run the user tower and both searches for `requests` users; result[requests]. VR_ERR_TIMEOUT past deadline_us
+ * (monotonic), VR_ERR_BACKEND. */
+enum vr_status vr_engine_retrieve(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_user *user,
+                                  uint64_t deadline_us, struct vr_engine_retrieved *result);
+
+/* One request of a batch as the ranker sees it. Candidates of all requests of a batch are at most
+ * max_requests * max_candidates. The same viewer gives the same heads in any batch, bit for bit. */
+struct vr_engine_rank {
+    const double *viewer_raw, *context_raw;
+    const float *hist_tower;    /* [tower_dim], or NULL: pooled from recent */
+    const float *hist_content;  /* [content_dim], or NULL: pooled from recent */
+    const float *user_tower;    /* [tower_dim] of vr_engine_retrieve, or NULL: computed here */
+    const struct vr_recent *recent;
+    uint32_t recent_count;
+    const int32_t *row;         /* [candidates], rows of the bundle */
+    const double *video_raw;    /* [candidates, video fields] */
+    const double *pair_raw;     /* [candidates, pair fields]; dot_tower and dot_content are filled in here */
+    uint32_t candidates;
+    bool want_gates;            /* explain: give gate weights of the last level */
+};
+struct vr_engine_ranked {
+    const float *heads;  /* [candidates, VR_HEAD_COUNT] */
+    const float *gates;  /* [candidates, gates, experts] of the last level, or NULL */
+};
+
+enum vr_status vr_engine_score(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_rank *request,
+                               uint64_t deadline_us, struct vr_engine_ranked *result);
+
+/* Top k by content vector for one video (GET /v1/similar), the video itself left out. */
+enum vr_status vr_engine_similar(struct vr_engine_slot *slot, int32_t row, uint32_t k, uint64_t deadline_us,
+                                 struct vr_engine_found *result);
+
+/* Static part of a raw video row (everything but the counters, which are set to 0). */
+void vr_engine_video_raw(const struct vr_engine *engine, int32_t row, double *video_raw);
+
+/* The content vector of a row as floats; zeros where it has none. */
+void vr_engine_content_vector(const struct vr_engine *engine, int32_t row, float *vector);
+
+const struct vr_bundle *vr_engine_bundle(const struct vr_engine *engine);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

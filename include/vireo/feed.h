@@ -1,0 +1,212 @@
+/* The feed: a viewer's request in, a guarded list of videos out. The server fills a job and submits it; a lane takes it
+ * into a batch and walks it through src/feed, one file a step (batch, retrieve, sources, merge, rank, rerank, explain);
+ * the answered job comes back on the hand-back list of the loop that sent it. A job has exactly one owner at a time:
+ * the server until vr_feed_submit succeeds, the feed until the job is on its hand-back list, then the server again. */
+#ifndef VIREO_FEED_H
+#define VIREO_FEED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vireo/arena.h"
+#include "vireo/config.h"
+#include "vireo/engine.h"
+#include "vireo/histogram.h"
+#include "vireo/state.h"
+#include "vireo/status.h"
+#include "vireo/terms.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- the model that serves: bundle + engine + catalogue, counted, swapped whole ---- */
+struct vr_model {
+    struct vr_bundle *bundle;
+    struct vr_engine *engine;
+    struct vr_catalogue *catalogue;
+    uint32_t references; /* changed through __atomic builtins only */
+};
+
+/* Open, check, self-test and join a bundle; imports its seed state into an empty store. One reference is the caller's. */
+enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_index_config *index,
+                             struct vr_state *state, int64_t now_ms, struct vr_model **out);
+struct vr_model *vr_model_retain(struct vr_model *model);
+void vr_model_release(struct vr_model *model); /* the last reference frees all; NULL is accepted */
+
+/* ---- request and reply ---- */
+#define VR_COUNT_MAX 50u
+#define VR_COUNT_DEFAULT 30u
+#define VR_EXCLUDE_MAX 1000u
+
+struct vr_context_value {
+    struct vr_str name;
+    bool is_text;
+    double number;
+    struct vr_str text;
+};
+
+enum vr_job_kind { VR_JOB_RECOMMEND = 0, VR_JOB_SIMILAR };
+
+struct vr_feed_request {
+    enum vr_job_kind kind;
+    struct vr_str request_id; /* never empty: the server makes one where the client gave none */
+    struct vr_str user_id;    /* RECOMMEND */
+    struct vr_str video_id;   /* SIMILAR */
+    uint32_t count;           /* 1..50 */
+    const struct vr_context_value *context;
+    uint32_t context_count;
+    const struct vr_str *exclude;
+    uint32_t exclude_count;
+    bool explain;
+    bool dry_run;             /* admin: nothing is recorded as served */
+    const struct vr_term_spec *terms; /* admin dry run under other terms; NULL: the configured ones */
+    uint32_t term_count;
+    int64_t now_ms;           /* read once by the server */
+    uint64_t received_us, deadline_us; /* monotonic */
+};
+
+enum vr_source_status { VR_SOURCE_OK = 0, VR_SOURCE_LATE, VR_SOURCE_ERROR, VR_SOURCE_OFF };
+const char *vr_source_status_name(enum vr_source_status status);
+
+struct vr_source_report {
+    enum vr_source_status status;
+    uint32_t returned;
+    uint32_t us;
+};
+
+/* Where a candidate was found. */
+struct vr_found_at {
+    enum vr_source source;
+    uint32_t rank; /* 1-based in that source */
+    float score;   /* the source's own scale */
+};
+
+/* What a guardrail did to an item. */
+enum vr_move_kind { VR_MOVE_LIFTED = 0, VR_MOVE_HELD, VR_MOVE_RULE_GAVE_WAY };
+struct vr_move {
+    enum vr_move_kind kind; /* LIFTED: chosen early for freshness. HELD: a cap kept it from an earlier position.
+                               RULE_GAVE_WAY: stands here although the rule forbids it, because nothing else was left */
+    enum vr_rule rule;
+    uint32_t position;      /* 1-based position at which the rule acted */
+};
+
+struct vr_trace {                 /* only with explain */
+    const float *terms;           /* [term_count of the reply] */
+    const float *gates;           /* [gates, experts] of the ranker's last level; NULL where there is none */
+    float gain;                   /* the selector's marginal gain when it chose the item */
+    uint32_t score_rank;          /* 1-based place by score alone among the candidates that passed the filters */
+    const struct vr_move *moves;
+    uint32_t move_count;
+};
+
+struct vr_feed_item {
+    int32_t row;
+    struct vr_str id, title, creator, topic; /* borrowed from the model, which the job holds */
+    float duration_s;
+    float score;
+    float heads[VR_HEAD_COUNT];
+    const struct vr_found_at *found;
+    uint32_t found_count;
+    const struct vr_trace *trace; /* NULL without explain */
+};
+
+/* How many candidates each filter removed. */
+enum vr_filter { VR_FILTER_BLOCKED = 0, VR_FILTER_SAFETY, VR_FILTER_AGE, VR_FILTER_EXCLUDED, VR_FILTER_SEEN, VR_FILTER_SERVED, VR_FILTER_SCORE };
+#define VR_FILTER_COUNT 7u
+const char *vr_filter_name(enum vr_filter filter);
+
+#define VR_DEGRADED_MAX 16u
+
+struct vr_feed_reply {
+    enum vr_status status;        /* VR_OK, VR_ERR_TIMEOUT, VR_ERR_NOT_FOUND (similar), VR_ERR_NOMEM, VR_ERR_BACKEND, VR_ERR_FORMAT (dry-run terms) */
+    char error[256];              /* the detail when status is not VR_OK */
+    const char *model_version;
+    struct vr_source_report source[VR_SOURCE_COUNT];
+    const char *degraded[VR_DEGRADED_MAX]; /* static strings: "source_late:social", "short:seen", "rule_gave_way:topic_cap", "terms_nonlinear", ... */
+    uint32_t degraded_count;
+    uint32_t candidates;          /* after merge */
+    uint32_t filtered[VR_FILTER_COUNT];
+    uint32_t queue_us, retrieve_us, merge_us, rank_us, rerank_us;
+    uint32_t batch;               /* requests that shared the batch */
+    struct vr_feed_item *item;    /* [item_count], in the job's arena */
+    uint32_t item_count;
+    const char *short_reason;     /* why fewer than asked for (or than min_items); NULL otherwise */
+    uint32_t term_count;
+    struct vr_str term_name[VR_TERM_COUNT_MAX];
+    uint32_t gate_count, expert_count; /* of trace.gates */
+    struct vr_str gate_name[VR_GATES_MAX];
+};
+
+/* ---- jobs and hand-back ---- */
+struct vr_handback;
+
+struct vr_job {
+    struct vr_feed_request request;
+    struct vr_feed_reply reply;
+    struct vr_arena *arena;        /* the server's; request strings and the reply's memory live here */
+    struct vr_handback *home;      /* where the job returns */
+    struct vr_model *model;        /* held from take to release; the server calls vr_job_release after printing */
+    bool cancelled;                /* set by the server when the client has gone (__atomic builtins): a lane drops the work */
+    struct vr_job *next;           /* intrusive: queue or hand-back list */
+};
+
+/* Give back the model that a job holds; call once the reply has been printed. */
+void vr_job_release(struct vr_job *job);
+
+/* A loop's list of answered jobs: lanes append under a short lock and write the eventfd only when the list was empty;
+ * the loop drains it whole. */
+enum vr_status vr_handback_create(struct vr_handback **out);
+int vr_handback_fd(const struct vr_handback *list); /* readable when the list is not empty */
+struct vr_job *vr_handback_drain(struct vr_handback *list); /* oldest first, linked by next; clears the eventfd */
+void vr_handback_push(struct vr_handback *list, struct vr_job *job); /* for lanes */
+void vr_handback_destroy(struct vr_handback *list);
+
+/* ---- the feed ---- */
+struct vr_feed;
+
+struct vr_feed_config {
+    struct vr_lane_config lanes;
+    struct vr_source_config source[VR_SOURCE_COUNT];
+    struct vr_satisfaction_config satisfaction; /* count 0: the bundle's terms */
+    struct vr_rerank_config rerank;
+    struct vr_state_config state;
+};
+
+/* Start the lanes. Config is copied as a struct: the strings and arrays in it must outlive the feed. backend and state
+ * are borrowed. Without a model (NULL) submitted jobs are refused with VR_ERR_CLOSED until one is set.
+ * VR_ERR_FORMAT when a term does not compile. */
+enum vr_status vr_feed_create(const struct vr_feed_config *config, struct vr_backend *backend, struct vr_state *state,
+                              struct vr_model *model, struct vr_feed **out);
+
+/* Hand a job over. VR_ERR_BUSY when the queue is full, VR_ERR_CLOSED while stopping or without a model: the job stays
+ * the caller's. */
+enum vr_status vr_feed_submit(struct vr_feed *feed, struct vr_job *job);
+
+/* Swap the model between two batches; the feed takes its own reference. */
+enum vr_status vr_feed_set_model(struct vr_feed *feed, struct vr_model *model);
+
+/* A counted reference to the serving model, or NULL; vr_model_release it. */
+struct vr_model *vr_feed_model(struct vr_feed *feed);
+
+/* Hold the lanes until n jobs are queued (or 5 s have passed), so that tests get deterministic batches; 0 releases. */
+void vr_feed_hold(struct vr_feed *feed, uint32_t n);
+
+/* Refuse new jobs, answer what is queued, join the lanes. Idempotent. */
+void vr_feed_stop(struct vr_feed *feed);
+void vr_feed_destroy(struct vr_feed *feed); /* stops first; NULL is accepted */
+
+/* Counters of all lanes, merged; for /metrics. */
+struct vr_feed_metrics {
+    uint64_t jobs, batches, timeouts, cancelled, errors, dropped_scores;
+    uint64_t source_late[VR_SOURCE_COUNT], source_error[VR_SOURCE_COUNT];
+    uint64_t rule_gave_way[VR_RULE_COUNT], filtered[VR_FILTER_COUNT], short_feeds;
+    uint32_t queued;
+    struct vr_histogram queue_us, retrieve_us, merge_us, rank_us, rerank_us, total_us, batch_size;
+};
+void vr_feed_metrics_read(struct vr_feed *feed, struct vr_feed_metrics *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

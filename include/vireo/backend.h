@@ -1,6 +1,7 @@
 /* The compute contract: dense batches in, dense batches out. A backend (cpu; cuda in kernels/) knows nothing of HTTP,
- * viewers or features. Work is put on a stream in order; nothing here blocks but stream_wait, which polls to a deadline.
- * On the CPU an operation is done when its call returns. Every buffer is taken before warm-up ends: no operation allocates.
+ * viewers or features. Work is put on a stream in order; nothing here blocks but stream_wait, which polls to a
+ * deadline. On the CPU an operation is done when its call returns. Every buffer is taken before warm-up ends: no
+ * operation allocates.
  *
  * The plain C reference (src/compute/reference.c) is installed in every table first and a faster path overrides what it
  * has; the reference is also the oracle of the tests. */
@@ -113,10 +114,10 @@ struct vr_normalize {
 /* For each gate g: w = softmax over listed experts of logit[r, g, :]; y[r, g, :] = sum_e w[e] * expert[r, e, :]. */
 struct vr_expert_mix {
     uint32_t rows, gates, experts, width;
-    uint64_t listed[16];    /* [gates], bit e: expert e takes part; at least one bit each */
-    struct vr_view logit;   /* float [rows, gates * experts] */
-    struct vr_view expert;  /* float [rows, experts * width] */
-    struct vr_view y;       /* float [rows, gates * width] */
+    uint64_t listed[16];   /* [gates], bit e: expert e takes part; at least one bit each */
+    struct vr_view logit;  /* float [rows, gates * experts] */
+    struct vr_view expert; /* float [rows, experts * width] */
+    struct vr_view y;      /* float [rows, gates * width] */
     bool want_weights;
     struct vr_view weights; /* float [rows, gates * experts], 0 for experts not listed */
 };
@@ -139,7 +140,7 @@ struct vr_index_spec {
 
 /* Top k by dot product, largest first, ties by smaller row. */
 struct vr_index_search {
-    uint32_t queries, k; /* k <= 1,000 */
+    uint32_t queries, k;  /* k <= 1,000 */
     struct vr_view query; /* float [queries, dim] */
     /* Rows that query q must not return: exclude[exclude_offset[q] .. exclude_offset[q+1]), ascending. Host memory,
      * read before the call returns. NULL offsets: nothing is excluded. */
@@ -155,7 +156,8 @@ struct vr_backend_ops {
     const char *name; /* "cpu", "cuda" */
     void (*destroy)(struct vr_backend *backend);
 
-    enum vr_status (*buffer_create)(struct vr_backend *backend, enum vr_memory memory, size_t bytes, struct vr_buffer **out);
+    enum vr_status (*buffer_create)(struct vr_backend *backend, enum vr_memory memory, size_t bytes,
+                                    struct vr_buffer **out);
     void (*buffer_destroy)(struct vr_buffer *buffer);
     void *(*buffer_host)(struct vr_buffer *buffer); /* NULL for device memory of a GPU */
 
@@ -172,7 +174,8 @@ struct vr_backend_ops {
     enum vr_status (*task_heads)(struct vr_stream *stream, const struct vr_task_heads *args);
 
     enum vr_status (*index_create)(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out);
-    enum vr_status (*index_search)(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args);
+    enum vr_status (*index_search)(struct vr_stream *stream, struct vr_index *index,
+                                   const struct vr_index_search *args);
     void (*index_destroy)(struct vr_index *index);
 
     /* Capture: the operations between begin and end are recorded, not run. NULL: the caller runs the operations anew

@@ -46,7 +46,7 @@ struct vr_bundle_videos {
     const int32_t *topic;   /* [count], into topic_name, -1 unknown */
     const float *duration_s;
     const int64_t *upload_ms;
-    const uint8_t *safety;  /* enum vr_safety */
+    const uint8_t *safety; /* enum vr_safety */
     const uint8_t *min_age;
     const float *unsafe_score;
     const struct vr_tensor **field; /* [declared video fields]: F32 or I32 [count] */
@@ -75,8 +75,8 @@ struct vr_tower {
 
 struct vr_gate {
     struct vr_str name;
-    uint32_t input;                 /* of the level */
-    uint64_t experts;               /* bit e: expert e is listed */
+    uint32_t input;   /* of the level */
+    uint64_t experts; /* bit e: expert e is listed */
 };
 
 struct vr_level {
@@ -84,15 +84,15 @@ struct vr_level {
     uint32_t in;                     /* width of each input */
     uint32_t inputs;                 /* 1 on level 0, else gates of the level before */
     uint32_t expert_input[VR_EXPERTS_MAX];
-    uint32_t gates;                  /* G */
+    uint32_t gates; /* G */
     struct vr_gate gate[VR_GATES_MAX];
-    const float *w1, *b1, *w2, *b2;  /* [E,H,in] [E,H] [E,O,H] [E,O] */
-    const float *gate_w, *gate_b;    /* [G,E,in] [G,E] */
+    const float *w1, *b1, *w2, *b2; /* [E,H,in] [E,H] [E,O,H] [E,O] */
+    const float *gate_w, *gate_b;   /* [G,E,in] [G,E] */
 };
 
 struct vr_task {
-    uint32_t gate;    /* of the last level */
-    uint32_t outputs; /* K */
+    uint32_t gate;                  /* of the last level */
+    uint32_t outputs;               /* K */
     const float *w1, *b1, *w2, *b2; /* [hidden, O] [hidden] [K, hidden] [K] */
     float widths[VR_WIDTHS_MAX];
 };
@@ -100,7 +100,7 @@ struct vr_task {
 struct vr_ranker {
     char architecture[16];
     struct vr_feature_block block[VR_ENTITY_COUNT]; /* by enum vr_entity; row order viewer, context, video, pair */
-    uint32_t width;      /* floats of a row: the blocks' widths added up */
+    uint32_t width;                                 /* floats of a row: the blocks' widths added up */
     struct vr_level level[VR_LEVELS_MAX];
     uint32_t level_count;
     uint32_t tower_hidden;
@@ -129,7 +129,7 @@ struct vr_bundle_state {
         const double *number;         /* [V], number field */
         const int32_t *index;         /* [V], string field */
         struct vr_string_list values; /* string field */
-    } *profile;                       /* [profile_count] */
+    } * profile;                      /* [profile_count] */
     const uint32_t *recent_offset;
     const int32_t *recent_video;
     const float *recent_age_s, *recent_watch_s;

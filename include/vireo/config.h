@@ -16,25 +16,25 @@ extern "C" {
 
 /* server: */
 struct vr_server_config {
-    const char *listen;            /* "HOST:PORT", default "127.0.0.1:8080"; port 0 takes a free one */
-    const char *admin;             /* "HOST:PORT", default "127.0.0.1:8081"; loopback unless admin_allow_remote */
-    bool admin_allow_remote;       /* default false */
-    uint32_t max_connections;      /* default 1024; more are answered 503 and closed */
-    uint32_t max_body_bytes;       /* default 65536 */
-    uint32_t request_deadline_ms;  /* from the first byte of a request to its last, default 5000; not restarted */
-    uint32_t idle_timeout_ms;      /* keep-alive without a request, default 60000 */
-    uint32_t write_timeout_ms;     /* an answer that the reader does not take, default 10000 */
-    uint32_t drain_timeout_ms;     /* after SIGTERM, default 10000 */
-    bool replay;                   /* take `time` from requests (offline replay), default false */
+    const char *listen;           /* "HOST:PORT", default "127.0.0.1:8080"; port 0 takes a free one */
+    const char *admin;            /* "HOST:PORT", default "127.0.0.1:8081"; loopback unless admin_allow_remote */
+    bool admin_allow_remote;      /* default false */
+    uint32_t max_connections;     /* default 1024; more are answered 503 and closed */
+    uint32_t max_body_bytes;      /* default 65536 */
+    uint32_t request_deadline_ms; /* from the first byte of a request to its last, default 5000; not restarted */
+    uint32_t idle_timeout_ms;     /* keep-alive without a request, default 60000 */
+    uint32_t write_timeout_ms;    /* an answer that the reader does not take, default 10000 */
+    uint32_t drain_timeout_ms;    /* after SIGTERM, default 10000 */
+    bool replay;                  /* take `time` from requests (offline replay), default false */
 };
 
 /* lanes: */
 struct vr_lane_config {
-    uint32_t count;           /* lanes, 1..16, default 2 */
-    uint32_t max_batch;       /* requests a batch, 1..256, default 16 */
-    uint32_t max_delay_us;    /* longest wait for more while another batch is in flight, default 500 */
-    uint32_t queue_capacity;  /* requests waiting, default 1024; more are answered 503 */
-    uint32_t pool_workers;    /* shared pool for the CPU steps; default: cores - lanes - 1, at least 0 */
+    uint32_t count;              /* lanes, 1..16, default 2 */
+    uint32_t max_batch;          /* requests a batch, 1..256, default 16 */
+    uint32_t max_delay_us;       /* longest wait for more while another batch is in flight, default 500 */
+    uint32_t queue_capacity;     /* requests waiting, default 1024; more are answered 503 */
+    uint32_t pool_workers;       /* shared pool for the CPU steps; default: cores - lanes - 1, at least 0 */
     uint32_t default_timeout_ms; /* when a request names none, default 1000 */
 };
 
@@ -42,28 +42,34 @@ struct vr_lane_config {
 enum vr_index_kind { VR_INDEX_EXACT = 0, VR_INDEX_FAISS_FLAT, VR_INDEX_FAISS_HNSW, VR_INDEX_FAISS_IVF };
 
 struct vr_index_config {
-    enum vr_index_kind kind;  /* `index: exact | faiss_flat | faiss_hnsw | faiss_ivf`, default exact */
-    uint32_t hnsw_m;          /* default 32 */
-    uint32_t hnsw_ef_search;  /* default 256 */
-    uint32_t ivf_lists;       /* default 0: 4 * sqrt(rows) */
-    uint32_t ivf_probes;      /* default 32 */
+    enum vr_index_kind kind; /* `index: exact | faiss_flat | faiss_hnsw | faiss_ivf`, default exact */
+    uint32_t hnsw_m;         /* default 32 */
+    uint32_t hnsw_ef_search; /* default 256 */
+    uint32_t ivf_lists;      /* default 0: 4 * sqrt(rows) */
+    uint32_t ivf_probes;     /* default 32 */
 };
 
 /* sources: one block each of two_tower, content, trending, social, subscriptions */
-enum vr_source { VR_SOURCE_TWO_TOWER = 0, VR_SOURCE_CONTENT, VR_SOURCE_TRENDING, VR_SOURCE_SOCIAL, VR_SOURCE_SUBSCRIPTIONS };
+enum vr_source {
+    VR_SOURCE_TWO_TOWER = 0,
+    VR_SOURCE_CONTENT,
+    VR_SOURCE_TRENDING,
+    VR_SOURCE_SOCIAL,
+    VR_SOURCE_SUBSCRIPTIONS
+};
 #define VR_SOURCE_COUNT 5u
 
 struct vr_source_config {
-    bool enabled;        /* default true; false shows as status "off" */
-    uint32_t count;      /* candidates wanted: defaults 100, 100, 50, 50, 50; at most 500 */
-    uint32_t budget_us;  /* a source that takes longer is left out as "late"; default 20000 */
+    bool enabled;       /* default true; false shows as status "off" */
+    uint32_t count;     /* candidates wanted: defaults 100, 100, 50, 50, 50; at most 500 */
+    uint32_t budget_us; /* a source that takes longer is left out as "late"; default 20000 */
 };
 
 /* satisfaction: a list of {name, expression}; defaults in definitions.md */
 #define VR_TERMS_MAX 16u
 struct vr_term_config {
-    const char *name;        /* [a-z0-9_]+, unique */
-    const char *expression;  /* over click, watch_s, like, finish and duration_s */
+    const char *name;       /* [a-z0-9_]+, unique */
+    const char *expression; /* over click, watch_s, like, finish and duration_s */
 };
 struct vr_satisfaction_config {
     struct vr_term_config *term; /* [count] */
@@ -76,9 +82,9 @@ enum vr_cap_by { VR_CAP_CREATOR = 0, VR_CAP_TOPIC };
 
 /* At most `max` videos of one creator (or topic) in any `window` consecutive positions. */
 struct vr_cap_config {
-    enum vr_cap_by by;  /* creator | topic */
-    uint32_t window;    /* >= 2 */
-    uint32_t max;       /* >= 1, < window */
+    enum vr_cap_by by; /* creator | topic */
+    uint32_t window;   /* >= 2 */
+    uint32_t max;      /* >= 1, < window */
 };
 
 /* At least `count` videos younger than max_age_h among the first `by_position` positions. */
@@ -93,33 +99,33 @@ enum vr_rule { VR_RULE_FRESHNESS = 0, VR_RULE_TOPIC_CAP, VR_RULE_CREATOR_CAP, VR
 #define VR_CAPS_MAX 8u
 
 struct vr_rerank_config {
-    enum vr_gain gain;             /* score | mmr | dpp, default mmr */
-    float mmr_lambda;              /* weight of the score against similarity, 0..1, default 0.8 */
-    float dpp_theta;               /* weight of the score in the DPP quality, 0..1, default 0.7 */
-    uint32_t min_items;            /* fewer than this needs a reason in the reply, default 20 */
-    struct vr_cap_config *cap;     /* defaults: creator 2 in 10, topic 4 in 10 */
-    uint32_t cap_count;            /* <= VR_CAPS_MAX */
-    float fresh_max_age_h;         /* default 72 */
+    enum vr_gain gain;                     /* score | mmr | dpp, default mmr */
+    float mmr_lambda;                      /* weight of the score against similarity, 0..1, default 0.8 */
+    float dpp_theta;                       /* weight of the score in the DPP quality, 0..1, default 0.7 */
+    uint32_t min_items;                    /* fewer than this needs a reason in the reply, default 20 */
+    struct vr_cap_config *cap;             /* defaults: creator 2 in 10, topic 4 in 10 */
+    uint32_t cap_count;                    /* <= VR_CAPS_MAX */
+    float fresh_max_age_h;                 /* default 72 */
     struct vr_freshness_config *freshness; /* default: 1 by position 10, 3 by position 30 */
-    uint32_t freshness_count;      /* <= VR_CAPS_MAX */
-    bool drop_seen;                /* default true */
-    bool drop_served;              /* videos served in recent answers, default true */
-    bool record_served;            /* default true; tests of "same request, same feed" switch it off */
-    float safety_threshold;        /* unsafe_score must be known and <= this, default 0.5 */
-    uint32_t adult_age;            /* viewers below, or of unknown age, see only min_age <= their age (unknown: 0); default 18 */
-    const char **blocked;          /* video ids never shown */
+    uint32_t freshness_count;              /* <= VR_CAPS_MAX */
+    bool drop_seen;                        /* default true */
+    bool drop_served;                      /* videos served in recent answers, default true */
+    bool record_served;                    /* default true; tests of "same request, same feed" switch it off */
+    float safety_threshold;                /* unsafe_score must be known and <= this, default 0.5 */
+    uint32_t adult_age;   /* viewers below, or of unknown age, see only min_age <= their age (unknown: 0); default 18 */
+    const char **blocked; /* video ids never shown */
     uint32_t blocked_count;
-    enum vr_rule *give_way;        /* order in which rules yield; default freshness, topic_cap, creator_cap */
-    uint32_t give_way_count;       /* <= VR_RULE_COUNT; a rule not listed never yields */
+    enum vr_rule *give_way;  /* order in which rules yield; default freshness, topic_cap, creator_cap */
+    uint32_t give_way_count; /* <= VR_RULE_COUNT; a rule not listed never yields */
 };
 
 /* state: */
 struct vr_state_config {
-    uint32_t recent_watches;        /* kept a viewer, 10..200, default 50 */
-    float trending_half_life_h;     /* default 12 */
-    uint32_t trending_refresh_ms;   /* how often the trending list is rebuilt, default 1000 */
-    float social_half_life_h;       /* default 72 */
-    float subscription_max_age_h;   /* uploads older than this are no candidates, default 336 */
+    uint32_t recent_watches;      /* kept a viewer, 10..200, default 50 */
+    float trending_half_life_h;   /* default 12 */
+    uint32_t trending_refresh_ms; /* how often the trending list is rebuilt, default 1000 */
+    float social_half_life_h;     /* default 72 */
+    float subscription_max_age_h; /* uploads older than this are no candidates, default 336 */
 };
 
 struct vr_config {

@@ -51,18 +51,18 @@ struct vr_engine_user {
     uint32_t recent_count;          /* <= VR_RECENT_MAX */
     const int32_t *exclude;         /* rows not to return, ascending */
     uint32_t exclude_count;
-    uint32_t tower_k, content_k;    /* wanted; 0 switches the index off for this request */
+    uint32_t tower_k, content_k; /* wanted; 0 switches the index off for this request */
 };
 
 /* Results, in memory of the slot, valid until its next call. */
 struct vr_engine_found {
-    const int32_t *row;   /* [count], best first */
-    const float *score;   /* [count] */
+    const int32_t *row; /* [count], best first */
+    const float *score; /* [count] */
     uint32_t count;
 };
 struct vr_engine_retrieved {
-    const float *user_tower;   /* [tower_dim], unit */
-    const float *hist_content; /* [content_dim] */
+    const float *user_tower;               /* [tower_dim], unit */
+    const float *hist_content;             /* [content_dim] */
     struct vr_engine_found tower, content; /* content.count is 0 for a viewer without content history */
 };
 
@@ -75,20 +75,20 @@ enum vr_status vr_engine_retrieve(struct vr_engine_slot *slot, uint32_t requests
  * max_requests * max_candidates. The same viewer gives the same heads in any batch, bit for bit. */
 struct vr_engine_rank {
     const double *viewer_raw, *context_raw;
-    const float *hist_tower;    /* [tower_dim], or NULL: pooled from recent */
-    const float *hist_content;  /* [content_dim], or NULL: pooled from recent */
-    const float *user_tower;    /* [tower_dim] of vr_engine_retrieve, or NULL: computed here */
+    const float *hist_tower;   /* [tower_dim], or NULL: pooled from recent */
+    const float *hist_content; /* [content_dim], or NULL: pooled from recent */
+    const float *user_tower;   /* [tower_dim] of vr_engine_retrieve, or NULL: computed here */
     const struct vr_recent *recent;
     uint32_t recent_count;
-    const int32_t *row;         /* [candidates], rows of the bundle */
-    const double *video_raw;    /* [candidates, video fields] */
-    const double *pair_raw;     /* [candidates, pair fields]; dot_tower and dot_content are filled in here */
+    const int32_t *row;      /* [candidates], rows of the bundle */
+    const double *video_raw; /* [candidates, video fields] */
+    const double *pair_raw;  /* [candidates, pair fields]; dot_tower and dot_content are filled in here */
     uint32_t candidates;
-    bool want_gates;            /* explain: give gate weights of the last level */
+    bool want_gates; /* explain: give gate weights of the last level */
 };
 struct vr_engine_ranked {
-    const float *heads;  /* [candidates, VR_HEAD_COUNT] */
-    const float *gates;  /* [candidates, gates, experts] of the last level, or NULL */
+    const float *heads; /* [candidates, VR_HEAD_COUNT] */
+    const float *gates; /* [candidates, gates, experts] of the last level, or NULL */
 };
 
 enum vr_status vr_engine_score(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_rank *request,

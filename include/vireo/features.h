@@ -21,18 +21,42 @@ enum vr_entity { VR_ENTITY_VIEWER = 0, VR_ENTITY_CONTEXT, VR_ENTITY_VIDEO, VR_EN
 
 /* Built-in fields: positions in a raw row (double, NaN missing); declared fields follow. */
 enum vr_viewer_field {
-    VR_VIEWER_AGE = 0, VR_VIEWER_IMPRESSIONS, VR_VIEWER_CLICKS, VR_VIEWER_FINISHES, VR_VIEWER_LIKES,
-    VR_VIEWER_LONG_VIEWS, VR_VIEWER_WATCH_S, VR_VIEWER_RECENT_N, VR_VIEWER_RECENT_LONG, VR_VIEWER_RECENT_WATCH_S,
+    VR_VIEWER_AGE = 0,
+    VR_VIEWER_IMPRESSIONS,
+    VR_VIEWER_CLICKS,
+    VR_VIEWER_FINISHES,
+    VR_VIEWER_LIKES,
+    VR_VIEWER_LONG_VIEWS,
+    VR_VIEWER_WATCH_S,
+    VR_VIEWER_RECENT_N,
+    VR_VIEWER_RECENT_LONG,
+    VR_VIEWER_RECENT_WATCH_S,
     VR_VIEWER_FIELDS
 };
 enum vr_video_field {
-    VR_VIDEO_ROW = 0, VR_VIDEO_CREATOR, VR_VIDEO_TOPIC, VR_VIDEO_DURATION_S, VR_VIDEO_IMPRESSIONS, VR_VIDEO_CLICKS,
-    VR_VIDEO_FINISHES, VR_VIDEO_LIKES, VR_VIDEO_LONG_VIEWS, VR_VIDEO_WATCH_S, VR_VIDEO_FIELDS
+    VR_VIDEO_ROW = 0,
+    VR_VIDEO_CREATOR,
+    VR_VIDEO_TOPIC,
+    VR_VIDEO_DURATION_S,
+    VR_VIDEO_IMPRESSIONS,
+    VR_VIDEO_CLICKS,
+    VR_VIDEO_FINISHES,
+    VR_VIDEO_LIKES,
+    VR_VIDEO_LONG_VIEWS,
+    VR_VIDEO_WATCH_S,
+    VR_VIDEO_FIELDS
 };
 enum vr_context_field { VR_CONTEXT_HOUR = 0, VR_CONTEXT_WEEKDAY, VR_CONTEXT_FIELDS };
 enum vr_pair_field {
-    VR_PAIR_AGE_H = 0, VR_PAIR_DOT_TOWER, VR_PAIR_DOT_CONTENT, VR_PAIR_TOPIC_N, VR_PAIR_TOPIC_LONG,
-    VR_PAIR_CREATOR_N, VR_PAIR_CREATOR_LONG, VR_PAIR_WATCHED_N, VR_PAIR_FIELDS
+    VR_PAIR_AGE_H = 0,
+    VR_PAIR_DOT_TOWER,
+    VR_PAIR_DOT_CONTENT,
+    VR_PAIR_TOPIC_N,
+    VR_PAIR_TOPIC_LONG,
+    VR_PAIR_CREATOR_N,
+    VR_PAIR_CREATOR_LONG,
+    VR_PAIR_WATCHED_N,
+    VR_PAIR_FIELDS
 };
 
 enum vr_field_type { VR_FIELD_NUMBER = 0, VR_FIELD_STRING };
@@ -44,7 +68,13 @@ struct vr_field {
 };
 
 /* Vectors a feature may name. */
-enum vr_vector { VR_VECTOR_HIST_TOWER = 0, VR_VECTOR_HIST_CONTENT, VR_VECTOR_USER_TOWER, VR_VECTOR_TOWER, VR_VECTOR_CONTENT };
+enum vr_vector {
+    VR_VECTOR_HIST_TOWER = 0,
+    VR_VECTOR_HIST_CONTENT,
+    VR_VECTOR_USER_TOWER,
+    VR_VECTOR_TOWER,
+    VR_VECTOR_CONTENT
+};
 #define VR_VECTOR_COUNT 5u
 
 struct vr_feature_space;
@@ -81,10 +111,10 @@ struct vr_column {
  * are freed with vr_feature_block_destroy. */
 struct vr_feature_block {
     enum vr_entity entity;
-    uint32_t width;        /* floats a row when assembled */
-    uint32_t dense_count;  /* floats a row that the transforms compute */
-    uint32_t index_count;  /* table row numbers a row that the transforms compute */
-    uint32_t count;        /* features */
+    uint32_t width;           /* floats a row when assembled */
+    uint32_t dense_count;     /* floats a row that the transforms compute */
+    uint32_t index_count;     /* table row numbers a row that the transforms compute */
+    uint32_t count;           /* features */
     struct vr_column *column; /* [count] */
     uint32_t *feature;        /* [count], internal numbers */
 };
@@ -106,9 +136,9 @@ enum vr_watch_flag { VR_WATCH_CLICK = 1, VR_WATCH_LIKE = 2, VR_WATCH_LONG_VIEW =
 
 /* One recent watch as features see it. */
 struct vr_recent {
-    int32_t video; /* row in the bundle's videos, -1 unknown there */
-    float age_s;   /* seconds before now, NaN unknown */
-    float watch_s; /* NaN unknown */
+    int32_t video;  /* row in the bundle's videos, -1 unknown there */
+    float age_s;    /* seconds before now, NaN unknown */
+    float watch_s;  /* NaN unknown */
     uint32_t flags; /* enum vr_watch_flag */
 };
 

@@ -28,7 +28,8 @@ struct vr_model {
     uint32_t references; /* changed through __atomic builtins only */
 };
 
-/* Open, check, self-test and join a bundle; imports its seed state into an empty store. One reference is the caller's. */
+/* Open, check, self-test and join a bundle; imports its seed state into an empty store. One reference is the caller's.
+ */
 enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_index_config *index,
                              struct vr_state *state, int64_t now_ms, struct vr_model **out);
 struct vr_model *vr_model_retain(struct vr_model *model);
@@ -59,10 +60,10 @@ struct vr_feed_request {
     const struct vr_str *exclude;
     uint32_t exclude_count;
     bool explain;
-    bool dry_run;             /* admin: nothing is recorded as served */
+    bool dry_run;                     /* admin: nothing is recorded as served */
     const struct vr_term_spec *terms; /* admin dry run under other terms; NULL: the configured ones */
     uint32_t term_count;
-    int64_t now_ms;           /* read once by the server */
+    int64_t now_ms;                    /* read once by the server */
     uint64_t received_us, deadline_us; /* monotonic */
 };
 
@@ -88,14 +89,14 @@ struct vr_move {
     enum vr_move_kind kind; /* LIFTED: chosen early for freshness. HELD: a cap kept it from an earlier position.
                                RULE_GAVE_WAY: stands here although the rule forbids it, because nothing else was left */
     enum vr_rule rule;
-    uint32_t position;      /* 1-based position at which the rule acted */
+    uint32_t position; /* 1-based position at which the rule acted */
 };
 
-struct vr_trace {                 /* only with explain */
-    const float *terms;           /* [term_count of the reply] */
-    const float *gates;           /* [gates, experts] of the ranker's last level; NULL where there is none */
-    float gain;                   /* the selector's marginal gain when it chose the item */
-    uint32_t score_rank;          /* 1-based place by score alone among the candidates that passed the filters */
+struct vr_trace {        /* only with explain */
+    const float *terms;  /* [term_count of the reply] */
+    const float *gates;  /* [gates, experts] of the ranker's last level; NULL where there is none */
+    float gain;          /* the selector's marginal gain when it chose the item */
+    uint32_t score_rank; /* 1-based place by score alone among the candidates that passed the filters */
     const struct vr_move *moves;
     uint32_t move_count;
 };
@@ -112,26 +113,36 @@ struct vr_feed_item {
 };
 
 /* How many candidates each filter removed. */
-enum vr_filter { VR_FILTER_BLOCKED = 0, VR_FILTER_SAFETY, VR_FILTER_AGE, VR_FILTER_EXCLUDED, VR_FILTER_SEEN, VR_FILTER_SERVED, VR_FILTER_SCORE };
+enum vr_filter {
+    VR_FILTER_BLOCKED = 0,
+    VR_FILTER_SAFETY,
+    VR_FILTER_AGE,
+    VR_FILTER_EXCLUDED,
+    VR_FILTER_SEEN,
+    VR_FILTER_SERVED,
+    VR_FILTER_SCORE
+};
 #define VR_FILTER_COUNT 7u
 const char *vr_filter_name(enum vr_filter filter);
 
 #define VR_DEGRADED_MAX 16u
 
 struct vr_feed_reply {
-    enum vr_status status;        /* VR_OK, VR_ERR_TIMEOUT, VR_ERR_NOT_FOUND (similar), VR_ERR_NOMEM, VR_ERR_BACKEND, VR_ERR_FORMAT (dry-run terms) */
-    char error[256];              /* the detail when status is not VR_OK */
+    enum vr_status status; /* VR_OK, VR_ERR_TIMEOUT, VR_ERR_NOT_FOUND (similar), VR_ERR_NOMEM, VR_ERR_BACKEND,
+                              VR_ERR_FORMAT (dry-run terms) */
+    char error[256];       /* the detail when status is not VR_OK */
     const char *model_version;
     struct vr_source_report source[VR_SOURCE_COUNT];
-    const char *degraded[VR_DEGRADED_MAX]; /* static strings: "source_late:social", "short:seen", "rule_gave_way:topic_cap", "terms_nonlinear", ... */
+    const char *degraded[VR_DEGRADED_MAX]; /* static strings: "source_late:social", "short:seen",
+                                              "rule_gave_way:topic_cap", "terms_nonlinear", ... */
     uint32_t degraded_count;
-    uint32_t candidates;          /* after merge */
+    uint32_t candidates; /* after merge */
     uint32_t filtered[VR_FILTER_COUNT];
     uint32_t queue_us, retrieve_us, merge_us, rank_us, rerank_us;
-    uint32_t batch;               /* requests that shared the batch */
-    struct vr_feed_item *item;    /* [item_count], in the job's arena */
+    uint32_t batch;            /* requests that shared the batch */
+    struct vr_feed_item *item; /* [item_count], in the job's arena */
     uint32_t item_count;
-    const char *short_reason;     /* why fewer than asked for (or than min_items); NULL otherwise */
+    const char *short_reason; /* why fewer than asked for (or than min_items); NULL otherwise */
     uint32_t term_count;
     struct vr_str term_name[VR_TERM_COUNT_MAX];
     uint32_t gate_count, expert_count; /* of trace.gates */
@@ -144,11 +155,11 @@ struct vr_handback;
 struct vr_job {
     struct vr_feed_request request;
     struct vr_feed_reply reply;
-    struct vr_arena *arena;        /* the server's; request strings and the reply's memory live here */
-    struct vr_handback *home;      /* where the job returns */
-    struct vr_model *model;        /* held from take to release; the server calls vr_job_release after printing */
-    bool cancelled;                /* set by the server when the client has gone (__atomic builtins): a lane drops the work */
-    struct vr_job *next;           /* intrusive: queue or hand-back list */
+    struct vr_arena *arena;   /* the server's; request strings and the reply's memory live here */
+    struct vr_handback *home; /* where the job returns */
+    struct vr_model *model;   /* held from take to release; the server calls vr_job_release after printing */
+    bool cancelled;      /* set by the server when the client has gone (__atomic builtins): a lane drops the work */
+    struct vr_job *next; /* intrusive: queue or hand-back list */
 };
 
 /* Give back the model that a job holds; call once the reply has been printed. */
@@ -157,7 +168,7 @@ void vr_job_release(struct vr_job *job);
 /* A loop's list of answered jobs: lanes append under a short lock and write the eventfd only when the list was empty;
  * the loop drains it whole. */
 enum vr_status vr_handback_create(struct vr_handback **out);
-int vr_handback_fd(const struct vr_handback *list); /* readable when the list is not empty */
+int vr_handback_fd(const struct vr_handback *list);         /* readable when the list is not empty */
 struct vr_job *vr_handback_drain(struct vr_handback *list); /* oldest first, linked by next; clears the eventfd */
 void vr_handback_push(struct vr_handback *list, struct vr_job *job); /* for lanes */
 void vr_handback_destroy(struct vr_handback *list);

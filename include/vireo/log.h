@@ -15,8 +15,7 @@ void vr_log_set_level(enum vr_log_level level);
 
 /* `event` is a snake_case name; `format` gives key=value pairs. Line breaks in values are escaped; a line is cut at
  * 2,047 bytes. */
-void vr_log(enum vr_log_level level, const char *event, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void vr_log(enum vr_log_level level, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #ifdef __cplusplus
 }

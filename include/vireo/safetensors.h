@@ -14,7 +14,16 @@
 extern "C" {
 #endif
 
-enum vr_dtype { VR_DTYPE_F32 = 0, VR_DTYPE_F16, VR_DTYPE_F64, VR_DTYPE_I8, VR_DTYPE_U8, VR_DTYPE_I32, VR_DTYPE_U32, VR_DTYPE_I64 };
+enum vr_dtype {
+    VR_DTYPE_F32 = 0,
+    VR_DTYPE_F16,
+    VR_DTYPE_F64,
+    VR_DTYPE_I8,
+    VR_DTYPE_U8,
+    VR_DTYPE_I32,
+    VR_DTYPE_U32,
+    VR_DTYPE_I64
+};
 
 size_t vr_dtype_bytes(enum vr_dtype dtype);
 const char *vr_dtype_name(enum vr_dtype dtype); /* "F32", ... as in the file */

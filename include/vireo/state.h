@@ -25,11 +25,12 @@ void vr_state_destroy(struct vr_state *state); /* NULL is accepted; no call may 
 
 /* Import a bundle's seed state. Times move by now_ms - as_of_ms where the bundle says shift_state. Does nothing and
  * sets *imported = 0 when the store holds viewers already or the bundle has no state. */
-enum vr_status vr_state_import(struct vr_state *state, const struct vr_bundle *bundle, int64_t now_ms, uint32_t *imported);
+enum vr_status vr_state_import(struct vr_state *state, const struct vr_bundle *bundle, int64_t now_ms,
+                               uint32_t *imported);
 
 /* ---- numbers ---- */
-uint32_t vr_state_video_number(struct vr_state *state, struct vr_str id);    /* VR_DICT_NONE when unknown */
-uint32_t vr_state_creator_number(struct vr_state *state, struct vr_str id);  /* VR_DICT_NONE when unknown */
+uint32_t vr_state_video_number(struct vr_state *state, struct vr_str id);   /* VR_DICT_NONE when unknown */
+uint32_t vr_state_creator_number(struct vr_state *state, struct vr_str id); /* VR_DICT_NONE when unknown */
 enum vr_status vr_state_intern_video(struct vr_state *state, struct vr_str id, uint32_t *number);
 enum vr_status vr_state_intern_creator(struct vr_state *state, struct vr_str id, uint32_t *number);
 
@@ -42,51 +43,58 @@ struct vr_counters {
 void vr_state_video_counters(struct vr_state *state, const uint32_t *number, uint32_t count, struct vr_counters *out);
 
 /* ---- viewers ---- */
-struct vr_watch {      /* one impression that a viewer's events told of */
-    uint32_t video;    /* number */
-    uint32_t flags;    /* enum vr_watch_flag */
-    int64_t time_ms;   /* INT64_MIN unknown */
-    float watch_s;     /* NaN unknown */
-    uint32_t request;  /* low half of the request id's hash; joins later events to the impression */
+struct vr_watch {     /* one impression that a viewer's events told of */
+    uint32_t video;   /* number */
+    uint32_t flags;   /* enum vr_watch_flag */
+    int64_t time_ms;  /* INT64_MIN unknown */
+    float watch_s;    /* NaN unknown */
+    uint32_t request; /* low half of the request id's hash; joins later events to the impression */
 };
 struct vr_profile_value {
     struct vr_str name;
     bool is_text;
-    double number;     /* NaN missing */
+    double number; /* NaN missing */
     struct vr_str text;
 };
 struct vr_viewer {
-    bool known;                       /* false: a new viewer; everything below is empty */
-    float age;                        /* years, NaN unknown */
+    bool known; /* false: a new viewer; everything below is empty */
+    float age;  /* years, NaN unknown */
     struct vr_counters counters;
-    const struct vr_watch *recent;    /* [recent_count], oldest first */
+    const struct vr_watch *recent; /* [recent_count], oldest first */
     uint32_t recent_count;
-    const uint32_t *seen;             /* [seen_count] video numbers, ascending; from events */
+    const uint32_t *seen; /* [seen_count] video numbers, ascending; from events */
     uint32_t seen_count;
-    const uint32_t *served;           /* [served_count] video numbers, ascending; of recent answers */
+    const uint32_t *served; /* [served_count] video numbers, ascending; of recent answers */
     uint32_t served_count;
-    const uint32_t *follow;           /* [follow_count] creator numbers */
+    const uint32_t *follow; /* [follow_count] creator numbers */
     uint32_t follow_count;
-    const uint32_t *friends;          /* [friend_count] viewer numbers */
+    const uint32_t *friends; /* [friend_count] viewer numbers */
     uint32_t friend_count;
     const struct vr_profile_value *profile;
     uint32_t profile_count;
 };
 
 /* A copy in `arena`; an unknown id gives known = false and VR_OK. VR_ERR_NOMEM. */
-enum vr_status vr_state_viewer(struct vr_state *state, struct vr_str user_id, struct vr_arena *arena, struct vr_viewer *out);
+enum vr_status vr_state_viewer(struct vr_state *state, struct vr_str user_id, struct vr_arena *arena,
+                               struct vr_viewer *out);
 
 /* Recent watches of a viewer by number (for the social source): at most `capacity`, newest first; returns how many. */
 uint32_t vr_state_recent_of(struct vr_state *state, uint32_t viewer, struct vr_watch *out, uint32_t capacity);
 
 /* Remember that these videos went out to this viewer (the last 300 are kept). */
-enum vr_status vr_state_record_served(struct vr_state *state, struct vr_str user_id, const uint32_t *video, uint32_t count,
-                                      int64_t now_ms);
+enum vr_status vr_state_record_served(struct vr_state *state, struct vr_str user_id, const uint32_t *video,
+                                      uint32_t count, int64_t now_ms);
 
 /* ---- events ---- */
 enum vr_event_type {
-    VR_EVENT_IMPRESSION = 0, VR_EVENT_CLICK, VR_EVENT_PLAY, VR_EVENT_FINISH, VR_EVENT_LIKE, VR_EVENT_SHARE,
-    VR_EVENT_SKIP, VR_EVENT_DISLIKE
+    VR_EVENT_IMPRESSION = 0,
+    VR_EVENT_CLICK,
+    VR_EVENT_PLAY,
+    VR_EVENT_FINISH,
+    VR_EVENT_LIKE,
+    VR_EVENT_SHARE,
+    VR_EVENT_SKIP,
+    VR_EVENT_DISLIKE
 };
 #define VR_EVENT_TYPE_COUNT 8u
 const char *vr_event_type_name(enum vr_event_type type);
@@ -97,8 +105,8 @@ struct vr_event {
     struct vr_str user_id, video_id;
     enum vr_event_type type;
     int64_t time_ms;
-    float watch_s;            /* of a play, seconds, >= 0; plays of one impression add up */
-    float duration_s;         /* of the video, 0 unknown: taken from the catalogue by the caller */
+    float watch_s;    /* of a play, seconds, >= 0; plays of one impression add up */
+    float duration_s; /* of the video, 0 unknown: taken from the catalogue by the caller */
 };
 enum vr_event_verdict { VR_EVENT_ACCEPTED = 0, VR_EVENT_DUPLICATE, VR_EVENT_REJECTED };
 
@@ -107,33 +115,36 @@ enum vr_event_verdict { VR_EVENT_ACCEPTED = 0, VR_EVENT_DUPLICATE, VR_EVENT_REJE
 enum vr_status vr_state_apply(struct vr_state *state, const struct vr_event *event, enum vr_event_verdict *verdict);
 
 /* ---- trending ---- */
-struct vr_trending {            /* immutable list, counted */
+struct vr_trending { /* immutable list, counted */
     uint32_t count;
-    const uint32_t *video;      /* numbers, highest first */
+    const uint32_t *video; /* numbers, highest first */
     const float *score;
 };
 /* The list as of about now_ms (rebuilt when older than the configured refresh). Release after use. */
 const struct vr_trending *vr_state_trending(struct vr_state *state, int64_t now_ms);
 void vr_state_trending_release(struct vr_state *state, const struct vr_trending *list);
 
-struct vr_state_sizes { uint64_t viewers, videos, events, duplicates, rejected, bytes; };
-void vr_state_sizes(struct vr_state *state, struct vr_state_sizes *out);
+struct vr_state_sizes {
+    uint64_t viewers, videos, events, duplicates, rejected, bytes;
+};
+void vr_state_measure(struct vr_state *state, struct vr_state_sizes *out);
 
 /* ---- catalogue: a bundle's videos joined to the store's numbers; immutable, counted with the model it serves ---- */
 struct vr_catalogue {
     const struct vr_bundle *bundle;
-    uint32_t count;               /* rows */
-    const uint32_t *number;       /* [count], number of a row's video */
-    const int32_t *row;           /* [numbers], row of a number, -1 not in this bundle */
-    uint32_t numbers;             /* a number >= numbers came later: not in this bundle */
-    const int64_t *upload_ms;     /* [count], shifted like the state */
+    uint32_t count;                 /* rows */
+    const uint32_t *number;         /* [count], number of a row's video */
+    const int32_t *row;             /* [numbers], row of a number, -1 not in this bundle */
+    uint32_t numbers;               /* a number >= numbers came later: not in this bundle */
+    const int64_t *upload_ms;       /* [count], shifted like the state */
     const uint32_t *creator_number; /* [creators of the bundle] */
     const uint32_t *upload_offset;  /* [creators + 1]: rows of a creator, newest first */
     const int32_t *upload_row;
     const int32_t *creator_of_number; /* [creator_numbers], bundle creator of a number, -1 none */
     uint32_t creator_numbers;
 };
-enum vr_status vr_catalogue_create(struct vr_state *state, const struct vr_bundle *bundle, int64_t now_ms, struct vr_catalogue **out);
+enum vr_status vr_catalogue_create(struct vr_state *state, const struct vr_bundle *bundle, int64_t now_ms,
+                                   struct vr_catalogue **out);
 void vr_catalogue_destroy(struct vr_catalogue *catalogue); /* NULL is accepted */
 static inline int32_t vr_catalogue_row(const struct vr_catalogue *c, uint32_t number)
 {

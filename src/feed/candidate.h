@@ -6,8 +6,8 @@
 
 /* What one source returned: rows of the model's bundle, best first, no row twice. In the job's arena. */
 struct vr_source_result {
-    const int32_t *row;  /* [count] */
-    const float *score;  /* [count], the source's own scale */
+    const int32_t *row; /* [count] */
+    const float *score; /* [count], the source's own scale */
     uint32_t count;
 };
 
@@ -15,11 +15,11 @@ struct vr_source_result {
 struct vr_candidates {
     uint32_t count;
     int32_t *row;
-    uint32_t *found_offset;      /* [count + 1] into found */
-    struct vr_found_at *found;   /* ordered by source */
-    float *heads;                /* [count, VR_HEAD_COUNT], after ranking */
-    float *gates;                /* [count, gates, experts] with explain, else NULL */
-    float *term;                 /* [count, terms] */
-    float *score;                /* [count], NaN: dropped */
+    uint32_t *found_offset;    /* [count + 1] into found */
+    struct vr_found_at *found; /* ordered by source */
+    float *heads;              /* [count, VR_HEAD_COUNT], after ranking */
+    float *gates;              /* [count, gates, experts] with explain, else NULL */
+    float *term;               /* [count, terms] */
+    float *score;              /* [count], NaN: dropped */
 };
 #endif

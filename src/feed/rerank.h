@@ -8,35 +8,36 @@
 /* Candidate attributes that the rules read, arrays [count] in candidate order. */
 struct vr_rerank_input {
     const struct vr_rerank_config *config;
-    uint32_t count;            /* candidates */
-    uint32_t want;             /* positions to fill */
-    float viewer_age;          /* NaN unknown: counts as a minor */
-    const float *score;        /* NaN: dropped */
-    const int32_t *creator;    /* -1 unknown: counts as its own creator each */
-    const int32_t *topic;      /* -1 unknown: counts as its own topic each */
-    const float *age_h;        /* hours since upload, NaN unknown: not fresh */
+    uint32_t count;         /* candidates */
+    uint32_t want;          /* positions to fill */
+    float viewer_age;       /* NaN unknown: counts as a minor */
+    const float *score;     /* NaN: dropped */
+    const int32_t *creator; /* -1 unknown: counts as its own creator each */
+    const int32_t *topic;   /* -1 unknown: counts as its own topic each */
+    const float *age_h;     /* hours since upload, NaN unknown: not fresh */
     const uint8_t *safety, *min_age;
     const float *unsafe_score;
     const bool *blocked, *excluded, *seen, *served;
-    const float *vector;       /* [count, dim], unit or zero content vectors; for MMR and DPP */
+    const float *vector; /* [count, dim], unit or zero content vectors; for MMR and DPP */
     uint32_t dim;
     bool want_trace;
 };
 
 struct vr_rerank_item {
-    uint32_t candidate;        /* index into the input */
+    uint32_t candidate; /* index into the input */
     float gain;
     uint32_t score_rank;
-    struct vr_move *moves;     /* want_trace */
+    struct vr_move *moves; /* want_trace */
     uint32_t move_count;
 };
 
 struct vr_rerank_output {
     struct vr_rerank_item *item; /* [count], in position order, arena memory */
     uint32_t count;
-    uint32_t filtered[VR_FILTER_COUNT];  /* each removed candidate counted once, under the first filter that removed it */
-    uint32_t gave_way[VR_RULE_COUNT];    /* positions at which a rule gave way */
-    const char *short_reason;            /* NULL when count == want */
+    uint32_t
+        filtered[VR_FILTER_COUNT];    /* each removed candidate counted once, under the first filter that removed it */
+    uint32_t gave_way[VR_RULE_COUNT]; /* positions at which a rule gave way */
+    const char *short_reason;         /* NULL when count == want */
 };
 
 /* Filters in the order of enum vr_filter (SCORE last), then selection. VR_ERR_NOMEM. */

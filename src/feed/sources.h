@@ -14,17 +14,18 @@ struct vr_source_input {
     uint32_t skip_count;
     int64_t now_ms;
     uint32_t want;
-    uint64_t deadline_us;  /* of the source's time budget, monotonic: VR_ERR_TIMEOUT when it passes */
+    uint64_t deadline_us; /* of the source's time budget, monotonic: VR_ERR_TIMEOUT when it passes */
     struct vr_arena *arena;
 };
 
 /* Trending: highest decayed weight of clicks, finishes and likes. */
 enum vr_status vr_source_trending(const struct vr_source_input *input, struct vr_source_result *out);
 
-/* Social: videos that friends finished, liked or watched long; weight 2 (like), 1.5 (finish), 1 (long_view) halved every
- * social_half_life_h, summed over friends. Score: that sum. */
+/* Social: videos that friends finished, liked or watched long; weight 2 (like), 1.5 (finish), 1 (long_view) halved
+ * every social_half_life_h, summed over friends. Score: that sum. */
 enum vr_status vr_source_social(const struct vr_source_input *input, struct vr_source_result *out);
 
-/* Subscriptions: uploads of followed creators no older than subscription_max_age_h, newest first. Score: minus age in hours. */
+/* Subscriptions: uploads of followed creators no older than subscription_max_age_h, newest first. Score: minus age in
+ * hours. */
 enum vr_status vr_source_subscriptions(const struct vr_source_input *input, struct vr_source_result *out);
 #endif

@@ -30,7 +30,8 @@ const char *vr_status_name(enum vr_status status);
  * `return vr_fail(VR_ERR_FORMAT, "tensor '%s' ends past the file", name);`. Text past 511 bytes is cut. */
 enum vr_status vr_fail(enum vr_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Put a context in front of the detail that is already there ("weights.safetensors: " + old text); returns `status`. */
+/* Put a context and ": " in front of the detail that is already there: vr_fail_in(status, "%s", "weights.safetensors")
+ * gives "weights.safetensors: <old text>". Returns `status`. */
 enum vr_status vr_fail_in(enum vr_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The detail of this thread's latest failure; "" when there was none. Valid until the next failure of the thread. */

@@ -1,0 +1,19 @@
+"""Sources of data, clean-up, labels, days and point-in-time counters; all of them speak :mod:`vireo_models.schema`."""
+
+from __future__ import annotations
+
+from ..schema import Dataset
+
+
+def load(spec: str) -> Dataset:
+    """Data set named as on the command line: ``kuairand:DIR``, ``simulate`` or ``simulate:viewers=500,days=14``."""
+    kind, _, rest = spec.partition(":")
+    if kind == "kuairand" and rest:
+        from .kuairand import load as load_kuairand
+
+        return load_kuairand(rest)
+    if kind == "simulate":
+        from .simulate import SimulationParams, simulate
+
+        return simulate(SimulationParams.parse(rest))
+    raise ValueError(f"{spec!r} names no data: kuairand:DIR, simulate or simulate:name=value,... is wanted")

@@ -1,8 +1,9 @@
 """One event, viewer and video schema for every source of data.
 
-A source (``data.kuairand``, ``data.simulate``) fills a :class:`Dataset`; everything later reads only that. Entities are
-addressed by *row*: ``viewer`` and ``video`` columns hold the position of the viewer in ``viewers`` and of the video in
-``videos``. Times are UTC milliseconds. ``Dataset.validate`` names the table, column and row of the first thing wrong.
+A source (``data.kuairand``, ``data.simulate``) fills a :class:`Dataset`; everything later reads only that.
+Entities are addressed by *row*: ``viewer`` and ``video`` columns hold the position of the viewer in
+``viewers`` and of the video in ``videos``. Times are UTC milliseconds. ``Dataset.validate`` names the table,
+column and row of the first thing wrong.
 """
 
 from __future__ import annotations
@@ -62,10 +63,32 @@ FRIEND_COLUMNS = {"viewer": "int32", "friend": "int32"}
 FIELD_KINDS = ("int", "float", "str")
 # Names that the bundle format computes itself, so that no profile or attribute column may use them.
 VIEWER_BUILT_IN = frozenset(
-    "age n_impressions n_clicks n_finishes n_likes n_long_views sum_watch_s recent_n recent_long recent_watch_s".split()
+    [
+        "age",
+        "n_impressions",
+        "n_clicks",
+        "n_finishes",
+        "n_likes",
+        "n_long_views",
+        "sum_watch_s",
+        "recent_n",
+        "recent_long",
+        "recent_watch_s",
+    ]
 )
 VIDEO_BUILT_IN = frozenset(
-    "row creator topic duration_s n_impressions n_clicks n_finishes n_likes n_long_views sum_watch_s".split()
+    [
+        "row",
+        "creator",
+        "topic",
+        "duration_s",
+        "n_impressions",
+        "n_clicks",
+        "n_finishes",
+        "n_likes",
+        "n_long_views",
+        "sum_watch_s",
+    ]
 )
 
 Field = tuple[str, str]
@@ -73,7 +96,9 @@ Field = tuple[str, str]
 
 
 class SchemaError(ValueError):
-    """A table does not fit the schema; the text names the table, the column and, where there is one, the row."""
+    """A table does not fit the schema; the text names the table, the column and, where there is one, the
+    row.
+    """
 
     def __init__(self, table: str, column: str, problem: str, row: int | None = None) -> None:
         self.table, self.column, self.row = table, column, row
@@ -85,9 +110,16 @@ class Truth(Protocol):
     """What only a simulator knows."""
 
     def expected(
-        self, viewer: np.ndarray, video: np.ndarray, time_ms: np.ndarray, tab: np.ndarray, position: np.ndarray
+        self,
+        viewer: np.ndarray,
+        video: np.ndarray,
+        time_ms: np.ndarray,
+        tab: np.ndarray,
+        position: np.ndarray,
     ) -> dict[str, np.ndarray]:
-        """True ``click``, ``like``, ``finish`` (probabilities) and ``watch_s`` (mean seconds), float64, one a row."""
+        """True ``click``, ``like``, ``finish`` (probabilities) and ``watch_s`` (mean seconds), float64, one a
+        row.
+        """
         ...
 
 
@@ -95,8 +127,9 @@ class Truth(Protocol):
 class Dataset:
     """A log of impressions with the entities in it.
 
-    ``impressions`` is sorted by time; ``history`` holds what came before the first impression (no time, no watch time),
-    ``pos`` rising from the oldest. ``day`` of an impression is the log's own local day, at ``utc_offset_min`` from UTC.
+    ``impressions`` is sorted by time; ``history`` holds what came before the first impression (no time, no
+    watch time), ``pos`` rising from the oldest. ``day`` of an impression is the log's own local day, at
+    ``utc_offset_min`` from UTC.
     """
 
     name: str
@@ -124,20 +157,26 @@ class Dataset:
 
     @property
     def creators(self) -> tuple[np.ndarray, list[str]]:
-        """Creator of each video as a number (int32 [videos]) and the ids behind the numbers, by first appearance."""
+        """Creator of each video as a number (int32 [videos]) and the ids behind the numbers, by first
+        appearance.
+        """
         if self._creators is None:
             self._creators = _codes(self.videos["creator"])
         return self._creators
 
     @property
     def topics(self) -> tuple[np.ndarray, list[str]]:
-        """Topic of each video as a number (int32 [videos], -1 unknown) and the names behind the numbers, sorted."""
+        """Topic of each video as a number (int32 [videos], -1 unknown) and the names behind the numbers,
+        sorted.
+        """
         if self._topics is None:
             self._topics = _codes(self.videos["topic"], sort=True)
         return self._topics
 
     def validate(self) -> Dataset:
-        """Raises :class:`SchemaError` at the first thing that does not fit the schema; returns the data set itself."""
+        """Raises :class:`SchemaError` at the first thing that does not fit the schema; returns the data set
+        itself.
+        """
         _check_viewers(self)
         _check_videos(self)
         _check_impressions(self)
@@ -158,12 +197,13 @@ def watch_of(play_s: np.ndarray) -> np.ndarray:
 
 
 def finish_of(play_s: np.ndarray, duration_s: np.ndarray) -> np.ndarray:
-    """Seconds played and duration [n] -> int8: 1 played at least 0.95 of it, 0 less, -1 where the duration is 0.
+    """Seconds played and duration [n] -> int8: 1 played at least 0.95 of it, 0 less, -1 where the duration is
+    0.
 
     The play is taken before the cap, or no video longer than 316 s could ever be finished.
     """
     play, duration = np.asarray(play_s, np.float64), np.asarray(duration_s, np.float64)
-    # Times are whole milliseconds that float32 rounds; a tolerance of a tenth of that keeps exact 0.95 inside.
+    # Times are whole milliseconds that float32 rounds; a tenth of one as tolerance keeps exact 0.95 inside.
     finished = play >= FINISH_SHARE * duration - 1e-4
     return np.where(duration > 0, finished, -1).astype(np.int8)
 
@@ -187,7 +227,7 @@ def _first(bad: np.ndarray | pd.Series) -> int:
     return int(np.flatnonzero(np.asarray(bad))[0])
 
 
-def _refuse(bad: np.ndarray | pd.Series, table: str, column: str, problem: str | Callable[[int], str]) -> None:
+def _refuse(bad: Any, table: str, column: str, problem: str | Callable[[int], str]) -> None:
     bad = np.asarray(bad)
     if bad.any():
         row = _first(bad)
@@ -217,7 +257,12 @@ def _check_columns(table: str, frame: pd.DataFrame, columns: dict[str, str], exa
 
 def _check_rows(table: str, frame: pd.DataFrame, column: str, count: int) -> None:
     values = frame[column].to_numpy()
-    _refuse((values < 0) | (values >= count), table, column, lambda row: f"{values[row]} is not a row of 0..{count - 1}")
+    _refuse(
+        (values < 0) | (values >= count),
+        table,
+        column,
+        lambda row: f"{values[row]} is not a row of 0..{count - 1}",
+    )
 
 
 def _check_unique(table: str, frame: pd.DataFrame, columns: list[str]) -> None:
@@ -236,7 +281,9 @@ def _check_text(table: str, frame: pd.DataFrame, column: str, limit: int) -> Non
     _refuse(size > limit, table, column, lambda row: f"has {size[row]} bytes, more than {limit}")
 
 
-def _check_range(table: str, frame: pd.DataFrame, column: str, low: float, high: float, nan: bool = False) -> None:
+def _check_range(
+    table: str, frame: pd.DataFrame, column: str, low: float, high: float, nan: bool = False
+) -> None:
     values = frame[column].to_numpy()
     inside = (values >= low) & (values <= high)
     if nan:
@@ -294,7 +341,12 @@ def _check_impressions(data: Dataset) -> None:
     _check_rows(table, log, "video", len(data.videos))
     times = log["time_ms"].to_numpy()
     _refuse(np.diff(times, prepend=times[:1]) < 0, table, "time_ms", "is earlier than the row before")
-    _refuse(times >= data.as_of_ms, table, "time_ms", lambda row: f"{times[row]} is not before as_of {data.as_of_ms}")
+    _refuse(
+        times >= data.as_of_ms,
+        table,
+        "time_ms",
+        lambda row: f"{times[row]} is not before as_of {data.as_of_ms}",
+    )
     _check_unique(table, log, ["request_id", "video"])
     _check_unique(table, log, ["viewer", "video", "time_ms"])
     _check_range(table, log, "position", -1, 32767)
@@ -305,7 +357,9 @@ def _check_impressions(data: Dataset) -> None:
 
 def _check_labels(log: pd.DataFrame) -> None:
     play, duration = log["play_s"].to_numpy(), log["duration_s"].to_numpy()
-    _refuse(log["watch_s"].to_numpy() != watch_of(play), "impressions", "watch_s", "is not play_s capped at 300")
+    _refuse(
+        log["watch_s"].to_numpy() != watch_of(play), "impressions", "watch_s", "is not play_s capped at 300"
+    )
     wrong = log["finish"].to_numpy() != finish_of(play, duration)
     _refuse(wrong, "impressions", "finish", "disagrees with play_s and duration_s")
 

@@ -1,4 +1,6 @@
-"""Sources of data, clean-up, labels, days and point-in-time counters; all of them speak :mod:`vireo_models.schema`."""
+"""Sources of data, clean-up, labels, days and point-in-time counters; all of them speak
+:mod:`vireo_models.schema`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ from ..schema import Dataset
 
 
 def load(spec: str) -> Dataset:
-    """Data set named as on the command line: ``kuairand:DIR``, ``simulate`` or ``simulate:viewers=500,days=14``."""
+    """Data set named as on the command line: ``kuairand:DIR``, ``simulate`` or
+    ``simulate:viewers=500,days=14``.
+    """
     kind, _, rest = spec.partition(":")
     if kind == "kuairand" and rest:
         from .kuairand import load as load_kuairand

@@ -1,7 +1,8 @@
 """Clean-up of a raw log before it becomes a data set.
 
-``clean_log`` takes a table with at least ``viewer``, ``video``, ``time_ms``, ``play_s`` and ``duration_s`` and returns it
-sorted by time, without repeated keys and impossible rows, with a :class:`CleanReport` of what went.
+``clean_log`` takes a table with at least ``viewer``, ``video``, ``time_ms``, ``play_s`` and ``duration_s``
+and returns it sorted by time, without repeated keys and impossible rows, with a :class:`CleanReport` of what
+went.
 """
 
 from __future__ import annotations
@@ -37,11 +38,14 @@ class CleanReport:
         return [f"{name.replace('_', ' ')}: {count}" for name, count in asdict(self).items()]
 
 
-def clean_log(log: pd.DataFrame, first_ms: int | None = None, end_ms: int | None = None) -> tuple[pd.DataFrame, CleanReport]:
-    """Sorts by (time, viewer, video), drops impossible rows and repeated keys; ``first_ms <= time_ms < end_ms`` is kept.
+def clean_log(
+    log: pd.DataFrame, first_ms: int | None = None, end_ms: int | None = None
+) -> tuple[pd.DataFrame, CleanReport]:
+    """Sorts by (time, viewer, video), drops impossible rows and repeated keys; ``first_ms <= time_ms <
+    end_ms`` is kept.
 
-    A duration of 0 means unknown and stays. Of a repeated (viewer, video, time) key the row with the longest play stays,
-    the first of them if several are equally long.
+    A duration of 0 means unknown and stays. Of a repeated (viewer, video, time) key the row with the longest
+    play stays, the first of them if several are equally long.
     """
     bad_time = _outside(log["time_ms"].to_numpy(), first_ms, end_ms)
     bad_duration = ~_within(log["duration_s"], MAX_DURATION_S) & ~bad_time

@@ -1,11 +1,12 @@
 """Point-in-time counters and recent watches: what was known strictly before each impression.
 
-``totals(dataset, key)`` gives for every impression the sums over earlier impressions of the same key; ``recent(dataset)``
-the viewer's latest events before it; ``state_at(dataset, time_ms)`` both, for all entities, as of one moment. An event at
-``t`` is known at ``now`` when ``t + delay_ms < now``: rows of equal time see the same past, and never themselves.
+``totals(dataset, key)`` gives for every impression the sums over earlier impressions of the same key;
+``recent(dataset)`` the viewer's latest events before it; ``state_at(dataset, time_ms)`` both, for all
+entities, as of one moment. An event at ``t`` is known at ``now`` when ``t + delay_ms < now``: rows of equal
+time see the same past, and never themselves.
 
-History rows have no time, click or watch time. They stand before all impressions in the recent watches and stay out of
-the totals, whose rates they would bend; ``history_totals`` sums them apart.
+History rows have no time, click or watch time. They stand before all impressions in the recent watches and
+stay out of the totals, whose rates they would bend; ``history_totals`` sums them apart.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def _as_counters(sums: np.ndarray) -> np.ndarray:
 
 
 def totals(data: Dataset, key: str, delay_ms: int = 0) -> np.ndarray:
-    """float64 [impressions, 6] in the order of ``COUNTERS``: sums over what was known of the row's ``key`` before it.
+    """float64 [impressions, 6] in the order of ``COUNTERS``: sums over what was known of the row's ``key``
+    before it.
 
     A row whose key is unknown (no topic) has zeros.
     """
@@ -85,10 +87,13 @@ def _past_sums(codes: np.ndarray, times: np.ndarray, amounts: np.ndarray, delay_
     return _as_counters(sums)
 
 
-def _past_ranges(codes: np.ndarray, times: np.ndarray, delay_ms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _past_ranges(
+    codes: np.ndarray, times: np.ndarray, delay_ms: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows sorted by (code, time), and for each row the range of that order that it may know.
 
-    One number holds both sort keys: dense code * span + time, so that a binary search finds the end of each range.
+    One number holds both sort keys: dense code * span + time, so that a binary search finds the end of each
+    range.
     """
     if len(codes) == 0:
         empty = np.zeros(0, np.int64)
@@ -105,7 +110,9 @@ def _past_ranges(codes: np.ndarray, times: np.ndarray, delay_ms: int) -> tuple[n
 
 
 def history_totals(data: Dataset, key: str) -> np.ndarray:
-    """float64 [entities, 3]: history rows of each ``viewer``, ``video`` or ``creator``: count, long views, likes."""
+    """float64 [entities, 3]: history rows of each ``viewer``, ``video`` or ``creator``: count, long views,
+    likes.
+    """
     rows = data.history
     codes = key_codes(data, key, rows["viewer"], rows["video"])
     size = _entity_count(data, key)
@@ -173,7 +180,9 @@ def _take(values: np.ndarray, index: np.ndarray, missing: float) -> np.ndarray:
 
 
 def events(data: Dataset) -> Events:
-    """All events of each viewer in order: history by ``pos``, then impressions by time (ties in the log's order)."""
+    """All events of each viewer in order: history by ``pos``, then impressions by time (ties in the log's
+    order).
+    """
     log, old = data.impressions, data.history
     viewer = np.concatenate([old["viewer"], log["viewer"]])
     time_ms = np.concatenate([np.full(len(old), -1, np.int64), log["time_ms"]])
@@ -198,10 +207,16 @@ def _flags(data: Dataset) -> np.ndarray:
 
 
 def recent(data: Dataset, delay_ms: int = 0, length: int = RECENT_LENGTH) -> Recent:
-    """The up to ``length`` latest watches that were known before each impression; ranges in the impressions' order."""
+    """The up to ``length`` latest watches that were known before each impression; ranges in the impressions'
+    order.
+    """
     log = data.impressions
     return recent_at(
-        data, events(data), log["viewer"].to_numpy(), log["time_ms"].to_numpy() - _checked_delay(delay_ms), length
+        data,
+        events(data),
+        log["viewer"].to_numpy(),
+        log["time_ms"].to_numpy() - _checked_delay(delay_ms),
+        length,
     )
 
 
@@ -222,7 +237,9 @@ def recent_at(
 
 @dataclass(frozen=True)
 class State:
-    """What is known just before ``time_ms``; rows are viewers, videos and creators, counters in ``COUNTERS`` order."""
+    """What is known just before ``time_ms``; rows are viewers, videos and creators, counters in ``COUNTERS``
+    order.
+    """
 
     time_ms: int
     viewer: np.ndarray  # float64 [viewers, 6]
@@ -250,7 +267,10 @@ def state_at(data: Dataset, time_ms: int, delay_ms: int = 0, length: int = RECEN
     known = log.iloc[: len(amounts)]
     codes = {key: key_codes(data, key, known["viewer"], known["video"]) for key in KEYS}
     everyone = np.arange(len(data.viewers))
-    whole = {key: _whole_sums(codes[key], amounts, _entity_count(data, key)) for key in ("viewer", "video", "creator")}
+    whole = {
+        key: _whole_sums(codes[key], amounts, _entity_count(data, key))
+        for key in ("viewer", "video", "creator")
+    }
     pairs = {key: _sparse_sums(codes[key], amounts) for key in ("viewer_topic", "viewer_creator")}
     latest = recent_at(data, events(data), everyone, np.full(len(everyone), horizon), length)
     return State(time_ms=time_ms, recent=latest, **whole, **pairs)
@@ -271,9 +291,13 @@ TREND_WEIGHTS = {"click": 1.0, "finish": 2.0, "like": 4.0}
 
 
 def trend_at(data: Dataset, time_ms: int, half_life_h: float = 12.0) -> np.ndarray:
-    """float64 [videos]: clicks (1), finishes (2) and likes (4) before ``time_ms``, halved every ``half_life_h`` hours."""
+    """float64 [videos]: clicks (1), finishes (2) and likes (4) before ``time_ms``, halved every
+    ``half_life_h`` hours.
+    """
     log = data.impressions
     log = log.iloc[: np.searchsorted(log["time_ms"].to_numpy(), time_ms)]
     weight = sum(value * (log[name].to_numpy() == 1) for name, value in TREND_WEIGHTS.items())
     age_h = (time_ms - log["time_ms"].to_numpy()) / 3_600_000.0
-    return np.bincount(log["video"], weight * 0.5 ** (age_h / half_life_h), len(data.videos)).astype(np.float64)
+    return np.bincount(log["video"], weight * 0.5 ** (age_h / half_life_h), len(data.videos)).astype(
+        np.float64
+    )

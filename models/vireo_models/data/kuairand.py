@@ -1,12 +1,13 @@
 """Reads KuaiRand-Pure into the schema.
 
 ``load(folder)`` takes either of two forms and finds out which one it has: the publisher's own files
-(``log_standard_*.csv``, ``user_features_pure.csv``, ``video_features_basic_pure.csv``) or an excerpt with the last 50
-impressions of each user before 25 April 2022 in a history file of its own. Plain and gzip CSV are read.
+(``log_standard_*.csv``, ``user_features_pure.csv``, ``video_features_basic_pure.csv``) or an excerpt with the
+last 50 impressions of each user before 25 April 2022 in a history file of its own. Plain and gzip CSV are
+read.
 
 The publisher's ``video_features_statistic_pure.csv`` sums up the whole month, the judged days included, and
-``log_random_*.csv`` follows another policy; neither is read. With the publisher's files the same days are used as in the
-excerpt: impressions from 25 April to 6 May, the 50 before them as history.
+``log_random_*.csv`` follows another policy; neither is read. With the publisher's files the same days are
+used as in the excerpt: impressions from 25 April to 6 May, the 50 before them as history.
 """
 
 from __future__ import annotations
@@ -26,11 +27,23 @@ HISTORY_LENGTH = 50
 FIRST_DAY = 20220425
 LAST_DAY = 20220506
 
-LOG_COLUMNS = (
-    "user_id video_id date time_ms is_click is_like is_follow is_forward is_hate long_view play_time_ms duration_ms "
-    "is_rand tab"
-).split()
-HISTORY_COLUMNS = "user_id pos video_id long_view is_like".split()
+LOG_COLUMNS = [
+    "user_id",
+    "video_id",
+    "date",
+    "time_ms",
+    "is_click",
+    "is_like",
+    "is_follow",
+    "is_forward",
+    "is_hate",
+    "long_view",
+    "play_time_ms",
+    "duration_ms",
+    "is_rand",
+    "tab",
+]
+HISTORY_COLUMNS = ["user_id", "pos", "video_id", "long_view", "is_like"]
 ONEHOT = [f"onehot_feat{i}" for i in range(18)]
 USER_NUMBERS = ["follow_user_num", "fans_user_num", "friend_user_num", "register_days"]
 USER_TEXTS = [
@@ -43,10 +56,20 @@ USER_TEXTS = [
     "register_days_range",
     *ONEHOT,
 ]
-VIDEO_SOURCE = (
-    "video_id author_id video_type upload_dt upload_type visible_status video_duration server_width server_height "
-    "music_id music_type tag"
-).split()
+VIDEO_SOURCE = [
+    "video_id",
+    "author_id",
+    "video_type",
+    "upload_dt",
+    "upload_type",
+    "visible_status",
+    "video_duration",
+    "server_width",
+    "server_height",
+    "music_id",
+    "music_type",
+    "tag",
+]
 VIDEO_TEXTS = ["video_type", "upload_type", "music_type"]
 
 ATTRIBUTION = "KuaiRand (Gao et al., CIKM 2022, doi 10.1145/3511808.3557624), CC BY-SA 4.0"
@@ -106,7 +129,9 @@ def _read_videos(path: Path) -> pd.DataFrame:
 
 def _read_excerpt(root: Path) -> tuple[pd.DataFrame, ...]:
     log = pd.concat([_read(path, LOG_COLUMNS) for path in _find(root, "log_2*.csv")], ignore_index=True)
-    history = pd.concat([_read(path, HISTORY_COLUMNS) for path in _find(root, "history_*.csv")], ignore_index=True)
+    history = pd.concat(
+        [_read(path, HISTORY_COLUMNS) for path in _find(root, "history_*.csv")], ignore_index=True
+    )
     users = _read_users(_find(root, "user_features.csv")[0])
     return log, history, users, _read_videos(_find(root, "video_features.csv")[0])
 
@@ -137,7 +162,9 @@ def _rows(values: pd.Series, ids: pd.Series, file: str) -> np.ndarray:
     return rows.astype(np.int32)
 
 
-def _build(log: pd.DataFrame, history: pd.DataFrame, users: pd.DataFrame, videos: pd.DataFrame, form: str) -> Dataset:
+def _build(
+    log: pd.DataFrame, history: pd.DataFrame, users: pd.DataFrame, videos: pd.DataFrame, form: str
+) -> Dataset:
     users = users.sort_values("user_id").reset_index(drop=True)
     videos = videos.sort_values("video_id").reset_index(drop=True)
     as_of = local_midnight_ms(LAST_DAY) + 86_400_000
@@ -168,7 +195,13 @@ def local_midnight_ms(day: int) -> int:
 
 
 def _raw_impressions(log: pd.DataFrame, users: pd.DataFrame, videos: pd.DataFrame) -> pd.DataFrame:
-    flags = {"click": "is_click", "like": "is_like", "follow": "is_follow", "share": "is_forward", "hate": "is_hate"}
+    flags = {
+        "click": "is_click",
+        "like": "is_like",
+        "follow": "is_follow",
+        "share": "is_forward",
+        "hate": "is_hate",
+    }
     columns = {name: log[source] > 0 for name, source in flags.items()}
     return pd.DataFrame(
         columns
@@ -224,7 +257,10 @@ def _viewers(users: pd.DataFrame) -> tuple[pd.DataFrame, list[Field]]:
 
 
 def _videos(videos: pd.DataFrame) -> tuple[pd.DataFrame, list[Field]]:
-    uploaded = pd.to_datetime(videos["upload_dt"]).astype("datetime64[ms]").astype(np.int64) - UTC_OFFSET_MIN * 60_000
+    uploaded = (
+        pd.to_datetime(videos["upload_dt"]).astype("datetime64[ms]").astype(np.int64)
+        - UTC_OFFSET_MIN * 60_000
+    )
     tag = videos["tag"].fillna("").astype("str")
     visible = (videos["visible_status"] == 0).to_numpy()
     columns = {
@@ -252,15 +288,17 @@ def _follows(impressions: pd.DataFrame, videos: pd.DataFrame) -> pd.DataFrame:
     """First follow of each (viewer, creator); the log has no other edges."""
     rows = impressions[impressions["follow"]]
     creator = videos["creator"].to_numpy()[rows["video"]]
-    frame = make_frame(schema.FOLLOW_COLUMNS, {"viewer": rows["viewer"], "creator": creator, "time_ms": rows["time_ms"]})
+    frame = make_frame(
+        schema.FOLLOW_COLUMNS, {"viewer": rows["viewer"], "creator": creator, "time_ms": rows["time_ms"]}
+    )
     return frame[~frame.duplicated(["viewer", "creator"])].reset_index(drop=True)
 
 
 def _notes(form: str, report: CleanReport) -> list[str]:
     return [
         f"{ATTRIBUTION}; read from the {form}",
-        "request_id: one for each (viewer, millisecond); position unknown; no friends; follows are those of the log alone",
-        "title, viewer age: not in the data; visible_status 0 counts as safe for every age; topic is the first tag",
+        "request_id: one for each (viewer, millisecond); position unknown; no friends; follows only of the log",
+        "no titles, no viewer ages; visible_status 0 counts as safe for every age; topic is the first tag",
         "upload time: a day without an hour, taken as 00:00 China time",
         "history: the last 50 impressions of a viewer before 25 April 2022, without time and watch time",
         *(f"clean-up, {line}" for line in report.lines()),

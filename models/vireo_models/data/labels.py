@@ -1,7 +1,7 @@
 """Labels of the four heads, and what retrieval is judged by.
 
-``task_labels`` gives the targets of click, watch_s, like and finish with the mask of finish; ``retrieval_targets`` the
-(viewer, video) pairs that recall@k counts; ``recall_at`` counts them.
+``task_labels`` gives the targets of click, watch_s, like and finish with the mask of finish;
+``retrieval_targets`` the (viewer, video) pairs that recall@k counts; ``recall_at`` counts them.
 """
 
 from __future__ import annotations
@@ -72,10 +72,11 @@ def day_start_ms(day: int, utc_offset_min: int) -> int:
 
 
 def retrieval_targets(data: Dataset, days: Sequence[int]) -> RetrievalTargets:
-    """Distinct (viewer, video) with long_view on ``days`` (YYYYMMDD) that the viewer had not met before the first of them.
+    """Distinct (viewer, video) with long_view on ``days`` (YYYYMMDD) that the viewer had not met before the
+    first of them.
 
-    Met is every impression before local 00:00 of the first judged day, history included. The few impressions that the
-    log books on a judged day although they began before its 00:00 belong to what was met.
+    Met is every impression before local 00:00 of the first judged day, history included. The few impressions
+    that the log books on a judged day although they began before its 00:00 belong to what was met.
     """
     frozen = day_start_ms(min(days), data.utc_offset_min)
     log = data.impressions

@@ -1,7 +1,7 @@
 """Days: what is fitted, tuned, calibrated and reported on, in that order of time, never at random.
 
-``split(dataset)`` gives the days of definitions: for KuaiRand fit to 2 May, tune and stop on 3 May, calibrate on 4 May,
-report on 5 and 6 May 2022; for any other source the analogous last four days that are complete.
+``split(dataset)`` gives the days of definitions: for KuaiRand fit to 2 May, tune and stop on 3 May, calibrate
+on 4 May, report on 5 and 6 May 2022; for any other source the analogous last four days that are complete.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ KUAIRAND_DAYS = ((20220503,), (20220504,), (20220505, 20220506))
 
 @dataclass(frozen=True)
 class Days:
-    """Which local days (YYYYMMDD) serve what, and the impressions of each part (row numbers, in time order)."""
+    """Which local days (YYYYMMDD) serve what, and the impressions of each part (row numbers, in time
+    order).
+    """
 
     fit_days: tuple[int, ...]
     tune_days: tuple[int, ...]
@@ -42,7 +44,9 @@ def split(data: Dataset) -> Days:
 
 def _last_days(present: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     if len(present) < 5:
-        raise ValueError(f"{len(present)} days of impressions: fit, tune, calibrate and two days of report need 5")
+        raise ValueError(
+            f"{len(present)} days of impressions: fit, tune, calibrate and two days of report need 5"
+        )
     return present[-4:-3], present[-3:-2], present[-2:]
 
 

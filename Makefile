@@ -46,7 +46,7 @@ test-long: ## the same with more cases and longer fuzzing
 	@$(MAKE) --no-print-directory deps-test
 	@VIREO_LONG=1 FUZZ_SECONDS=300 $(PYTHON) tests/run_all.py
 
-bench: build
+bench: deps
 	@bench/run.sh
 
 format: ## brings every source into the checked format

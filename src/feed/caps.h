@@ -1,0 +1,35 @@
+/* Caps: at most `max` videos of one creator (or topic) in any `window` consecutive positions. Kept as a count for each
+ * candidate of how many of its group stand in the window that ends before the next position, so that a check is one
+ * comparison. */
+#ifndef VIREO_FEED_CAPS_H
+#define VIREO_FEED_CAPS_H
+
+#include "rerank.h"
+
+struct vr_caps {
+    const struct vr_rerank_input *input;
+    uint32_t *in_window[VR_CAPS_MAX]; /* by cap, [count]: of the candidate's group in the last window - 1 positions */
+    uint32_t *placed;                 /* [want], candidates by position */
+    uint32_t placed_count;
+};
+
+/* Arena memory. VR_ERR_NOMEM. */
+enum vr_status vr_caps_create(const struct vr_rerank_input *input, struct vr_arena *arena, struct vr_caps *out);
+
+/* Bits (1 << enum vr_rule) of the cap rules that forbid the candidate at the next position. */
+uint32_t vr_caps_broken(const struct vr_caps *caps, uint32_t candidate);
+
+/* Put the candidate at the next position. */
+void vr_caps_place(struct vr_caps *caps, uint32_t candidate);
+
+/* The group of a candidate under a cap; -1 belongs to no group. */
+static inline const int32_t *vr_caps_groups(const struct vr_rerank_input *input, const struct vr_cap_config *cap)
+{
+    return cap->by == VR_CAP_CREATOR ? input->creator : input->topic;
+}
+
+static inline enum vr_rule vr_caps_rule(const struct vr_cap_config *cap)
+{
+    return cap->by == VR_CAP_CREATOR ? VR_RULE_CREATOR_CAP : VR_RULE_TOPIC_CAP;
+}
+#endif

@@ -250,13 +250,19 @@ class State:
     recent: Recent  # one range a viewer
 
     def lookup(self, key: str, codes: np.ndarray) -> np.ndarray:
-        """float64 [n, 6]: counters of ``codes`` (as ``key_codes`` makes them); zeros where there are none."""
+        """float64 [n, 6]: counters of ``codes`` (as ``key_codes`` makes them); zeros where there are none.
+
+        A pair's code may be -1 (unknown topic), a viewer, video or creator must be there.
+        """
         if key in ("viewer", "video", "creator"):
             return getattr(self, key)[codes]
         known, sums = getattr(self, key)
-        place = np.minimum(np.searchsorted(known, codes), max(len(known) - 1, 0))
-        there = known[place] == codes if len(known) else np.zeros(len(codes), bool)
-        return np.where(there[:, None], sums[place] if len(known) else 0.0, 0.0)
+        result = np.zeros((len(codes), len(COUNTERS)))
+        if len(known):
+            place = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+            there = known[place] == codes
+            result[there] = sums[place[there]]
+        return result
 
 
 def state_at(data: Dataset, time_ms: int, delay_ms: int = 0, length: int = RECENT_LENGTH) -> State:

@@ -297,7 +297,7 @@ def _follows(impressions: pd.DataFrame, videos: pd.DataFrame) -> pd.DataFrame:
 def _notes(form: str, report: CleanReport) -> list[str]:
     return [
         f"{ATTRIBUTION}; read from the {form}",
-        "request_id: one for each (viewer, millisecond); position unknown; no friends; follows only of the log",
+        "request_id: one a viewer and millisecond; position unknown; no friends; follows only of the log",
         "no titles, no viewer ages; visible_status 0 counts as safe for every age; topic is the first tag",
         "upload time: a day without an hour, taken as 00:00 China time",
         "history: the last 50 impressions of a viewer before 25 April 2022, without time and watch time",

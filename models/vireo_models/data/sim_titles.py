@@ -33,7 +33,7 @@ _NOUNS = {
     "nature": "the salt marsh, first snow, a moss forest, tide pools, the ridge walk, northern lights",
     "news": "the harbour strike, election night, the heat wave, a rail plan, the court ruling, port prices",
     "science": "black holes, a frog embryo, magnets, sea ice, slime mould, the double slit",
-    "travel": "a night train, Lisbon stairs, the hostel kitchen, island ferries, a border town, cheap flights",
+    "travel": "a night train, Lisbon stairs, the hostel kitchen, island ferries, border town, a late flight",
 }
 _VERBS = {
     "animals": "feed, film, rescue",

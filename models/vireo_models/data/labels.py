@@ -83,7 +83,7 @@ def retrieval_targets(data: Dataset, days: Sequence[int]) -> RetrievalTargets:
     before = (log["time_ms"] < frozen).to_numpy()
     count = len(data.videos)
     met = np.unique(np.concatenate([_pairs(log[before], count), _pairs(data.history, count)]))
-    judged = log["day"].isin(list(days)).to_numpy() & ~before & log["long_view"].to_numpy()
+    judged = log["day"].isin(list(days)).to_numpy() & log["long_view"].to_numpy()
     wanted = np.setdiff1d(_pairs(log[judged], count), met)
     viewers = np.unique(wanted // count)
     met = met[np.isin(met // count, viewers)]

@@ -160,7 +160,7 @@ class _Platform:
         self.busy_until = np.zeros(viewers)
         self.topics = _Groups(world.videos.topic, len(TOPICS), world.videos.upload_ms)
         self.creators = _Groups(world.videos.creator, len(world.creators.topic), world.videos.upload_ms)
-        self.follows = world.follows
+        self.followed = {(int(viewer), int(creator)) for viewer, creator in world.follows}
         self.taste_noise = self.rng.standard_normal((viewers, len(TOPICS)))
         self.parts: list[dict[str, np.ndarray]] = []
         self.requests = 0
@@ -182,7 +182,7 @@ class _Platform:
 
     def _start_day(self, time_ms: int) -> None:
         """Renews the follow lists and the guesses of each viewer's topics."""
-        self.follows = np.unique(self.follows, axis=0)
+        self.follows = np.array(sorted(self.followed), np.int64).reshape(-1, 2)
         count = len(self.seen)
         self.follow_start = np.searchsorted(self.follows[:, 0], np.arange(count + 1))
         interest = self.behaviour.interest(np.arange(count), np.full(count, time_ms))
@@ -253,16 +253,12 @@ class _Platform:
         return np.bincount(row, outcomes.play_s + 0.8, len(asked.viewer))
 
     def _new_follows(self, viewer: np.ndarray, video: np.ndarray, outcomes: Outcomes) -> np.ndarray:
-        """Which wishes to follow are new; they join the follow lists."""
-        wish = np.flatnonzero(outcomes.follow)
-        edges = np.column_stack([viewer[wish], self.world.videos.creator[video[wish]]])
-        count = len(self.world.creators.topic)
-        known = np.isin(edges[:, 0] * count + edges[:, 1], self.follows[:, 0] * count + self.follows[:, 1])
-        first = np.zeros(len(edges), bool)
-        first[np.unique(edges, axis=0, return_index=True)[1]] = True
+        """Which wishes to follow are new; the "following" tab knows them from the next day on."""
         follow = np.zeros(len(viewer), bool)
-        follow[wish] = first & ~known
-        self.follows = np.concatenate([self.follows, edges[first & ~known]])
+        for row in np.flatnonzero(outcomes.follow):
+            edge = (int(viewer[row]), int(self.world.videos.creator[video[row]]))
+            follow[row] = edge not in self.followed
+            self.followed.add(edge)
         return follow
 
     def _choose(self, asked: _Requests) -> tuple[np.ndarray, np.ndarray]:

@@ -251,3 +251,16 @@ def test_named_on_the_command_line() -> None:
     assert len(data.viewers) == 40 and data.impressions["day"].nunique() == 5
     with pytest.raises(ValueError, match="names no data"):
         load("csv:somewhere")
+
+
+@pytest.mark.parametrize(
+    "text", ["follows=0,friends=0", "history_days=0", "random_share=1", "random_share=0", "days=1"]
+)
+def test_extreme_settings_give_a_valid_log(text: str) -> None:
+    """``simulate`` validates what it makes; a catalogue smaller than the demand leaves shorter pages."""
+    data = load(f"simulate:viewers=50,videos=100,creators=5,days=3,history_days=1,sessions_per_day=5,{text}")
+    assert len(data.impressions) > 100
+    if "friends=0" in text:
+        assert len(data.friends) == 0 and (data.follows["time_ms"] != UNKNOWN_MS).sum() <= len(data.follows)
+    if text == "history_days=0":
+        assert len(data.history) == 0

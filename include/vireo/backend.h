@@ -19,11 +19,17 @@
 extern "C" {
 #endif
 
-struct vr_backend; /* one device; owned by main, outlives what was made from it */
-struct vr_buffer;  /* memory of the device, or staging memory that both sides reach */
-struct vr_stream;  /* an ordered queue of work; one a lane */
-struct vr_index;   /* vectors that can be searched; immutable */
-struct vr_plan;    /* a captured sequence of operations */
+struct vr_buffer; /* memory of the device, or staging memory that both sides reach */
+struct vr_stream; /* an ordered queue of work; one a lane */
+struct vr_index;  /* vectors that can be searched; immutable */
+struct vr_plan;   /* a captured sequence of operations */
+struct vr_device; /* what a backend keeps for itself */
+
+/* One device; owned by main, outlives what was made from it. */
+struct vr_backend {
+    const struct vr_backend_ops *ops;
+    struct vr_device *device;
+};
 
 enum vr_memory {
     VR_MEMORY_DEVICE = 0, /* reached by operations only (on the CPU: ordinary memory) */
@@ -186,11 +192,17 @@ struct vr_backend_ops {
     void (*plan_destroy)(struct vr_plan *plan);
 };
 
-/* Every backend object begins its life in its backend's file, which defines these structs; callers see `ops` only. */
+/* Each backend's own file defines vr_buffer, vr_stream, vr_index, vr_plan and vr_device; callers see `ops` only. */
 const struct vr_backend_ops *vr_backend_ops_of(const struct vr_backend *backend);
 
+/* Make a backend of another room known by name; main does so once, before threads start. "cpu" is always there.
+ * `open` as vr_backend_open. VR_ERR_BUSY when the table is full or the name taken. */
+typedef enum vr_status vr_backend_opener(unsigned threads, struct vr_backend **out);
+enum vr_status vr_backend_register(const char *name, vr_backend_opener *open);
+
 /* Open a backend by name. `threads` is how many threads one operation may use (0: all cores; lanes set 1).
- * VR_ERR_UNSUPPORTED when this build has none of that name. The caller frees with vr_backend_destroy. */
+ * VR_ERR_UNSUPPORTED when this build has none of that name. The caller frees with vr_backend_destroy.
+ * The first opening of "cpu" also chooses the BLAS library's core type and must come before threads start. */
 enum vr_status vr_backend_open(const char *name, unsigned threads, struct vr_backend **out);
 void vr_backend_destroy(struct vr_backend *backend); /* NULL is accepted */
 

@@ -43,6 +43,8 @@ enum vr_status vr_engine_slot_create(struct vr_engine *engine, uint32_t max_requ
                                      uint32_t max_k, struct vr_engine_slot **out);
 void vr_engine_slot_destroy(struct vr_engine_slot *slot); /* NULL is accepted */
 
+#define VR_ENGINE_EXCLUDE_MAX 4096u
+
 /* One request of a batch as retrieval sees it. All arrays are host memory of the caller, read during the call. */
 struct vr_engine_user {
     const double *viewer_raw;       /* [viewer fields] */
@@ -50,7 +52,7 @@ struct vr_engine_user {
     const struct vr_recent *recent; /* oldest first */
     uint32_t recent_count;          /* <= VR_RECENT_MAX */
     const int32_t *exclude;         /* rows not to return, ascending */
-    uint32_t exclude_count;
+    uint32_t exclude_count;         /* <= VR_ENGINE_EXCLUDE_MAX */
     uint32_t tower_k, content_k; /* wanted; 0 switches the index off for this request */
 };
 
@@ -62,6 +64,7 @@ struct vr_engine_found {
 };
 struct vr_engine_retrieved {
     const float *user_tower;               /* [tower_dim], unit */
+    const float *hist_tower;               /* [tower_dim] */
     const float *hist_content;             /* [content_dim] */
     struct vr_engine_found tower, content; /* content.count is 0 for a viewer without content history */
 };

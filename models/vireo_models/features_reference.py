@@ -27,7 +27,13 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
         "age_h", "dot_tower", "dot_content", "topic_n", "topic_long", "creator_n", "creator_long", "watched_n",
     ),
 }  # fmt: skip
-VECTORS = {"hist_tower": "viewer", "hist_content": "viewer", "user_tower": "viewer", "tower": "video", "content": "video"}
+VECTORS = {
+    "hist_tower": "viewer",
+    "hist_content": "viewer",
+    "user_tower": "viewer",
+    "tower": "video",
+    "content": "video",
+}
 RECENT_MAX = 50
 CLICK, LIKE, LONG_VIEW, FINISH = 1, 2, 4, 8
 UPLOAD_UNKNOWN = np.iinfo(np.int64).min
@@ -104,7 +110,9 @@ class ReferenceSpace:
             slot = 0 if kind == "vector" else slots[kind]
             width = self.width(feature)
             result.append(
-                Column(feature["name"], kind, offset, width, slot, feature.get("table"), feature.get("vector"))
+                Column(
+                    feature["name"], kind, offset, width, slot, feature.get("table"), feature.get("vector")
+                )
             )
             slots[kind] += 1
             offset += width
@@ -118,7 +126,9 @@ class ReferenceSpace:
             if feature["kind"] in ("dense", "rate"):
                 dense.append(_dense(feature, raw, position))
             elif feature["kind"] != "vector":
-                index.append(_table_row(feature, raw[:, position[feature["field"]]], self.table_rows(feature)))
+                index.append(
+                    _table_row(feature, raw[:, position[feature["field"]]], self.table_rows(feature))
+                )
         rows = raw.shape[0]
         return (
             np.stack(dense, axis=1).astype(np.float32) if dense else np.zeros((rows, 0), np.float32),
@@ -208,7 +218,9 @@ def history_fields(watch_s: np.ndarray, flags: np.ndarray, count: np.ndarray) ->
     known = real & ~np.isnan(watch_s)
     total = np.where(known, watch_s, 0).astype(np.float64).sum(axis=1)
     mean = np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
-    return np.stack([np.asarray(count, np.float64), (real & (flags & LONG_VIEW > 0)).sum(axis=1), mean], axis=1)
+    return np.stack(
+        [np.asarray(count, np.float64), (real & (flags & LONG_VIEW > 0)).sum(axis=1), mean], axis=1
+    )
 
 
 def history_matches(
@@ -236,7 +248,9 @@ def history_matches(
 def time_fields(now_ms: np.ndarray, utc_offset_min: int) -> np.ndarray:
     """hour 0..23 and weekday (0 = Monday) of UTC milliseconds: float64 [n, 2]."""
     hours = (np.asarray(now_ms, np.int64) + utc_offset_min * 60_000) // 3_600_000
-    return np.stack([hours % 24, (hours // 24 + 3) % 7], axis=1).astype(np.float64)  # 1970-01-01 was a Thursday
+    return np.stack([hours % 24, (hours // 24 + 3) % 7], axis=1).astype(
+        np.float64
+    )  # 1970-01-01 was a Thursday
 
 
 def age_hours(now_ms: np.ndarray, upload_ms: np.ndarray) -> np.ndarray:

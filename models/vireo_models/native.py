@@ -42,8 +42,9 @@ class FeatureSpace:
     Immutable, usable from any thread.
     """
 
-    def __init__(self, bundle: Mapping[str, Any], tensors: Mapping[str, np.ndarray] | None = None) -> None:
-        ...
+    def __init__(
+        self, bundle: Mapping[str, Any], tensors: Mapping[str, np.ndarray] | None = None
+    ) -> None: ...
 
     def close(self) -> None:
         """Free the C object; also done when the space is collected."""

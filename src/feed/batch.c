@@ -1,0 +1,222 @@
+/* A batch on its way: straight-line code from the jobs that a lane took to the answers that it hands back. Per-request
+ * steps run over the shared pool, the two dense steps are one engine call each; SIMILAR jobs follow on their own. */
+#include <string.h>
+
+#include "steps.h"
+#include "vireo/clock.h"
+
+typedef void request_step(const struct vr_lane *lane, struct vr_visit *visit);
+
+/* ---- opening ---- */
+
+/* A job whose client has gone or whose deadline has passed is answered without work. */
+static enum vr_status refuse(const struct vr_lane *lane, const struct vr_job *job, uint64_t now_us)
+{
+    if (__atomic_load_n(&job->cancelled, __ATOMIC_RELAXED)) {
+        return vr_fail(VR_ERR_CLOSED, "the client has gone");
+    }
+    if (now_us >= job->request.deadline_us) {
+        return vr_fail(VR_ERR_TIMEOUT, "the deadline passed while the request waited");
+    }
+    return lane->binding != NULL ? VR_OK : vr_fail(VR_ERR_CLOSED, "no model is in service");
+}
+
+static void open_visit(struct vr_lane *lane, uint32_t index, uint32_t count, uint64_t now_us)
+{
+    struct vr_visit *visit = &lane->visit[index];
+    struct vr_job *job = lane->batch[index];
+    uint64_t received_us = job->request.received_us;
+    memset(visit, 0, sizeof *visit);
+    memset(&job->reply, 0, sizeof job->reply);
+    visit->job = job;
+    job->model = NULL;
+    job->reply.batch = count;
+    job->reply.queue_us = now_us > received_us ? (uint32_t)(now_us - received_us) : 0;
+    enum vr_status status = refuse(lane, job, now_us);
+    if (status != VR_OK) {
+        vr_visit_fail(visit, status);
+        return;
+    }
+    job->model = vr_model_retain(lane->binding->model);
+    job->reply.model_version = job->model->bundle->model_version;
+}
+
+/* ---- steps over the requests ---- */
+
+struct spread {
+    struct vr_lane *lane;
+    request_step *step;
+};
+
+static void spread_body(size_t index, void *argument)
+{
+    const struct spread *spread = argument;
+    struct vr_visit *visit = spread->lane->open[index];
+    if (vr_visit_is_open(visit)) {
+        spread->step(spread->lane, visit);
+    }
+}
+
+/* Run a step for each of lane->open[count] over the pool, drop those that failed; returns how many are left. */
+static uint32_t run_spread(struct vr_lane *lane, uint32_t count, request_step *step)
+{
+    struct spread spread = {lane, step};
+    uint32_t left = 0;
+    vr_pool_for(lane->pool, count, spread_body, &spread);
+    for (uint32_t i = 0; i < count; i++) {
+        if (vr_visit_is_open(lane->open[i])) {
+            lane->open[left++] = lane->open[i];
+        }
+    }
+    return left;
+}
+
+static void prepare(const struct vr_lane *lane, struct vr_visit *visit)
+{
+    vr_step_viewer(lane, visit);
+    if (vr_visit_is_open(visit)) {
+        vr_step_lookups(lane, visit);
+    }
+}
+
+static void combine(const struct vr_lane *lane, struct vr_visit *visit)
+{
+    struct vr_kit *kit = vr_kit_take(lane->binding);
+    vr_step_merge(lane, visit, kit->merge);
+    vr_kit_give_back(kit);
+    if (vr_visit_is_open(visit)) {
+        vr_step_candidate_fields(lane, visit);
+    }
+}
+
+/* The score under the admin's own terms. */
+static void score_dry(const struct vr_lane *lane, struct vr_visit *visit)
+{
+    struct vr_terms *terms;
+    enum vr_status status = vr_terms_create(visit->job->request.terms, visit->job->request.term_count, &terms);
+    if (status != VR_OK) {
+        vr_visit_fail(visit, status);
+        return;
+    }
+    if (!vr_terms_are_linear(terms)) {
+        vr_visit_degrade(visit, "terms_nonlinear");
+    }
+    vr_step_terms(lane, visit, terms);
+    vr_terms_destroy(terms);
+}
+
+static void score(const struct vr_lane *lane, struct vr_visit *visit)
+{
+    if (visit->job->request.terms != NULL) {
+        score_dry(lane, visit);
+        return;
+    }
+    struct vr_kit *kit = vr_kit_take(lane->binding);
+    vr_step_terms(lane, visit, kit->terms);
+    vr_kit_give_back(kit);
+    if (!lane->binding->linear) {
+        vr_visit_degrade(visit, "terms_nonlinear");
+    }
+}
+
+/* What goes out is remembered, so that it does not come again at once; nobody waits for an answer to a dry run or to a
+ * client that has gone. */
+static void record_served(const struct vr_lane *lane, struct vr_visit *visit)
+{
+    const struct vr_job *job = visit->job;
+    uint32_t number[VR_COUNT_MAX];
+    bool gone = __atomic_load_n(&job->cancelled, __ATOMIC_RELAXED);
+    if (!lane->config->rerank.record_served || job->request.dry_run || gone || job->reply.item_count == 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < job->reply.item_count; i++) {
+        number[i] = job->model->catalogue->number[job->reply.item[i].row];
+    }
+    if (vr_state_record_served(lane->state, job->request.user_id, number, job->reply.item_count, job->request.now_ms) !=
+        VR_OK) {
+        vr_visit_degrade(visit, "served_not_recorded");
+    }
+}
+
+static void conclude(const struct vr_lane *lane, struct vr_visit *visit)
+{
+    score(lane, visit);
+    if (vr_visit_is_open(visit)) {
+        vr_step_guard(lane, visit, &lane->config->rerank);
+    }
+    if (vr_visit_is_open(visit)) {
+        record_served(lane, visit);
+    }
+}
+
+/* ---- the whole way ---- */
+
+/* Microseconds since *mark, which moves to now. */
+static uint32_t lap(uint64_t *mark)
+{
+    uint64_t now_us = vr_clock_mono_us();
+    uint64_t us = now_us - *mark;
+    *mark = now_us;
+    return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
+static uint32_t gather_open(struct vr_lane *lane, uint32_t count, enum vr_job_kind kind)
+{
+    uint32_t open = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct vr_visit *visit = &lane->visit[i];
+        if (vr_visit_is_open(visit) && visit->job->request.kind == kind) {
+            lane->open[open++] = visit;
+        }
+    }
+    return open;
+}
+
+static void recommend(struct vr_lane *lane, uint32_t batch)
+{
+    uint64_t mark = vr_clock_mono_us();
+    uint32_t count = gather_open(lane, batch, VR_JOB_RECOMMEND);
+    count = run_spread(lane, count, prepare);
+    vr_step_search(lane, count);
+    uint32_t retrieve_us = lap(&mark);
+    count = run_spread(lane, count, combine);
+    uint32_t merge_us = lap(&mark);
+    vr_step_rank(lane, count);
+    uint32_t rank_us = lap(&mark);
+    count = run_spread(lane, count, conclude);
+    uint32_t rerank_us = lap(&mark);
+    for (uint32_t i = 0; i < count; i++) {
+        struct vr_feed_reply *reply = &lane->open[i]->job->reply;
+        reply->retrieve_us = retrieve_us;
+        reply->merge_us = merge_us;
+        reply->rank_us = rank_us;
+        reply->rerank_us = rerank_us;
+    }
+}
+
+/* After the push the job is the server's: everything is counted before. */
+static void hand_back(struct vr_lane *lane, uint32_t count)
+{
+    uint64_t now_us = vr_clock_mono_us();
+    vr_metrics_count_batch(&lane->metrics, count);
+    for (uint32_t i = 0; i < count; i++) {
+        vr_metrics_count(&lane->metrics, &lane->visit[i], now_us);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        vr_handback_push(lane->batch[i]->home, lane->batch[i]);
+    }
+}
+
+void vr_batch_run(struct vr_lane *lane, uint32_t count)
+{
+    uint64_t now_us = vr_clock_mono_us();
+    for (uint32_t i = 0; i < count; i++) {
+        open_visit(lane, i, count, now_us);
+    }
+    recommend(lane, count);
+    uint32_t similar = gather_open(lane, count, VR_JOB_SIMILAR);
+    for (uint32_t i = 0; i < similar; i++) {
+        vr_step_similar(lane, lane->open[i]);
+    }
+    hand_back(lane, count);
+}

@@ -1,0 +1,165 @@
+/* The feed: queue, pool and lanes around one model (vireo/feed.h). */
+#include "vireo/feed.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "lane.h"
+
+struct vr_feed {
+    struct vr_feed_config config;
+    struct vr_pool *pool;
+    struct vr_queue *queue;
+    struct vr_lane **lane; /* [lane_count] */
+    uint32_t lane_count;   /* made */
+    uint32_t running;      /* threads started and not yet joined */
+    pthread_mutex_t mutex; /* of model */
+    struct vr_model *model;
+    pthread_mutex_t stopping; /* held while the lanes are joined: the second to stop waits for the first */
+};
+
+/* Configured terms are compiled here once, so that a bad one is refused at start and not by a lane. */
+static enum vr_status check_terms(const struct vr_feed_config *config)
+{
+    struct vr_terms *terms;
+    if (config->satisfaction.count == 0) {
+        return VR_OK;
+    }
+    enum vr_status status = vr_binding_terms(&config->satisfaction, NULL, &terms);
+    if (status == VR_OK) {
+        vr_terms_destroy(terms);
+    }
+    return status;
+}
+
+static enum vr_status start_lanes(struct vr_feed *feed, struct vr_state *state)
+{
+    uint32_t count = feed->config.lanes.count;
+    feed->lane = calloc(count, sizeof *feed->lane);
+    if (feed->lane == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "feed: no memory");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        enum vr_status status = vr_lane_create(feed, &feed->config, state, feed->pool, feed->queue, &feed->lane[i]);
+        if (status != VR_OK) {
+            return status;
+        }
+        feed->lane_count++;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        enum vr_status status = vr_lane_start(feed->lane[i]);
+        if (status != VR_OK) {
+            return status;
+        }
+        feed->running++;
+    }
+    return VR_OK;
+}
+
+static enum vr_status build(struct vr_feed *feed, struct vr_state *state)
+{
+    enum vr_status status = check_terms(&feed->config);
+    if (status == VR_OK) {
+        status = vr_pool_create(feed->config.lanes.pool_workers, &feed->pool);
+    }
+    if (status == VR_OK) {
+        status = vr_queue_create(&feed->config.lanes, &feed->queue);
+    }
+    return status == VR_OK ? start_lanes(feed, state) : status;
+}
+
+/* The backend is the engine's, which came with the model; the feed itself asks nothing of it. */
+enum vr_status vr_feed_create(const struct vr_feed_config *config, struct vr_backend *backend, struct vr_state *state,
+                              struct vr_model *model, struct vr_feed **out)
+{
+    (void)backend;
+    struct vr_feed *feed = calloc(1, sizeof *feed);
+    if (feed == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "feed: no memory");
+    }
+    feed->config = *config;
+    feed->model = model != NULL ? vr_model_retain(model) : NULL;
+    pthread_mutex_init(&feed->mutex, NULL); /* cannot fail with default attributes on Linux */
+    pthread_mutex_init(&feed->stopping, NULL);
+    enum vr_status status = build(feed, state);
+    if (status != VR_OK) {
+        vr_feed_destroy(feed);
+        return status;
+    }
+    *out = feed;
+    return VR_OK;
+}
+
+struct vr_model *vr_feed_model(struct vr_feed *feed)
+{
+    pthread_mutex_lock(&feed->mutex);
+    struct vr_model *model = feed->model != NULL ? vr_model_retain(feed->model) : NULL;
+    pthread_mutex_unlock(&feed->mutex);
+    return model;
+}
+
+enum vr_status vr_feed_set_model(struct vr_feed *feed, struct vr_model *model)
+{
+    pthread_mutex_lock(&feed->mutex);
+    struct vr_model *old = feed->model;
+    feed->model = model != NULL ? vr_model_retain(model) : NULL;
+    pthread_mutex_unlock(&feed->mutex);
+    vr_model_release(old); /* the lanes hold their own until their next batch */
+    return VR_OK;
+}
+
+static bool has_model(struct vr_feed *feed)
+{
+    pthread_mutex_lock(&feed->mutex);
+    bool has = feed->model != NULL;
+    pthread_mutex_unlock(&feed->mutex);
+    return has;
+}
+
+enum vr_status vr_feed_submit(struct vr_feed *feed, struct vr_job *job)
+{
+    return has_model(feed) ? vr_queue_push(feed->queue, job) : vr_fail(VR_ERR_CLOSED, "no model is in service");
+}
+
+void vr_feed_hold(struct vr_feed *feed, uint32_t n)
+{
+    vr_queue_hold(feed->queue, n);
+}
+
+void vr_feed_stop(struct vr_feed *feed)
+{
+    pthread_mutex_lock(&feed->stopping);
+    if (feed->queue != NULL) {
+        vr_queue_close(feed->queue);
+    }
+    for (; feed->running > 0; feed->running--) {
+        vr_lane_join(feed->lane[feed->running - 1]);
+    }
+    pthread_mutex_unlock(&feed->stopping);
+}
+
+void vr_feed_destroy(struct vr_feed *feed)
+{
+    if (feed == NULL) {
+        return;
+    }
+    vr_feed_stop(feed);
+    for (uint32_t i = 0; i < feed->lane_count; i++) {
+        vr_lane_destroy(feed->lane[i]);
+    }
+    free(feed->lane);
+    vr_queue_destroy(feed->queue);
+    vr_pool_destroy(feed->pool);
+    vr_model_release(feed->model);
+    pthread_mutex_destroy(&feed->mutex);
+    pthread_mutex_destroy(&feed->stopping);
+    free(feed);
+}
+
+void vr_feed_metrics_read(struct vr_feed *feed, struct vr_feed_metrics *out)
+{
+    *out = (struct vr_feed_metrics){.queued = vr_queue_length(feed->queue)};
+    for (uint32_t i = 0; i < feed->lane_count; i++) {
+        vr_metrics_add(out, &feed->lane[i]->metrics);
+    }
+}

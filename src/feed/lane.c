@@ -1,0 +1,97 @@
+/* The lane's memory and its loop (lane.h). */
+#include "lane.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "vireo/clock.h"
+#include "vireo/log.h"
+
+enum vr_status vr_lane_create(struct vr_feed *feed, const struct vr_feed_config *config, struct vr_state *state,
+                              struct vr_pool *pool, struct vr_queue *queue, struct vr_lane **out)
+{
+    size_t most = config->lanes.max_batch;
+    struct vr_lane *lane = calloc(1, sizeof *lane);
+    if (lane == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "lane: no memory");
+    }
+    lane->feed = feed;
+    lane->config = config;
+    lane->state = state;
+    lane->pool = pool;
+    lane->queue = queue;
+    lane->batch = calloc(most, sizeof *lane->batch);
+    lane->visit = calloc(most, sizeof *lane->visit);
+    lane->open = calloc(most, sizeof *lane->open);
+    lane->user = calloc(most, sizeof *lane->user);
+    lane->found = calloc(most, sizeof *lane->found);
+    lane->rank = calloc(most, sizeof *lane->rank);
+    lane->ranked = calloc(most, sizeof *lane->ranked);
+    if (lane->batch == NULL || lane->visit == NULL || lane->open == NULL || lane->user == NULL || lane->found == NULL ||
+        lane->rank == NULL || lane->ranked == NULL) {
+        vr_lane_destroy(lane);
+        return vr_fail(VR_ERR_NOMEM, "lane: no memory");
+    }
+    *out = lane;
+    return VR_OK;
+}
+
+void vr_lane_destroy(struct vr_lane *lane)
+{
+    if (lane == NULL) {
+        return;
+    }
+    vr_binding_destroy(lane->binding);
+    free(lane->batch);
+    free(lane->visit);
+    free(lane->open);
+    free(lane->user);
+    free(lane->found);
+    free(lane->rank);
+    free(lane->ranked);
+    free(lane);
+}
+
+/* Serve with the model of the hour. A model that this lane cannot bind leaves the one before in service: a fault costs
+ * freshness before it costs an answer. */
+static void follow_model(struct vr_lane *lane)
+{
+    struct vr_model *model = vr_feed_model(lane->feed);
+    struct vr_binding *next;
+    if (model == NULL || (lane->binding != NULL && lane->binding->model == model)) {
+        vr_model_release(model);
+        return;
+    }
+    if (vr_binding_create(lane->config, model, &next) == VR_OK) {
+        vr_binding_destroy(lane->binding);
+        lane->binding = next;
+    } else {
+        vr_log(VR_LOG_ERROR, "lane_cannot_bind", "version=%s error=\"%s\"", model->bundle->model_version,
+               vr_error_text());
+    }
+    vr_model_release(model);
+}
+
+static void *run(void *argument)
+{
+    struct vr_lane *lane = argument;
+    uint32_t count;
+    while ((count = vr_queue_take(lane->queue, lane->batch)) > 0) {
+        uint64_t start_us = vr_clock_mono_us();
+        follow_model(lane);
+        vr_batch_run(lane, count);
+        vr_queue_done(lane->queue, vr_clock_mono_us() - start_us);
+    }
+    return NULL;
+}
+
+enum vr_status vr_lane_start(struct vr_lane *lane)
+{
+    int error = pthread_create(&lane->thread, NULL, run, lane);
+    return error == 0 ? VR_OK : vr_fail(VR_ERR_IO, "lane: %s", strerror(error));
+}
+
+void vr_lane_join(struct vr_lane *lane)
+{
+    pthread_join(lane->thread, NULL);
+}

@@ -1,0 +1,101 @@
+/* Counters of the lanes: each lane writes its own with relaxed atomics, readers add them up. */
+#include "lane.h"
+
+static void count(uint64_t *counter, uint64_t by)
+{
+    __atomic_fetch_add(counter, by, __ATOMIC_RELAXED);
+}
+
+static void add_counter(uint64_t *into, const uint64_t *from)
+{
+    *into += __atomic_load_n(from, __ATOMIC_RELAXED);
+}
+
+static void count_sources(struct vr_feed_metrics *metrics, const struct vr_feed_reply *reply)
+{
+    for (uint32_t s = 0; s < VR_SOURCE_COUNT; s++) {
+        count(&metrics->source_late[s], reply->source[s].status == VR_SOURCE_LATE ? 1 : 0);
+        count(&metrics->source_error[s], reply->source[s].status == VR_SOURCE_ERROR ? 1 : 0);
+    }
+}
+
+static void count_stages(struct vr_feed_metrics *metrics, const struct vr_feed_reply *reply)
+{
+    vr_histogram_record(&metrics->retrieve_us, reply->retrieve_us);
+    vr_histogram_record(&metrics->merge_us, reply->merge_us);
+    vr_histogram_record(&metrics->rank_us, reply->rank_us);
+    vr_histogram_record(&metrics->rerank_us, reply->rerank_us);
+}
+
+static void count_answer(struct vr_feed_metrics *metrics, const struct vr_visit *visit)
+{
+    const struct vr_feed_reply *reply = &visit->job->reply;
+    for (uint32_t f = 0; f < VR_FILTER_COUNT; f++) {
+        count(&metrics->filtered[f], reply->filtered[f]);
+    }
+    for (uint32_t r = 0; r < VR_RULE_COUNT; r++) {
+        count(&metrics->rule_gave_way[r], visit->gave_way[r]);
+    }
+    count(&metrics->dropped_scores, reply->filtered[VR_FILTER_SCORE]);
+    count(&metrics->short_feeds, reply->short_reason != NULL ? 1 : 0);
+    count_sources(metrics, reply);
+    if (visit->job->request.kind == VR_JOB_RECOMMEND) {
+        count_stages(metrics, reply);
+    }
+}
+
+void vr_metrics_count(struct vr_feed_metrics *metrics, const struct vr_visit *visit, uint64_t now_us)
+{
+    const struct vr_job *job = visit->job;
+    enum vr_status status = job->reply.status;
+    bool failed = status != VR_OK && status != VR_ERR_TIMEOUT && status != VR_ERR_CLOSED;
+    count(&metrics->jobs, 1);
+    count(&metrics->timeouts, status == VR_ERR_TIMEOUT ? 1 : 0);
+    count(&metrics->cancelled, status == VR_ERR_CLOSED ? 1 : 0);
+    count(&metrics->errors, failed ? 1 : 0);
+    vr_histogram_record(&metrics->queue_us, job->reply.queue_us);
+    if (status == VR_OK) {
+        count_answer(metrics, visit);
+    }
+    uint64_t received_us = job->request.received_us;
+    vr_histogram_record(&metrics->total_us, now_us > received_us ? now_us - received_us : 0);
+}
+
+void vr_metrics_count_batch(struct vr_feed_metrics *metrics, uint32_t jobs)
+{
+    count(&metrics->batches, 1);
+    vr_histogram_record(&metrics->batch_size, jobs);
+}
+
+static void add_histograms(struct vr_feed_metrics *into, const struct vr_feed_metrics *lane)
+{
+    vr_histogram_merge(&into->queue_us, &lane->queue_us);
+    vr_histogram_merge(&into->retrieve_us, &lane->retrieve_us);
+    vr_histogram_merge(&into->merge_us, &lane->merge_us);
+    vr_histogram_merge(&into->rank_us, &lane->rank_us);
+    vr_histogram_merge(&into->rerank_us, &lane->rerank_us);
+    vr_histogram_merge(&into->total_us, &lane->total_us);
+    vr_histogram_merge(&into->batch_size, &lane->batch_size);
+}
+
+void vr_metrics_add(struct vr_feed_metrics *into, const struct vr_feed_metrics *lane)
+{
+    add_counter(&into->jobs, &lane->jobs);
+    add_counter(&into->batches, &lane->batches);
+    add_counter(&into->timeouts, &lane->timeouts);
+    add_counter(&into->cancelled, &lane->cancelled);
+    add_counter(&into->errors, &lane->errors);
+    add_counter(&into->dropped_scores, &lane->dropped_scores);
+    add_counter(&into->short_feeds, &lane->short_feeds);
+    for (uint32_t s = 0; s < VR_SOURCE_COUNT; s++) {
+        add_counter(&into->source_late[s], &lane->source_late[s]);
+        add_counter(&into->source_error[s], &lane->source_error[s]);
+    }
+    for (uint32_t r = 0; r < VR_RULE_COUNT; r++) {
+        add_counter(&into->rule_gave_way[r], &lane->rule_gave_way[r]);
+    }
+    for (uint32_t f = 0; f < VR_FILTER_COUNT; f++) {
+        add_counter(&into->filtered[f], &lane->filtered[f]);
+    }
+    add_histograms(into, lane);
+}

@@ -1,0 +1,77 @@
+/* A model from its folder: bundle, engine, self-test, seed state, catalogue; counted, so that a swap frees the old one
+ * when its last answer has gone. */
+#include <stdlib.h>
+
+#include "vireo/feed.h"
+#include "vireo/log.h"
+
+/* The parts in the order in which they need each other; a failure leaves the parts so far in `model`. */
+static enum vr_status fill(struct vr_model *model, const char *folder, struct vr_backend *backend,
+                           const struct vr_index_config *index, struct vr_state *state, int64_t now_ms)
+{
+    struct vr_golden_report worst;
+    uint32_t imported = 0;
+    enum vr_status status = vr_bundle_open(folder, &model->bundle);
+    if (status == VR_OK) {
+        status = vr_engine_create(backend, model->bundle, index, &model->engine);
+    }
+    if (status == VR_OK) {
+        status = vr_engine_selftest(model->engine, &worst);
+    }
+    if (status == VR_OK) {
+        status = vr_state_import(state, model->bundle, now_ms, &imported);
+    }
+    if (status == VR_OK) {
+        status = vr_catalogue_create(state, model->bundle, now_ms, &model->catalogue);
+    }
+    if (status == VR_OK) {
+        vr_log(VR_LOG_INFO, "model_loaded",
+               "version=%s videos=%u viewers_imported=%u golden_cases=%u worst_probability=%.2e",
+               model->bundle->model_version, model->bundle->videos.count, imported, worst.cases, worst.probability);
+    }
+    return status;
+}
+
+static void destroy(struct vr_model *model)
+{
+    vr_catalogue_destroy(model->catalogue);
+    vr_engine_destroy(model->engine);
+    vr_bundle_close(model->bundle);
+    free(model);
+}
+
+enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_index_config *index,
+                             struct vr_state *state, int64_t now_ms, struct vr_model **out)
+{
+    struct vr_model *model = calloc(1, sizeof *model);
+    if (model == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "model: no memory");
+    }
+    model->references = 1;
+    enum vr_status status = fill(model, folder, backend, index, state, now_ms);
+    if (status != VR_OK) {
+        destroy(model);
+        return status;
+    }
+    *out = model;
+    return VR_OK;
+}
+
+struct vr_model *vr_model_retain(struct vr_model *model)
+{
+    __atomic_fetch_add(&model->references, 1, __ATOMIC_RELAXED);
+    return model;
+}
+
+void vr_model_release(struct vr_model *model)
+{
+    if (model != NULL && __atomic_sub_fetch(&model->references, 1, __ATOMIC_ACQ_REL) == 0) {
+        destroy(model);
+    }
+}
+
+void vr_job_release(struct vr_job *job)
+{
+    vr_model_release(job->model);
+    job->model = NULL;
+}

@@ -1,0 +1,207 @@
+/* The CPU backend: buffers, streams, copies, and the two tables of operations: the reference alone, and the reference
+ * overridden by OpenBLAS and the exact scan. */
+#include "cpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu_backend.h"
+#include "half.h"
+
+#define ALIGNMENT 64u
+
+void *vr_cpu_at(struct vr_view view, size_t count, size_t size, const char *what)
+{
+    static char nothing[ALIGNMENT] __attribute__((aligned(ALIGNMENT)));
+    if (count == 0) {
+        return nothing;
+    }
+    if (view.buffer == NULL || view.offset % size != 0 || view.offset > view.buffer->size ||
+        count > (view.buffer->size - view.offset) / size) {
+        vr_fail(VR_ERR_INVALID, "%s: a view of %zu elements does not lie inside its buffer", what, count);
+        return NULL;
+    }
+    return view.buffer->bytes + view.offset;
+}
+
+static enum vr_status buffer_create(struct vr_backend *backend, enum vr_memory memory, size_t bytes,
+                                    struct vr_buffer **out)
+{
+    (void)backend;
+    (void)memory;
+    struct vr_buffer *buffer = calloc(1, sizeof *buffer);
+    if (buffer == NULL || bytes > SIZE_MAX - ALIGNMENT) {
+        free(buffer);
+        return vr_fail(VR_ERR_NOMEM, "no memory for a buffer of %zu bytes", bytes);
+    }
+    buffer->size = bytes;
+    const size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    buffer->bytes = aligned_alloc(ALIGNMENT, rounded > 0 ? rounded : ALIGNMENT);
+    if (buffer->bytes == NULL) {
+        free(buffer);
+        return vr_fail(VR_ERR_NOMEM, "no memory for a buffer of %zu bytes", bytes);
+    }
+    memset(buffer->bytes, 0, rounded); /* touched here, so that no first request pays for the pages */
+    *out = buffer;
+    return VR_OK;
+}
+
+static void buffer_destroy(struct vr_buffer *buffer)
+{
+    if (buffer != NULL) {
+        free(buffer->bytes);
+        free(buffer);
+    }
+}
+
+static void *buffer_host(struct vr_buffer *buffer)
+{
+    return buffer->bytes;
+}
+
+static void stream_destroy(struct vr_stream *stream)
+{
+    if (stream != NULL) {
+        free(stream->panel);
+        free(stream);
+    }
+}
+
+static enum vr_status stream_create(struct vr_backend *backend, struct vr_stream **out)
+{
+    const size_t floats = backend->device->panel_floats;
+    struct vr_stream *stream = calloc(1, sizeof *stream);
+    if (stream != NULL && floats > 0) {
+        stream->panel = aligned_alloc(ALIGNMENT, floats * sizeof(float));
+    }
+    if (stream == NULL || (floats > 0 && stream->panel == NULL)) {
+        stream_destroy(stream);
+        return vr_fail(VR_ERR_NOMEM, "no memory for a stream");
+    }
+    stream->backend = backend;
+    *out = stream;
+    return VR_OK;
+}
+
+static enum vr_status stream_poll(struct vr_stream *stream, bool *done)
+{
+    (void)stream;
+    *done = true;
+    return VR_OK;
+}
+
+static enum vr_status copy(struct vr_stream *stream, struct vr_view to, struct vr_view from, size_t bytes)
+{
+    (void)stream;
+    void *target = vr_cpu_at(to, bytes, 1, "copy: to");
+    const void *source = vr_cpu_at(from, bytes, 1, "copy: from");
+    if (target == NULL || source == NULL) {
+        return VR_ERR_INVALID;
+    }
+    memmove(target, source, bytes);
+    return VR_OK;
+}
+
+static size_t element_bytes(enum vr_table_dtype dtype)
+{
+    switch (dtype) {
+    case VR_TABLE_F32: return 4;
+    case VR_TABLE_F16: return 2;
+    case VR_TABLE_I8: return 1;
+    }
+    return 1;
+}
+
+enum vr_status vr_cpu_table_at(const struct vr_table *table, struct vr_cpu_table *out)
+{
+    const size_t count = (size_t)table->rows * table->width;
+    out->rows = table->rows;
+    out->width = table->width;
+    out->dtype = table->dtype;
+    out->data = vr_cpu_at(table->data, count, element_bytes(table->dtype), "table");
+    out->scale = NULL;
+    if (table->dtype == VR_TABLE_I8) {
+        out->scale = vr_cpu_at(table->scale, table->rows, sizeof(float), "table: scale");
+        if (out->scale == NULL) {
+            return VR_ERR_INVALID;
+        }
+    }
+    return out->data == NULL ? VR_ERR_INVALID : VR_OK;
+}
+
+static void row_from_i8(const int8_t *value, float scale, uint32_t width, float *out)
+{
+    for (uint32_t i = 0; i < width; i++) {
+        out[i] = (float)value[i] / 127.0f * scale;
+    }
+}
+
+void vr_cpu_table_row(const struct vr_cpu_table *table, int64_t row, float *out)
+{
+    if (row < 0 || row >= table->rows) {
+        memset(out, 0, table->width * sizeof(float));
+        return;
+    }
+    const size_t first = (size_t)row * table->width;
+    switch (table->dtype) {
+    case VR_TABLE_F32: memcpy(out, (const float *)table->data + first, table->width * sizeof(float)); break;
+    case VR_TABLE_F16: vr_half_to_floats((const uint16_t *)table->data + first, table->width, out); break;
+    case VR_TABLE_I8: row_from_i8((const int8_t *)table->data + first, table->scale[row], table->width, out); break;
+    }
+}
+
+static void destroy(struct vr_backend *backend)
+{
+    free(backend->device);
+    free(backend);
+}
+
+#define OPS_COMMON                                                                                                     \
+    .destroy = destroy, .buffer_create = buffer_create, .buffer_destroy = buffer_destroy, .buffer_host = buffer_host,  \
+    .stream_create = stream_create, .stream_destroy = stream_destroy, .stream_poll = stream_poll, .copy = copy,        \
+    .gather = vr_reference_gather, .pool_rows = vr_reference_pool_rows, .normalize = vr_reference_normalize,           \
+    .expert_mix = vr_reference_expert_mix, .task_heads = vr_reference_task_heads, .index_search = vr_cpu_index_search, \
+    .index_destroy = vr_cpu_index_destroy
+
+static const struct vr_backend_ops reference_ops = {
+    OPS_COMMON,
+    .name = "reference",
+    .linear = vr_reference_linear,
+    .index_create = vr_reference_index_create,
+};
+
+static const struct vr_backend_ops cpu_ops = {
+    OPS_COMMON,
+    .name = "cpu",
+    .linear = vr_openblas_linear,
+    .index_create = vr_cpu_index_create,
+};
+
+static enum vr_status backend_new(const struct vr_backend_ops *ops, unsigned threads, size_t panel_floats,
+                                  struct vr_backend **out)
+{
+    struct vr_backend *backend = calloc(1, sizeof *backend);
+    struct vr_device *device = calloc(1, sizeof *device);
+    if (backend == NULL || device == NULL) {
+        free(backend);
+        free(device);
+        return vr_fail(VR_ERR_NOMEM, "no memory for a backend");
+    }
+    device->threads = threads;
+    device->panel_floats = panel_floats;
+    backend->ops = ops;
+    backend->device = device;
+    *out = backend;
+    return VR_OK;
+}
+
+enum vr_status vr_backend_open_reference(struct vr_backend **out)
+{
+    return backend_new(&reference_ops, 1, 0, out);
+}
+
+enum vr_status vr_cpu_backend_open(unsigned threads, struct vr_backend **out)
+{
+    vr_openblas_core_choose();
+    return backend_new(&cpu_ops, threads, (size_t)VR_PANEL_ROWS * (VR_PANEL_IN_MAX + VR_PANEL_OUT), out);
+}

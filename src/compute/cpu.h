@@ -1,0 +1,93 @@
+/* The CPU backend's own objects and the functions its files share. Every pointer into a buffer comes from
+ * vr_cpu_at, which refuses a view that ends past its buffer, so that a wrong shape is an error and not a fault. */
+#ifndef VIREO_COMPUTE_CPU_H
+#define VIREO_COMPUTE_CPU_H
+
+#include "vireo/backend.h"
+
+struct vr_buffer {
+    char *bytes; /* [size], aligned to 64 bytes; device and staging memory are the same here */
+    size_t size;
+};
+
+/* Scratch of one lane; operations run at once, so a stream has nothing to wait for. */
+struct vr_stream {
+    struct vr_backend *backend;
+    float *panel; /* openblas.c: padded input and output of one panel; NULL in the reference backend */
+};
+
+struct vr_device {
+    unsigned threads; /* an index build may use this many; 0: all cores */
+    size_t panel_floats;
+};
+
+/* How an index is searched; each kind of index defines what `state` is. */
+struct vr_index {
+    uint32_t rows, dim;
+    struct vr_index_kind_ops {
+        enum vr_status (*search)(struct vr_index *index, const struct vr_index_search *args, const float *query,
+                                 int32_t *row, float *score);
+        void (*destroy)(void *state);
+    } ops;
+    void *state;
+};
+
+/* The address of `view` when `count` elements of `size` bytes lie inside its buffer; else NULL with the text set. */
+void *vr_cpu_at(struct vr_view view, size_t count, size_t size, const char *what);
+
+/* Elements of a matrix whose rows begin `stride` apart: the last row ends at its width. */
+static inline size_t vr_cpu_extent(uint32_t rows, uint32_t stride, uint32_t width)
+{
+    return rows == 0 ? 0 : (size_t)(rows - 1) * stride + width;
+}
+
+/* Check a table and give its addresses. */
+struct vr_cpu_table {
+    const void *data;
+    const float *scale; /* I8 only */
+    uint32_t rows, width;
+    enum vr_table_dtype dtype;
+};
+enum vr_status vr_cpu_table_at(const struct vr_table *table, struct vr_cpu_table *out);
+
+/* Row `row` of a table as floats; zeros outside the table. */
+void vr_cpu_table_row(const struct vr_cpu_table *table, int64_t row, float *out);
+
+/* Arguments of an index search, checked; the kind's search is then called. */
+enum vr_status vr_cpu_index_search(struct vr_stream *stream, struct vr_index *index,
+                                   const struct vr_index_search *args);
+void vr_cpu_index_destroy(struct vr_index *index);
+
+/* An index object around `state`; on failure the caller still owns state. */
+enum vr_status vr_cpu_index_wrap(const struct vr_index_spec *spec, struct vr_index_kind_ops ops, void *state,
+                                 struct vr_index **out);
+
+/* reference*.c: plain C. */
+enum vr_status vr_reference_gather(struct vr_stream *stream, const struct vr_gather *args);
+enum vr_status vr_reference_pool_rows(struct vr_stream *stream, const struct vr_pool_rows *args);
+enum vr_status vr_reference_linear(struct vr_stream *stream, const struct vr_linear *args);
+enum vr_status vr_reference_normalize(struct vr_stream *stream, const struct vr_normalize *args);
+enum vr_status vr_reference_expert_mix(struct vr_stream *stream, const struct vr_expert_mix *args);
+enum vr_status vr_reference_task_heads(struct vr_stream *stream, const struct vr_task_heads *args);
+enum vr_status vr_reference_index_create(struct vr_backend *backend, const struct vr_index_spec *spec,
+                                         struct vr_index **out);
+
+/* openblas.c */
+#define VR_PANEL_ROWS 64u
+#define VR_PANEL_IN_MAX 4096u /* a wider input goes to the reference */
+#define VR_PANEL_OUT 1024u    /* columns of one product */
+enum vr_status vr_openblas_linear(struct vr_stream *stream, const struct vr_linear *args);
+
+/* openblas_core.c: see there. */
+void vr_openblas_core_choose(void);
+const char *vr_openblas_core_name(void);
+enum vr_status vr_openblas_core_set(const char *name);
+
+/* scan.c: exact search, and the choice between it and FAISS. */
+enum vr_status vr_scan_index_create(const struct vr_index_spec *spec, struct vr_index **out);
+enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out);
+
+/* faiss_index.c */
+enum vr_status vr_faiss_index_create(const struct vr_index_spec *spec, unsigned threads, struct vr_index **out);
+
+#endif

@@ -1,0 +1,59 @@
+/* What all kinds of index share: the object, the check of a search's arguments, and the choice of the kind. */
+#include <stdlib.h>
+
+#include "cpu.h"
+
+#define K_MAX 1000u
+#define DIM_MAX 4096u
+
+enum vr_status vr_cpu_index_wrap(const struct vr_index_spec *spec, struct vr_index_kind_ops ops, void *state,
+                                 struct vr_index **out)
+{
+    struct vr_index *index = calloc(1, sizeof *index);
+    if (index == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "no memory for an index");
+    }
+    index->rows = spec->rows;
+    index->dim = spec->dim;
+    index->ops = ops;
+    index->state = state;
+    *out = index;
+    return VR_OK;
+}
+
+void vr_cpu_index_destroy(struct vr_index *index)
+{
+    if (index != NULL) {
+        index->ops.destroy(index->state);
+        free(index);
+    }
+}
+
+enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out)
+{
+    if (spec->vectors.width != spec->dim || spec->vectors.rows < spec->rows || spec->dim == 0 || spec->dim > DIM_MAX ||
+        spec->rows > INT32_MAX) {
+        return vr_fail(VR_ERR_INVALID, "index: %u rows of %u from a table of %u rows of %u", spec->rows, spec->dim,
+                       spec->vectors.rows, spec->vectors.width);
+    }
+    if (spec->config.kind == VR_INDEX_EXACT) {
+        return vr_scan_index_create(spec, out);
+    }
+    return vr_faiss_index_create(spec, backend->device->threads, out);
+}
+
+enum vr_status vr_cpu_index_search(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args)
+{
+    (void)stream;
+    if (args->k > K_MAX) {
+        return vr_fail(VR_ERR_INVALID, "index search: k is %u, at most %u", args->k, K_MAX);
+    }
+    const size_t results = (size_t)args->queries * args->k;
+    const float *query = vr_cpu_at(args->query, (size_t)args->queries * index->dim, 4, "index search: query");
+    int32_t *row = vr_cpu_at(args->row, results, 4, "index search: row");
+    float *score = vr_cpu_at(args->score, results, 4, "index search: score");
+    if (query == NULL || row == NULL || score == NULL) {
+        return VR_ERR_INVALID;
+    }
+    return results == 0 ? VR_OK : index->ops.search(index, args, query, row, score);
+}

@@ -1,9 +1,8 @@
 # Vireo's entry points. `make run` serves the demo bundle; `make test` checks everything.
 
-# libfaiss-dev and libopenblas-dev belong in one apt call, or FAISS brings the reference BLAS along. libcyaml.pc asks for
-# -lyaml, and libcyaml-dev does not bring it.
+# libfaiss-dev and libopenblas-dev belong in one apt call, or FAISS brings the reference BLAS along.
 BUILD_PACKAGES := build-essential cmake ninja-build pkg-config libevent-dev libfaiss-dev libopenblas-dev \
-	libsimdjson-dev libmuparser-dev libcyaml-dev libyaml-dev libssl-dev curl ca-certificates git
+	libsimdjson-dev libmuparser-dev libyaml-dev libssl-dev curl ca-certificates git
 RUN_PACKAGES := python3
 TEST_PACKAGES := libcriterion-dev clang clang-tidy clang-format libclang-rt-14-dev python3 python3-venv
 

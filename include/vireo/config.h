@@ -1,4 +1,4 @@
-/* The settings of `vireo serve`, one struct a room, read from YAML by libcyaml. Order of precedence: command-line
+/* The settings of `vireo serve`, one struct a room, read from YAML. Order of precedence: command-line
  * flags > environment (VIREO_*) > file > the defaults below. Each room gets its own struct and sees no other.
  * Strings are NUL-terminated and owned by struct vr_config. docs/configuration.md lists every key. */
 #ifndef VIREO_CONFIG_H

@@ -1,4 +1,4 @@
-/* JSON in and out. Reading goes through simdjson behind a C shim (the only C++ of src/json); writing is our own.
+/* JSON in and out. Reading goes through simdjson behind a C shim; writing is our own.
  * Only src/model (bundle.json, safetensors headers) and src/server (requests, answers) use this room. */
 #ifndef VIREO_JSON_H
 #define VIREO_JSON_H
@@ -22,7 +22,7 @@ enum vr_json_type {
     VR_JSON_NULL = 0,
     VR_JSON_BOOL,
     VR_JSON_INT,    /* fits int64_t */
-    VR_JSON_DOUBLE, /* any other number */
+    VR_JSON_DOUBLE, /* any other number; integers of 2^64 and more and doubles past the range are refused */
     VR_JSON_STRING,
     VR_JSON_ARRAY,
     VR_JSON_OBJECT,

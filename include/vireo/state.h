@@ -20,11 +20,22 @@ extern "C" {
 
 struct vr_state;
 
+/* What is kept, so that memory stays bounded: the oldest goes first. */
+#define VR_RECENT_WATCHES_MAX 200u /* largest recent_watches of a configuration */
+#define VR_SEEN_MAX 20000u         /* videos a viewer has seen */
+#define VR_SERVED_MAX 300u         /* videos served to a viewer */
+#define VR_EVENT_WINDOW 1000000u   /* event ids among which duplicates are found */
+#define VR_TRENDING_MAX 500u       /* videos in a trending list */
+
+/* VR_ERR_INVALID (configuration out of range), VR_ERR_NOMEM. */
 enum vr_status vr_state_create(const struct vr_state_config *config, struct vr_state **out);
 void vr_state_destroy(struct vr_state *state); /* NULL is accepted; no call may be running */
 
-/* Import a bundle's seed state. Times move by now_ms - as_of_ms where the bundle says shift_state. Does nothing and
- * sets *imported = 0 when the store holds viewers already or the bundle has no state. */
+/* Import a bundle's seed state; *imported is how many viewers came. Where the bundle says shift_state, its times move
+ * so that as_of_ms becomes the store's start: the now_ms of its first import or catalogue, also for later ones, so that
+ * a reload keeps uploads and histories together. Does nothing and sets *imported = 0 when the store holds viewers
+ * already or the bundle has no state. VR_ERR_FORMAT (an index out of range), VR_ERR_NOMEM: part of the seeds may be
+ * there. */
 enum vr_status vr_state_import(struct vr_state *state, const struct vr_bundle *bundle, int64_t now_ms,
                                uint32_t *imported);
 
@@ -57,7 +68,7 @@ struct vr_profile_value {
     struct vr_str text;
 };
 struct vr_viewer {
-    bool known; /* false: a new viewer; everything below is empty */
+    bool known; /* false: no event, import or answer has told of him; everything below is empty */
     float age;  /* years, NaN unknown */
     struct vr_counters counters;
     const struct vr_watch *recent; /* [recent_count], oldest first */
@@ -66,9 +77,9 @@ struct vr_viewer {
     uint32_t seen_count;
     const uint32_t *served; /* [served_count] video numbers, ascending; of recent answers */
     uint32_t served_count;
-    const uint32_t *follow; /* [follow_count] creator numbers */
+    const uint32_t *follow; /* [follow_count] creator numbers, ascending */
     uint32_t follow_count;
-    const uint32_t *friends; /* [friend_count] viewer numbers */
+    const uint32_t *friends; /* [friend_count] viewer numbers, ascending */
     uint32_t friend_count;
     const struct vr_profile_value *profile;
     uint32_t profile_count;
@@ -81,7 +92,8 @@ enum vr_status vr_state_viewer(struct vr_state *state, struct vr_str user_id, st
 /* Recent watches of a viewer by number (for the social source): at most `capacity`, newest first; returns how many. */
 uint32_t vr_state_recent_of(struct vr_state *state, uint32_t viewer, struct vr_watch *out, uint32_t capacity);
 
-/* Remember that these videos went out to this viewer (the last 300 are kept). */
+/* Remember that these videos went out to this viewer (the last VR_SERVED_MAX are kept). A new viewer gets a record.
+ * VR_ERR_INVALID (no user id), VR_ERR_NOMEM. */
 enum vr_status vr_state_record_served(struct vr_state *state, struct vr_str user_id, const uint32_t *video,
                                       uint32_t count, int64_t now_ms);
 
@@ -99,19 +111,33 @@ enum vr_event_type {
 #define VR_EVENT_TYPE_COUNT 8u
 const char *vr_event_type_name(enum vr_event_type type);
 
+/* Labels of an impression (viewer, request_id, video), whatever the order of its events:
+ * - The first event makes the impression if no impression event came before; it stands at the time of its earliest
+ * event.
+ * - click, like: an event of that name came. Any number of them counts once.
+ * - watch_s: plays added up, at least the duration once a finish event came, at most 300.
+ * - finish: duration > 0 and the seconds before that cap are >= 0.95 of it. long_view, as KuaiRand has it: they are
+ *   >= min(duration, 18), >= 18 where the duration is 0. Both allow 0.1 ms for rounding.
+ * - share, skip and dislike make the impression known and carry no label.
+ * Counters move with the labels: each label counts once an impression. Its trending weight (click 1, finish 2, like 4)
+ * counts from the time of the event that brought the label. An impression is joined while it is among the viewer's
+ * latest recent_watches + 100; an event that comes later than that makes a new one. */
 struct vr_event {
-    struct vr_str event_id;   /* 1-64 bytes; the same id again is a duplicate */
+    struct vr_str event_id;   /* 1-64 bytes; the same id again, among the latest VR_EVENT_WINDOW, is a duplicate */
     struct vr_str request_id; /* 1-64 bytes */
     struct vr_str user_id, video_id;
     enum vr_event_type type;
-    int64_t time_ms;
+    int64_t time_ms;  /* 1970..9999; any order. The caller bounds how far ahead of now it may be: a weight from the
+                         future outlasts others in trending */
     float watch_s;    /* of a play, seconds, >= 0; plays of one impression add up */
-    float duration_s; /* of the video, 0 unknown: taken from the catalogue by the caller */
+    float duration_s; /* of the video, 0 unknown: taken from the catalogue by the caller; an impression keeps its first
+                         known one */
 };
 enum vr_event_verdict { VR_EVENT_ACCEPTED = 0, VR_EVENT_DUPLICATE, VR_EVENT_REJECTED };
 
-/* Apply one event: labels of the impression (request_id, video_id), counters, recents, seen, trending (definitions.md).
- * VR_EVENT_REJECTED comes with VR_ERR_INVALID and a text. VR_ERR_NOMEM. */
+/* Apply one event: labels of its impression, counters, recents, seen, trending. A video id that is new gets a number;
+ * the caller refuses ids that the catalogue does not know. VR_EVENT_REJECTED comes with VR_ERR_INVALID and a text, or
+ * with VR_ERR_NOMEM: nothing has changed then, and the event may be sent again. */
 enum vr_status vr_state_apply(struct vr_state *state, const struct vr_event *event, enum vr_event_verdict *verdict);
 
 /* ---- trending ---- */
@@ -120,12 +146,15 @@ struct vr_trending { /* immutable list, counted */
     const uint32_t *video; /* numbers, highest first */
     const float *score;
 };
-/* The list as of about now_ms (rebuilt when older than the configured refresh). Release after use. */
+/* The list as of about now_ms, at most VR_TRENDING_MAX videos, ties by smaller number; never NULL. A caller that finds
+ * it older than the configured refresh builds the next one while all others go on with the old. Release after use. */
 const struct vr_trending *vr_state_trending(struct vr_state *state, int64_t now_ms);
 void vr_state_trending_release(struct vr_state *state, const struct vr_trending *list);
 
 struct vr_state_sizes {
-    uint64_t viewers, videos, events, duplicates, rejected, bytes;
+    uint64_t viewers, videos;              /* records; numbers given out */
+    uint64_t events, duplicates, rejected; /* by verdict; an event that met VR_ERR_NOMEM is in none */
+    uint64_t bytes;                        /* records, windows, and an estimate for the dictionaries */
 };
 void vr_state_measure(struct vr_state *state, struct vr_state_sizes *out);
 
@@ -136,13 +165,14 @@ struct vr_catalogue {
     const uint32_t *number;         /* [count], number of a row's video */
     const int32_t *row;             /* [numbers], row of a number, -1 not in this bundle */
     uint32_t numbers;               /* a number >= numbers came later: not in this bundle */
-    const int64_t *upload_ms;       /* [count], shifted like the state */
+    const int64_t *upload_ms;       /* [count], shifted like the state; INT64_MIN unknown */
     const uint32_t *creator_number; /* [creators of the bundle] */
     const uint32_t *upload_offset;  /* [creators + 1]: rows of a creator, newest first */
     const int32_t *upload_row;
     const int32_t *creator_of_number; /* [creator_numbers], bundle creator of a number, -1 none */
     uint32_t creator_numbers;
 };
+/* Videos and creators that the store does not know get numbers. The bundle must outlive the catalogue. VR_ERR_NOMEM. */
 enum vr_status vr_catalogue_create(struct vr_state *state, const struct vr_bundle *bundle, int64_t now_ms,
                                    struct vr_catalogue **out);
 void vr_catalogue_destroy(struct vr_catalogue *catalogue); /* NULL is accepted */

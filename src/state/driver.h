@@ -1,0 +1,54 @@
+/* What a place of storage does for the state: one table of functions a driver. Memory is here (memory.c); an embedded
+ * or networked store fills the same table. Arguments come checked from state.c; what events mean is in
+ * viewer_record.c and labels.c, which every driver uses. All functions are safe from any thread. */
+#ifndef VIREO_STATE_DRIVER_H
+#define VIREO_STATE_DRIVER_H
+
+#include "viewer_record.h"
+
+struct vr_store; /* the driver's own; defined in the driver's file */
+
+/* The dictionaries, each with numbers of its own. */
+enum vr_id_kind { VR_ID_VIDEO = 0, VR_ID_CREATOR, VR_ID_VIEWER };
+#define VR_ID_KIND_COUNT 3u
+
+struct vr_video_record {
+    struct vr_totals totals;
+    struct vr_trend trend;
+};
+
+struct vr_store_ops {
+    const char *name; /* "memory" */
+    void (*destroy)(struct vr_store *store);
+
+    /* numbers: VR_ERR_NOMEM; find gives VR_DICT_NONE */
+    enum vr_status (*intern)(struct vr_store *store, enum vr_id_kind kind, struct vr_str id, uint32_t *number);
+    uint32_t (*find)(struct vr_store *store, enum vr_id_kind kind, struct vr_str id);
+    uint32_t (*id_count)(struct vr_store *store, enum vr_id_kind kind);
+
+    /* videos by number; numbers without a record give zeros */
+    void (*video_counters)(struct vr_store *store, const uint32_t *number, uint32_t count, struct vr_counters *out);
+    void (*video_trends)(struct vr_store *store, uint32_t first, uint32_t count, struct vr_trend *out);
+    enum vr_status (*video_seed)(struct vr_store *store, uint32_t number,
+                                 const struct vr_video_record *seed); /* adds */
+
+    /* viewers by number; out->known is false without a record */
+    enum vr_status (*viewer_read)(struct vr_store *store, uint32_t viewer, struct vr_arena *arena,
+                                  struct vr_viewer *out);
+    uint32_t (*viewer_recent)(struct vr_store *store, uint32_t viewer, struct vr_watch *out, uint32_t capacity);
+    enum vr_status (*viewer_serve)(struct vr_store *store, uint32_t viewer, const uint32_t *video, uint32_t count);
+    /* Takes ownership of the record on VR_OK; a viewer who has one already keeps it, and the seed is freed. */
+    enum vr_status (*viewer_seed)(struct vr_store *store, uint32_t viewer, struct vr_viewer_record *seed);
+    uint64_t (*viewer_count)(struct vr_store *store); /* of records */
+
+    /* Labels, recents, seen, counters and trend of one event. On failure nothing has changed. */
+    enum vr_status (*apply)(struct vr_store *store, uint32_t viewer, uint32_t video, const struct vr_event *event);
+
+    uint64_t (*bytes)(struct vr_store *store);
+};
+
+/* The memory driver. The caller destroys the store through the table. VR_ERR_NOMEM. */
+extern const struct vr_store_ops vr_memory_ops;
+enum vr_status vr_memory_create(const struct vr_state_config *config, struct vr_store **out);
+
+#endif

@@ -1,0 +1,241 @@
+/* The contract of vireo/state.h over a driver: arguments are checked here, an event is applied once, and everything
+ * that is kept goes through the driver's table. */
+#include "vireo/state.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "state_internal.h"
+#include "vireo/dict.h"
+
+/* 1970 up to the end of the year 9999. */
+#define TIME_MAX_MS INT64_C(253402300799999)
+
+static bool config_is_valid(const struct vr_state_config *config)
+{
+    return config->recent_watches >= 1 && config->recent_watches <= VR_RECENT_WATCHES_MAX &&
+           config->trending_half_life_h > 0;
+}
+
+static enum vr_status open_parts(struct vr_state *state)
+{
+    enum vr_status status = vr_memory_create(&state->config, &state->store);
+    if (status == VR_OK) {
+        status = vr_event_window_create(VR_EVENT_WINDOW, &state->window);
+    }
+    if (status == VR_OK) {
+        status = vr_trending_board_create(&state->config, state->ops, state->store, &state->trending);
+    }
+    return status;
+}
+
+enum vr_status vr_state_create(const struct vr_state_config *config, struct vr_state **out)
+{
+    if (!config_is_valid(config)) {
+        return vr_fail(VR_ERR_INVALID, "state: recent_watches must be 1 to %u and trending_half_life_h above 0",
+                       VR_RECENT_WATCHES_MAX);
+    }
+    struct vr_state *state = calloc(1, sizeof *state);
+    if (state == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "state: no memory");
+    }
+    state->config = *config;
+    state->ops = &vr_memory_ops;
+    state->start_ms = VR_TIME_UNSET;
+    pthread_mutex_init(&state->import_lock, NULL);
+    enum vr_status status = open_parts(state);
+    if (status != VR_OK) {
+        vr_state_destroy(state);
+        return status;
+    }
+    *out = state;
+    return VR_OK;
+}
+
+void vr_state_destroy(struct vr_state *state)
+{
+    if (state == NULL) {
+        return;
+    }
+    vr_trending_board_destroy(state->trending);
+    vr_event_window_destroy(state->window);
+    if (state->store != NULL) {
+        state->ops->destroy(state->store);
+    }
+    pthread_mutex_destroy(&state->import_lock);
+    free(state);
+}
+
+int64_t vr_state_shift_ms_locked(struct vr_state *state, const struct vr_bundle *bundle, int64_t now_ms)
+{
+    if (state->start_ms == VR_TIME_UNSET) {
+        state->start_ms = now_ms;
+    }
+    return bundle->shift_state ? state->start_ms - bundle->as_of_ms : 0;
+}
+
+int64_t vr_state_shift_ms(struct vr_state *state, const struct vr_bundle *bundle, int64_t now_ms)
+{
+    pthread_mutex_lock(&state->import_lock);
+    int64_t shift = vr_state_shift_ms_locked(state, bundle, now_ms);
+    pthread_mutex_unlock(&state->import_lock);
+    return shift;
+}
+
+/* ---- numbers and counters ---- */
+
+uint32_t vr_state_video_number(struct vr_state *state, struct vr_str id)
+{
+    return state->ops->find(state->store, VR_ID_VIDEO, id);
+}
+
+uint32_t vr_state_creator_number(struct vr_state *state, struct vr_str id)
+{
+    return state->ops->find(state->store, VR_ID_CREATOR, id);
+}
+
+enum vr_status vr_state_intern_video(struct vr_state *state, struct vr_str id, uint32_t *number)
+{
+    return state->ops->intern(state->store, VR_ID_VIDEO, id, number);
+}
+
+enum vr_status vr_state_intern_creator(struct vr_state *state, struct vr_str id, uint32_t *number)
+{
+    return state->ops->intern(state->store, VR_ID_CREATOR, id, number);
+}
+
+void vr_state_video_counters(struct vr_state *state, const uint32_t *number, uint32_t count, struct vr_counters *out)
+{
+    state->ops->video_counters(state->store, number, count, out);
+}
+
+/* ---- viewers ---- */
+
+static const struct vr_viewer new_viewer = {.age = NAN};
+
+enum vr_status vr_state_viewer(struct vr_state *state, struct vr_str user_id, struct vr_arena *arena,
+                               struct vr_viewer *out)
+{
+    *out = new_viewer;
+    uint32_t number = state->ops->find(state->store, VR_ID_VIEWER, user_id);
+    return number != VR_DICT_NONE ? state->ops->viewer_read(state->store, number, arena, out) : VR_OK;
+}
+
+uint32_t vr_state_recent_of(struct vr_state *state, uint32_t viewer, struct vr_watch *out, uint32_t capacity)
+{
+    return state->ops->viewer_recent(state->store, viewer, out, capacity);
+}
+
+enum vr_status vr_state_record_served(struct vr_state *state, struct vr_str user_id, const uint32_t *video,
+                                      uint32_t count, int64_t now_ms)
+{
+    (void)now_ms; /* a number of videos is kept, not a span of time */
+    if (count == 0) {
+        return VR_OK;
+    }
+    uint32_t viewer;
+    enum vr_status status = state->ops->intern(state->store, VR_ID_VIEWER, user_id, &viewer);
+    return status == VR_OK ? state->ops->viewer_serve(state->store, viewer, video, count) : status;
+}
+
+/* ---- events ---- */
+
+const char *vr_event_type_name(enum vr_event_type type)
+{
+    static const char *const name[VR_EVENT_TYPE_COUNT] = {"impression", "click", "play", "finish",
+                                                          "like",       "share", "skip", "dislike"};
+    return (unsigned)type < VR_EVENT_TYPE_COUNT ? name[type] : "unknown";
+}
+
+static bool id_is_valid(struct vr_str id)
+{
+    return id.len >= 1 && id.len <= VR_ID_MAX_BYTES;
+}
+
+/* What is wrong with an event, or NULL. */
+static const char *fault_of(const struct vr_event *event)
+{
+    if (!id_is_valid(event->event_id)) {
+        return "event_id must have 1 to 64 bytes";
+    }
+    if (!id_is_valid(event->request_id)) {
+        return "request_id must have 1 to 64 bytes";
+    }
+    if (!id_is_valid(event->user_id) || !id_is_valid(event->video_id)) {
+        return "user_id and video_id must have 1 to 64 bytes";
+    }
+    if ((unsigned)event->type >= VR_EVENT_TYPE_COUNT) {
+        return "unknown type";
+    }
+    if (event->time_ms < 0 || event->time_ms > TIME_MAX_MS) {
+        return "time must lie between 1970 and 9999";
+    }
+    if (event->type == VR_EVENT_PLAY && !(isfinite(event->watch_s) && event->watch_s >= 0)) {
+        return "watch_s must be a number of at least 0";
+    }
+    return NULL;
+}
+
+static void count_one(uint64_t *counter)
+{
+    __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
+/* Apply an event whose id is new. */
+static enum vr_status apply_once(struct vr_state *state, const struct vr_event *event)
+{
+    uint32_t viewer;
+    uint32_t video;
+    enum vr_status status = state->ops->intern(state->store, VR_ID_VIEWER, event->user_id, &viewer);
+    if (status == VR_OK) {
+        status = state->ops->intern(state->store, VR_ID_VIDEO, event->video_id, &video);
+    }
+    return status == VR_OK ? state->ops->apply(state->store, viewer, video, event) : status;
+}
+
+enum vr_status vr_state_apply(struct vr_state *state, const struct vr_event *event, enum vr_event_verdict *verdict)
+{
+    const char *fault = fault_of(event);
+    if (fault != NULL) {
+        count_one(&state->rejected);
+        *verdict = VR_EVENT_REJECTED;
+        return vr_fail(VR_ERR_INVALID, "event: %s", fault);
+    }
+    if (!vr_event_window_add(state->window, event->event_id)) {
+        count_one(&state->duplicates);
+        *verdict = VR_EVENT_DUPLICATE;
+        return VR_OK;
+    }
+    enum vr_status status = apply_once(state, event);
+    if (status != VR_OK) {
+        vr_event_window_forget(state->window, event->event_id);
+        *verdict = VR_EVENT_REJECTED;
+        return status;
+    }
+    count_one(&state->events);
+    *verdict = VR_EVENT_ACCEPTED;
+    return VR_OK;
+}
+
+/* ---- trending and sizes ---- */
+
+const struct vr_trending *vr_state_trending(struct vr_state *state, int64_t now_ms)
+{
+    return vr_trending_board_get(state->trending, now_ms);
+}
+
+void vr_state_trending_release(struct vr_state *state, const struct vr_trending *list)
+{
+    (void)state;
+    vr_trending_release(list);
+}
+
+void vr_state_measure(struct vr_state *state, struct vr_state_sizes *out)
+{
+    out->viewers = state->ops->viewer_count(state->store);
+    out->videos = state->ops->id_count(state->store, VR_ID_VIDEO);
+    out->events = __atomic_load_n(&state->events, __ATOMIC_RELAXED);
+    out->duplicates = __atomic_load_n(&state->duplicates, __ATOMIC_RELAXED);
+    out->rejected = __atomic_load_n(&state->rejected, __ATOMIC_RELAXED);
+    out->bytes = state->ops->bytes(state->store) + vr_event_window_bytes(state->window);
+}

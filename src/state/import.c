@@ -123,9 +123,9 @@ static uint32_t make_set(uint32_t *number, uint32_t count)
     return kept;
 }
 
-/* Row indexes [*count] -> the set of their numbers in a new array, NULL for none. */
-static enum vr_status numbers_of(const int32_t *index, const uint32_t *number, uint32_t numbers, uint32_t **out,
-                                 uint32_t *count)
+/* Row indexes index[begin .. begin + *count) -> the set of their numbers in a new array, NULL for none. */
+static enum vr_status numbers_of(const int32_t *index, uint32_t begin, const uint32_t *number, uint32_t numbers,
+                                 uint32_t **out, uint32_t *count)
 {
     if (*count == 0) {
         return VR_OK;
@@ -135,10 +135,11 @@ static enum vr_status numbers_of(const int32_t *index, const uint32_t *number, u
         return vr_fail(VR_ERR_NOMEM, "import: no memory");
     }
     for (uint32_t i = 0; i < *count; i++) {
-        if (index[i] < 0 || (uint32_t)index[i] >= numbers) {
+        int32_t row = index[begin + i];
+        if (row < 0 || (uint32_t)row >= numbers) {
             return VR_ERR_FORMAT;
         }
-        (*out)[i] = number[index[i]];
+        (*out)[i] = number[row];
     }
     *count = make_set(*out, *count);
     return VR_OK;
@@ -150,7 +151,7 @@ static enum vr_status seed_follows(const struct import *import, uint32_t row, st
     if (!span_of(import->seed->follow_offset, row, &begin, &record->follow_count)) {
         return bad_index("follow.offsets", row);
     }
-    enum vr_status status = numbers_of(import->seed->follow_creator + begin, import->creator,
+    enum vr_status status = numbers_of(import->seed->follow_creator, begin, import->creator,
                                        import->bundle->videos.creator_id.count, &record->follow, &record->follow_count);
     return status == VR_ERR_FORMAT ? bad_index("follow.creator", row) : status;
 }
@@ -161,7 +162,7 @@ static enum vr_status seed_friends(const struct import *import, uint32_t row, st
     if (!span_of(import->seed->friend_offset, row, &begin, &record->friend_count)) {
         return bad_index("friend.offsets", row);
     }
-    enum vr_status status = numbers_of(import->seed->friend_viewer + begin, import->viewer,
+    enum vr_status status = numbers_of(import->seed->friend_viewer, begin, import->viewer,
                                        import->seed->viewer_id.count, &record->friends, &record->friend_count);
     return status == VR_ERR_FORMAT ? bad_index("friend.viewer", row) : status;
 }

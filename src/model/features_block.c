@@ -1,0 +1,172 @@
+/* Blocks of features of one entity: where each lands in a row, and the transforms that fill it. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "features_space.h"
+#include "text.h"
+
+#define BLOCK_WIDTH_MAX 65536u
+
+/* The feature of an element of `inputs`. */
+static enum vr_status find_feature(const struct vr_feature_space *space, struct vr_json_value element, uint32_t *out)
+{
+    struct vr_str name;
+    if (vr_json_as_str(element, &name) != VR_OK) {
+        return vr_fail(VR_ERR_FORMAT, "'inputs' must hold names of features");
+    }
+    *out = name.len == 0 ? VR_DICT_NONE : vr_dict_find(space->names, name);
+    if (*out == VR_DICT_NONE) {
+        return vr_fail(VR_ERR_FORMAT, "'inputs': there is no feature '%s'", vr_show(name).text);
+    }
+    return VR_OK;
+}
+
+static enum vr_status add_column(const struct vr_feature_space *space, uint32_t number, struct vr_feature_block *block)
+{
+    const struct vr_feature *feature = &space->feature[number];
+    for (uint32_t i = 0; i < block->count; i++) {
+        if (block->feature[i] == number) {
+            return vr_fail(VR_ERR_FORMAT, "'inputs' names '%s' twice", feature->name.data);
+        }
+    }
+    if (feature->width > BLOCK_WIDTH_MAX - block->width) {
+        return vr_fail(VR_ERR_FORMAT, "'inputs' make a row wider than %u", BLOCK_WIDTH_MAX);
+    }
+    struct vr_column column = {VR_COLUMN_VECTOR, block->width, feature->width, 0, feature->table, feature->vector};
+    if (feature->kind == VR_FEATURE_DENSE || feature->kind == VR_FEATURE_RATE) {
+        column.kind = VR_COLUMN_DENSE;
+        column.slot = block->dense_count++;
+    } else if (feature->kind != VR_FEATURE_VECTOR) {
+        column.kind = VR_COLUMN_TABLE;
+        column.slot = block->index_count++;
+    }
+    block->width += feature->width;
+    block->column[block->count] = column;
+    block->feature[block->count++] = number;
+    return VR_OK;
+}
+
+enum vr_status vr_feature_block_create(const struct vr_feature_space *space, struct vr_json_value names,
+                                       enum vr_entity entity, struct vr_feature_block *out)
+{
+    struct vr_feature_block block = {entity, 0, 0, 0, 0, NULL, NULL};
+    struct vr_json_value element;
+    size_t room = vr_json_count(names) + 1;
+    if (vr_json_type_of(names) != VR_JSON_ARRAY) {
+        return vr_fail(VR_ERR_FORMAT, "'inputs' must be an array");
+    }
+    block.column = calloc(room, sizeof *block.column);
+    block.feature = calloc(room, sizeof *block.feature);
+    enum vr_status status = VR_OK;
+    if (block.column == NULL || block.feature == NULL) {
+        status = vr_fail(VR_ERR_NOMEM, "no memory for a block of features");
+    }
+    for (struct vr_json_iter it = vr_json_begin(names); status == VR_OK && vr_json_next(&it, NULL, &element);) {
+        uint32_t number = 0;
+        status = find_feature(space, element, &number);
+        if (status == VR_OK && space->feature[number].entity == entity) {
+            status = add_column(space, number, &block);
+        }
+    }
+    if (status != VR_OK) {
+        vr_feature_block_destroy(&block);
+        return status;
+    }
+    *out = block;
+    return VR_OK;
+}
+
+void vr_feature_block_destroy(struct vr_feature_block *block)
+{
+    free(block->column);
+    free(block->feature);
+    block->column = NULL;
+    block->feature = NULL;
+    block->count = 0;
+}
+
+/* ---- transforms: one value each, float64 ---- */
+
+static double standardise(const struct vr_feature *f, double x)
+{
+    double z = (x - f->mean) / f->std;
+    if (isnan(z)) {
+        return 0.0;
+    }
+    return z < -f->clip ? -f->clip : z > f->clip ? f->clip : z;
+}
+
+static double scaled(const struct vr_feature *f, double x)
+{
+    if (f->scale == VR_SCALE_LOG1P) {
+        return log1p(x > 0 ? x : x <= 0 ? 0.0 : x); /* NaN stays NaN */
+    }
+    if (f->scale == VR_SCALE_LOGIT) {
+        double r = x < 1e-6 ? 1e-6 : x > 1 - 1e-6 ? 1 - 1e-6 : x;
+        return log(r / (1 - r));
+    }
+    return x;
+}
+
+static double total(double x)
+{
+    return x > 0 ? x : 0.0;
+}
+
+static double rate(const struct vr_feature *f, double numerator, double denominator)
+{
+    return (total(numerator) + f->prior * f->strength) / (total(denominator) + f->strength);
+}
+
+static int32_t embedding_row(const struct vr_feature *f, double x)
+{
+    double rounded = rint(x); /* ties to even: the default rounding mode */
+    return rounded >= 0 && rounded < (double)f->rows ? (int32_t)rounded : 0;
+}
+
+static int32_t bucket_row(const struct vr_feature *f, double x)
+{
+    if (isnan(x)) {
+        return 0;
+    }
+    uint32_t low = 0, high = f->boundaries; /* boundaries below `low` are <= x, from `high` on above it */
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (f->boundary[middle] <= x) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return (int32_t)low + 1;
+}
+
+/* One feature over all rows; `stride` floats or indexes between rows of the output. */
+static void transform_column(const struct vr_feature *f, size_t rows, const double *raw, uint32_t fields, float *dense,
+                             size_t dense_stride, int32_t *index, size_t index_stride)
+{
+    for (size_t r = 0; r < rows; r++, raw += fields) {
+        switch (f->kind) {
+        case VR_FEATURE_DENSE: dense[r * dense_stride] = (float)standardise(f, scaled(f, raw[f->field])); break;
+        case VR_FEATURE_RATE:
+            dense[r * dense_stride] = (float)standardise(f, scaled(f, rate(f, raw[f->field], raw[f->denominator])));
+            break;
+        case VR_FEATURE_EMBEDDING: index[r * index_stride] = embedding_row(f, raw[f->field]); break;
+        case VR_FEATURE_BUCKET: index[r * index_stride] = bucket_row(f, raw[f->field]); break;
+        case VR_FEATURE_VECTOR: return;
+        }
+    }
+}
+
+void vr_feature_transform(const struct vr_feature_space *space, const struct vr_feature_block *block, size_t rows,
+                          const double *raw, float *dense, int32_t *index)
+{
+    uint32_t fields = space->fields[block->entity].count;
+    for (uint32_t i = 0; i < block->count; i++) {
+        const struct vr_column *column = &block->column[i];
+        const struct vr_feature *feature = &space->feature[block->feature[i]];
+        float *to_dense = column->kind == VR_COLUMN_DENSE ? dense + column->slot : NULL;
+        int32_t *to_index = column->kind == VR_COLUMN_TABLE ? index + column->slot : NULL;
+        transform_column(feature, rows, raw, fields, to_dense, block->dense_count, to_index, block->index_count);
+    }
+}

@@ -8,6 +8,7 @@ static struct vr_engine_rank engine_rank(const struct vr_visit *visit)
 {
     return (struct vr_engine_rank){.viewer_raw = visit->viewer_raw,
                                    .context_raw = visit->context_raw,
+                                   .hist_tower = visit->hist_tower,
                                    .hist_content = visit->hist_content,
                                    .user_tower = visit->user_tower,
                                    .recent = visit->recent,

@@ -104,12 +104,13 @@ static uint32_t wanted(const struct vr_lane *lane, enum vr_source source)
 /* A viewer without history has nothing that content could be similar to: the source is off. */
 static struct vr_engine_user engine_user(const struct vr_lane *lane, const struct vr_visit *visit)
 {
+    uint32_t told = visit->skip.count < VR_ENGINE_EXCLUDE_MAX ? visit->skip.count : VR_ENGINE_EXCLUDE_MAX;
     return (struct vr_engine_user){.viewer_raw = visit->viewer_raw,
                                    .context_raw = visit->context_raw,
                                    .recent = visit->recent,
                                    .recent_count = visit->recent_count,
                                    .exclude = visit->skip.row,
-                                   .exclude_count = visit->skip.count,
+                                   .exclude_count = told,
                                    .tower_k = wanted(lane, VR_SOURCE_TWO_TOWER),
                                    .content_k = visit->recent_count > 0 ? wanted(lane, VR_SOURCE_CONTENT) : 0};
 }
@@ -123,13 +124,23 @@ static const void *copy(struct vr_arena *arena, const void *from, size_t bytes)
     return to;
 }
 
-static enum vr_status keep_found(struct vr_arena *arena, const struct vr_engine_found *from,
+/* The rows that may stay: the engine is told of VR_ENGINE_EXCLUDE_MAX rows at most, this knows them all. */
+static enum vr_status keep_found(struct vr_visit *visit, const struct vr_engine_found *from,
                                  struct vr_source_result *out)
 {
-    out->count = from->count;
-    out->row = copy(arena, from->row, from->count * sizeof *from->row);
-    out->score = copy(arena, from->score, from->count * sizeof *from->score);
-    return out->row != NULL && out->score != NULL ? VR_OK : VR_ERR_NOMEM;
+    int32_t *row = vr_arena_alloc(visit->job->arena, from->count * sizeof *row);
+    float *score = vr_arena_alloc(visit->job->arena, from->count * sizeof *score);
+    *out = (struct vr_source_result){.row = row, .score = score};
+    if (row == NULL || score == NULL) {
+        return VR_ERR_NOMEM;
+    }
+    for (uint32_t i = 0; i < from->count; i++) {
+        if (!vr_rows_hold(&visit->skip, from->row[i])) {
+            row[out->count] = from->row[i];
+            score[out->count++] = from->score[i];
+        }
+    }
+    return VR_OK;
 }
 
 /* The engine's results live in its slot until the next call; the ranker's call is the next. */
@@ -137,13 +148,15 @@ static enum vr_status keep(const struct vr_bundle *bundle, const struct vr_engin
                            struct vr_visit *visit)
 {
     struct vr_arena *arena = visit->job->arena;
-    enum vr_status status = keep_found(arena, &from->tower, &visit->found[VR_SOURCE_TWO_TOWER]);
+    enum vr_status status = keep_found(visit, &from->tower, &visit->found[VR_SOURCE_TWO_TOWER]);
     if (status == VR_OK) {
-        status = keep_found(arena, &from->content, &visit->found[VR_SOURCE_CONTENT]);
+        status = keep_found(visit, &from->content, &visit->found[VR_SOURCE_CONTENT]);
     }
     visit->user_tower = copy(arena, from->user_tower, bundle->tower_dim * sizeof(float));
+    visit->hist_tower = copy(arena, from->hist_tower, bundle->tower_dim * sizeof(float));
     visit->hist_content = copy(arena, from->hist_content, bundle->content_dim * sizeof(float));
-    bool whole = status == VR_OK && visit->user_tower != NULL && visit->hist_content != NULL;
+    bool whole =
+        status == VR_OK && visit->user_tower != NULL && visit->hist_tower != NULL && visit->hist_content != NULL;
     return whole ? VR_OK : VR_ERR_NOMEM;
 }
 

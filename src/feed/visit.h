@@ -20,7 +20,7 @@ struct vr_visit {
     struct vr_rows excluded, seen, served;
     struct vr_rows skip; /* what no source shall return: excluded, and seen and served where those are dropped */
     struct vr_source_result found[VR_SOURCE_COUNT];
-    const float *user_tower, *hist_content; /* of retrieval; NULL where it failed */
+    const float *user_tower, *hist_tower, *hist_content; /* of retrieval; NULL where it failed */
     struct vr_candidates candidates;
     double *video_raw, *pair_raw;     /* [candidates, video fields], [candidates, pair fields] */
     bool ranked;                      /* heads are the model's; else the candidates are in retrieval order */

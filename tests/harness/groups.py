@@ -252,7 +252,10 @@ def all_groups() -> list[Group]:
         thread_group(),
         fuzz_group(),
     ]
-    groups += [pytest_group("models", alone=False), pytest_group("oracle", alone=True)]
+    groups += [
+        pytest_group("models", alone=False),
+        pytest_group("oracle", alone=True, needs=("release", "asan")),
+    ]
     groups.append(pytest_group("http", alone=True))
     for group in groups:
         if not group.jobs:

@@ -1,0 +1,114 @@
+/* The queue and the hand-back list on one thread: order, bounds, closing, holding, and when the eventfd is readable. */
+#include <criterion/criterion.h>
+#include <poll.h>
+
+#include "feed/queue.h"
+#include "vireo/clock.h"
+
+static const struct vr_lane_config limits = {.count = 1, .max_batch = 4, .max_delay_us = 500, .queue_capacity = 6};
+
+static struct vr_job job[8];
+static struct vr_job *batch[4];
+
+static struct vr_queue *open_queue(void)
+{
+    struct vr_queue *queue;
+    cr_assert_eq(vr_queue_create(&limits, &queue), VR_OK);
+    for (size_t i = 0; i < 8; i++) {
+        job[i] = (struct vr_job){.request = {.received_us = vr_clock_mono_us(), .deadline_us = UINT64_MAX}};
+    }
+    return queue;
+}
+
+Test(lane, a_queue_gives_batches_in_order_and_refuses_when_full)
+{
+    struct vr_queue *queue = open_queue();
+    for (size_t i = 0; i < 6; i++) {
+        cr_assert_eq(vr_queue_push(queue, &job[i]), VR_OK);
+    }
+    cr_expect_eq(vr_queue_push(queue, &job[6]), VR_ERR_BUSY);
+    cr_assert_eq(vr_queue_take(queue, batch), 4u);
+    cr_expect_eq(vr_queue_length(queue), 2u);
+    for (size_t i = 0; i < 4; i++) {
+        cr_expect_eq(batch[i], &job[i]);
+    }
+    cr_expect_eq(vr_queue_push(queue, &job[6]), VR_OK);
+    vr_queue_done(queue, 100);
+    cr_assert_eq(vr_queue_take(queue, batch), 3u);
+    cr_expect_eq(batch[2], &job[6]);
+    vr_queue_done(queue, 100);
+    vr_queue_destroy(queue);
+}
+
+Test(lane, while_a_batch_is_in_flight_the_next_waits_its_delay)
+{
+    struct vr_queue *queue = open_queue();
+    cr_assert_eq(vr_queue_push(queue, &job[0]), VR_OK);
+    cr_assert_eq(vr_queue_take(queue, batch), 1u);
+    job[1].request.received_us = vr_clock_mono_us();
+    cr_assert_eq(vr_queue_push(queue, &job[1]), VR_OK);
+    cr_assert_eq(vr_queue_take(queue, batch), 1u);
+    cr_expect_geq(vr_clock_mono_us() - job[1].request.received_us, (uint64_t)limits.max_delay_us);
+    vr_queue_done(queue, 1);
+    vr_queue_done(queue, 1);
+    vr_queue_destroy(queue);
+}
+
+Test(lane, a_closed_queue_gives_what_is_left_then_nothing)
+{
+    struct vr_queue *queue = open_queue();
+    cr_assert_eq(vr_queue_push(queue, &job[0]), VR_OK);
+    vr_queue_hold(queue, 3);
+    vr_queue_close(queue);
+    cr_expect_eq(vr_queue_push(queue, &job[1]), VR_ERR_CLOSED);
+    cr_expect_eq(vr_queue_take(queue, batch), 1u);
+    cr_expect_eq(vr_queue_take(queue, batch), 0u);
+    vr_queue_done(queue, 1);
+    vr_queue_destroy(queue);
+}
+
+Test(lane, a_hold_ends_with_its_number_and_does_not_come_again)
+{
+    struct vr_queue *queue = open_queue();
+    vr_queue_hold(queue, 3);
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert_eq(vr_queue_push(queue, &job[i]), VR_OK);
+    }
+    cr_expect_eq(vr_queue_take(queue, batch), 3u);
+    vr_queue_done(queue, 1);
+    cr_assert_eq(vr_queue_push(queue, &job[3]), VR_OK);
+    uint64_t start_us = vr_clock_mono_us();
+    cr_expect_eq(vr_queue_take(queue, batch), 1u);
+    cr_expect_lt(vr_clock_mono_us() - start_us, 2000000u);
+    vr_queue_done(queue, 1);
+    vr_queue_destroy(queue);
+}
+
+static bool is_readable(const struct vr_handback *list)
+{
+    struct pollfd fd = {.fd = vr_handback_fd(list), .events = POLLIN};
+    return poll(&fd, 1, 0) == 1;
+}
+
+Test(lane, a_hand_back_list_is_readable_until_drained_and_keeps_the_order)
+{
+    struct vr_handback *list;
+    cr_assert_eq(vr_handback_create(&list), VR_OK);
+    cr_expect_not(is_readable(list));
+    cr_expect_null(vr_handback_drain(list));
+    for (size_t i = 0; i < 3; i++) {
+        vr_handback_push(list, &job[i]);
+        cr_expect(is_readable(list));
+    }
+    struct vr_job *first = vr_handback_drain(list);
+    cr_expect_not(is_readable(list));
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert_eq(first, &job[i]);
+        first = first->next;
+    }
+    cr_expect_null(first);
+    vr_handback_push(list, &job[5]);
+    cr_expect(is_readable(list));
+    cr_expect_eq(vr_handback_drain(list), &job[5]);
+    vr_handback_destroy(list);
+}

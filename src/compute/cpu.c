@@ -1,5 +1,5 @@
 /* The CPU backend: buffers, streams, copies, and the two tables of operations: the reference alone, and the reference
- * overridden by OpenBLAS and the exact scan. */
+ * overridden by tiles of dot products for linear and exact search. */
 #include "cpu.h"
 
 #include <stdlib.h>
@@ -62,19 +62,19 @@ static void *buffer_host(struct vr_buffer *buffer)
 static void stream_destroy(struct vr_stream *stream)
 {
     if (stream != NULL) {
-        free(stream->panel);
+        free(stream->pack);
         free(stream);
     }
 }
 
 static enum vr_status stream_create(struct vr_backend *backend, struct vr_stream **out)
 {
-    const size_t floats = backend->device->panel_floats;
+    const size_t floats = backend->device->pack_floats;
     struct vr_stream *stream = calloc(1, sizeof *stream);
     if (stream != NULL && floats > 0) {
-        stream->panel = aligned_alloc(ALIGNMENT, floats * sizeof(float));
+        stream->pack = aligned_alloc(ALIGNMENT, floats * sizeof(float));
     }
-    if (stream == NULL || (floats > 0 && stream->panel == NULL)) {
+    if (stream == NULL || (floats > 0 && stream->pack == NULL)) {
         stream_destroy(stream);
         return vr_fail(VR_ERR_NOMEM, "no memory for a stream");
     }
@@ -173,11 +173,11 @@ static const struct vr_backend_ops reference_ops = {
 static const struct vr_backend_ops cpu_ops = {
     OPS_COMMON,
     .name = "cpu",
-    .linear = vr_openblas_linear,
+    .linear = vr_tiles_linear,
     .index_create = vr_cpu_index_create,
 };
 
-static enum vr_status backend_new(const struct vr_backend_ops *ops, unsigned threads, size_t panel_floats,
+static enum vr_status backend_new(const struct vr_backend_ops *ops, unsigned threads, size_t pack_floats,
                                   struct vr_backend **out)
 {
     struct vr_backend *backend = calloc(1, sizeof *backend);
@@ -188,7 +188,7 @@ static enum vr_status backend_new(const struct vr_backend_ops *ops, unsigned thr
         return vr_fail(VR_ERR_NOMEM, "no memory for a backend");
     }
     device->threads = threads;
-    device->panel_floats = panel_floats;
+    device->pack_floats = pack_floats;
     backend->ops = ops;
     backend->device = device;
     *out = backend;
@@ -203,5 +203,5 @@ enum vr_status vr_backend_open_reference(struct vr_backend **out)
 enum vr_status vr_cpu_backend_open(unsigned threads, struct vr_backend **out)
 {
     vr_openblas_core_choose();
-    return backend_new(&cpu_ops, threads, (size_t)VR_PANEL_ROWS * (VR_PANEL_IN_MAX + VR_PANEL_OUT), out);
+    return backend_new(&cpu_ops, threads, VR_PACK_FLOATS, out);
 }

@@ -13,12 +13,12 @@ struct vr_buffer {
 /* Scratch of one lane; operations run at once, so a stream has nothing to wait for. */
 struct vr_stream {
     struct vr_backend *backend;
-    float *panel; /* openblas.c: padded input and output of one panel; NULL in the reference backend */
+    float *pack; /* linear_tiles.c: [VR_PACK_FLOATS], weights as tiles; NULL in the reference backend */
 };
 
 struct vr_device {
-    unsigned threads; /* an index build may use this many; 0: all cores */
-    size_t panel_floats;
+    unsigned threads;   /* an index build may use this many; 0: all cores */
+    size_t pack_floats; /* of each stream */
 };
 
 /* How an index is searched; each kind of index defines what `state` is. */
@@ -72,11 +72,9 @@ enum vr_status vr_reference_task_heads(struct vr_stream *stream, const struct vr
 enum vr_status vr_reference_index_create(struct vr_backend *backend, const struct vr_index_spec *spec,
                                          struct vr_index **out);
 
-/* openblas.c */
-#define VR_PANEL_ROWS 64u
-#define VR_PANEL_IN_MAX 4096u /* a wider input goes to the reference */
-#define VR_PANEL_OUT 1024u    /* columns of one product */
-enum vr_status vr_openblas_linear(struct vr_stream *stream, const struct vr_linear *args);
+/* linear_tiles.c */
+#define VR_PACK_FLOATS (256u * 1024u)
+enum vr_status vr_tiles_linear(struct vr_stream *stream, const struct vr_linear *args);
 
 /* openblas_core.c: see there. */
 void vr_openblas_core_choose(void);

@@ -1,4 +1,4 @@
-/* The addresses of a linear's arguments, checked once for the reference and OpenBLAS. */
+/* The addresses of a linear's arguments, checked once for the reference and the tiles. */
 #ifndef VIREO_COMPUTE_LINEAR_H
 #define VIREO_COMPUTE_LINEAR_H
 

@@ -1,9 +1,10 @@
-/* The choice of OpenBLAS' core type. Version 0.3.21 knows no AMD core newer than its release and takes those for
- * Haswell (AVX2), although they run its AVX-512 kernels. The library chooses in a constructor of its shared object,
- * before anything of ours runs, and has no call to choose again; but its own loader pair, gotoblas_dynamic_quit and
- * gotoblas_dynamic_init, is exported and reads OPENBLAS_CORETYPE anew. That must happen while no other thread is in
- * the library: vr_backend_open("cpu") does it once. A build of OpenBLAS without the pair (a static core) is left as it
- * is, and so is a core type that the user chose by the environment. */
+/* The choice of OpenBLAS' core type, for FAISS, whose flat search and list training are matrix products. Version 0.3.21
+ * knows no AMD core newer than its release and takes those for Haswell (AVX2), although they run its AVX-512 kernels.
+ * The library chooses in a constructor of its shared object, before anything of ours runs, and has no call to choose
+ * again; but its own loader pair, gotoblas_dynamic_quit and gotoblas_dynamic_init, is exported and reads
+ * OPENBLAS_CORETYPE anew. That must happen while no other thread is in the library: vr_backend_open("cpu") does it
+ * once. A build of OpenBLAS without the pair (a static core) is left as it is, and so is a core type that the user
+ * chose by the environment. */
 #include <cblas.h>
 #include <stdlib.h>
 #include <string.h>

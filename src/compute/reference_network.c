@@ -1,5 +1,6 @@
 /* Plain C of the networks' operations: linear, expert_mix, task_heads. See reference.c. */
 #include <math.h>
+#include <string.h>
 
 #include "linear.h"
 
@@ -44,18 +45,28 @@ enum vr_status vr_linear_resolve(const struct vr_linear *args, struct vr_linear_
     return args->has_add ? resolve_add(args, out) : VR_OK;
 }
 
+/* y = x + y, which the compiler turns into wide additions. */
+static void add_to(float *restrict y, const float *restrict x, uint32_t count)
+{
+    for (uint32_t o = 0; o < count; o++) {
+        y[o] += x[o];
+    }
+}
+
 void vr_linear_finish(const struct vr_linear *args, const struct vr_linear_at *at, size_t r, uint32_t first,
                       uint32_t count, const float *product)
 {
-    const float *add = at->add == NULL ? NULL : at->add + (size_t)at->add_row[r] * args->add_stride + first;
-    const float *bias = at->bias == NULL ? NULL : at->bias + first;
     float *y = at->y + r * args->y_stride + first;
-    for (uint32_t o = 0; o < count; o++) {
-        float value = product[o];
-        value += bias == NULL ? 0.0f : bias[o];
-        value += add == NULL ? 0.0f : add[o];
-        /* Written so that NaN stays NaN. */
-        y[o] = args->activation == VR_LINEAR_RELU && value < 0.0f ? 0.0f : value;
+    memcpy(y, product, count * sizeof *y);
+    if (at->bias != NULL) {
+        add_to(y, at->bias + first, count);
+    }
+    if (at->add != NULL) {
+        add_to(y, at->add + (size_t)at->add_row[r] * args->add_stride + first, count);
+    }
+    const bool relu = args->activation == VR_LINEAR_RELU;
+    for (uint32_t o = 0; relu && o < count; o++) {
+        y[o] = y[o] < 0.0f ? 0.0f : y[o]; /* NaN stays NaN */
     }
 }
 

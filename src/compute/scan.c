@@ -5,15 +5,15 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "dot_tiles.h"
 #include "exclusion.h"
 #include "half.h"
-#include "scan_kernels.h"
 #include "topk.h"
 
 #define HEAPS 64u /* queries that walk over the blocks together */
 
 struct scan {
-    vr_scan_block *block;
+    vr_dot_block *block;
     size_t tile_bytes;
     uint32_t tiles;
     char *tile; /* [tiles, dim, 16]; rows past the end are zeros */
@@ -23,8 +23,8 @@ struct scan {
  * branch: for nearly all runs of 16 it is zero. */
 static void take_scores(struct vr_topk *top, const float *score, uint32_t rows, uint32_t first, struct vr_exclusion out)
 {
-    for (uint32_t r = 0; r < rows; r += VR_TILE_ROWS) {
-        const uint32_t count = rows - r < VR_TILE_ROWS ? rows - r : VR_TILE_ROWS;
+    for (uint32_t r = 0; r < rows; r += VR_TILE_LANES) {
+        const uint32_t count = rows - r < VR_TILE_LANES ? rows - r : VR_TILE_LANES;
         const float threshold = vr_topk_threshold(top);
         uint32_t reached = 0;
         for (uint32_t i = 0; i < count; i++) {
@@ -43,14 +43,14 @@ static void scan_block(const struct vr_index *index, const struct vr_index_searc
                        const float *query, uint32_t first_query, uint32_t queries, struct vr_topk *top)
 {
     const struct scan *scan = index->state;
-    float score[VR_SCAN_QUERIES][VR_BLOCK_ROWS];
+    float score[VR_DOT_ROWS][VR_BLOCK_LANES];
     const uint32_t tiles = scan->tiles - first_tile < VR_BLOCK_TILES ? scan->tiles - first_tile : VR_BLOCK_TILES;
-    const uint32_t first_row = first_tile * VR_TILE_ROWS;
-    const uint32_t rows = index->rows - first_row < VR_BLOCK_ROWS ? index->rows - first_row : VR_BLOCK_ROWS;
-    for (uint32_t q = 0; q < queries; q += VR_SCAN_QUERIES) {
-        const uint32_t group = queries - q < VR_SCAN_QUERIES ? queries - q : VR_SCAN_QUERIES;
+    const uint32_t first_row = first_tile * VR_TILE_LANES;
+    const uint32_t rows = index->rows - first_row < VR_BLOCK_LANES ? index->rows - first_row : VR_BLOCK_LANES;
+    for (uint32_t q = 0; q < queries; q += VR_DOT_ROWS) {
+        const uint32_t group = queries - q < VR_DOT_ROWS ? queries - q : VR_DOT_ROWS;
         scan->block(scan->tile + first_tile * scan->tile_bytes, tiles, index->dim, query + (size_t)q * index->dim,
-                    group, score);
+                    index->dim, group, score);
         for (uint32_t i = 0; i < group; i++) {
             take_scores(&top[q + i], score[i], rows, first_row, vr_exclusion_of(args, first_query + q + i));
         }
@@ -91,9 +91,9 @@ static void fill_half(const struct vr_cpu_table *table, const struct vr_index_sp
 {
     const uint16_t *source = table->data;
     for (size_t r = 0; r < spec->rows; r++) {
-        uint16_t *lane = tile + r / VR_TILE_ROWS * spec->dim * VR_TILE_ROWS + r % VR_TILE_ROWS;
+        uint16_t *lane = tile + r / VR_TILE_LANES * spec->dim * VR_TILE_LANES + r % VR_TILE_LANES;
         for (size_t i = 0; i < spec->dim; i++) {
-            lane[i * VR_TILE_ROWS] = source[r * spec->dim + i];
+            lane[i * VR_TILE_LANES] = source[r * spec->dim + i];
         }
     }
 }
@@ -101,10 +101,10 @@ static void fill_half(const struct vr_cpu_table *table, const struct vr_index_sp
 static void fill_float(const struct vr_cpu_table *table, const struct vr_index_spec *spec, float *vector, float *tile)
 {
     for (size_t r = 0; r < spec->rows; r++) {
-        float *lane = tile + r / VR_TILE_ROWS * spec->dim * VR_TILE_ROWS + r % VR_TILE_ROWS;
+        float *lane = tile + r / VR_TILE_LANES * spec->dim * VR_TILE_LANES + r % VR_TILE_LANES;
         vr_cpu_table_row(table, (int64_t)r, vector);
         for (size_t i = 0; i < spec->dim; i++) {
-            lane[i * VR_TILE_ROWS] = vector[i];
+            lane[i * VR_TILE_LANES] = vector[i];
         }
     }
 }
@@ -112,9 +112,9 @@ static void fill_float(const struct vr_cpu_table *table, const struct vr_index_s
 static enum vr_status scan_fill(const struct vr_index_spec *spec, const struct vr_cpu_table *table, struct scan *scan)
 {
     const bool half = table->dtype == VR_TABLE_F16;
-    scan->block = vr_scan_block_choose(half);
-    scan->tiles = (spec->rows + VR_TILE_ROWS - 1) / VR_TILE_ROWS;
-    scan->tile_bytes = (size_t)spec->dim * VR_TILE_ROWS * (half ? sizeof(uint16_t) : sizeof(float));
+    scan->block = vr_dot_block_choose(half);
+    scan->tiles = (spec->rows + VR_TILE_LANES - 1) / VR_TILE_LANES;
+    scan->tile_bytes = (size_t)spec->dim * VR_TILE_LANES * (half ? sizeof(uint16_t) : sizeof(float));
     const size_t bytes = scan->tiles * scan->tile_bytes;
     scan->tile = aligned_alloc(64, bytes > 0 ? (bytes + 63) / 64 * 64 : 64);
     float *vector = malloc(spec->dim * sizeof(float));

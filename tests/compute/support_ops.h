@@ -1,0 +1,45 @@
+/* Runs operations on any backend through its own buffers and copies, so that the same tests serve a GPU: data goes to
+ * device memory by way of staging, and comes back the same way. */
+#ifndef VIREO_TESTS_COMPUTE_SUPPORT_OPS_H
+#define VIREO_TESTS_COMPUTE_SUPPORT_OPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cases.h"
+#include "vireo/backend.h"
+
+#define RIG_BUFFERS 64u
+
+/* A backend with one stream and the buffers of one case. Functions abort on failure: a test cannot go on. */
+struct rig {
+    struct vr_backend *backend;
+    struct vr_stream *stream;
+    struct vr_buffer *buffer[RIG_BUFFERS];
+    unsigned buffers;
+};
+
+void rig_open(struct rig *rig, struct vr_backend *backend);
+void rig_clear(struct rig *rig); /* frees the buffers */
+void rig_close(struct rig *rig); /* and the stream; the backend stays */
+
+struct vr_view rig_put(struct rig *rig, const void *data, size_t bytes); /* to device memory */
+void rig_get(struct rig *rig, struct vr_view from, size_t bytes, void *out);
+
+/* A seeded generator: the same numbers on every machine. */
+struct dice {
+    uint64_t state;
+};
+uint32_t dice_next(struct dice *dice);
+float dice_unit(struct dice *dice);                     /* [-1, 1) */
+uint32_t dice_below(struct dice *dice, uint32_t bound); /* 0 .. bound - 1 */
+void dice_floats(struct dice *dice, float *out, size_t count);
+
+/* Run one case; out gets `count` floats, *count <= capacity. */
+void ops_run(struct rig *rig, const struct op_case *c, uint64_t seed, float *out, size_t capacity, size_t *count);
+
+/* Every case of cases.h on `backend` against the reference; prints each that is off and returns how many. */
+unsigned vr_ops_check(struct vr_backend *backend);
+
+#endif

@@ -35,7 +35,7 @@ static enum vr_status check_terms(const struct vr_feed_config *config)
 static enum vr_status start_lanes(struct vr_feed *feed, struct vr_state *state)
 {
     uint32_t count = feed->config.lanes.count;
-    feed->lane = calloc(count, sizeof *feed->lane);
+    feed->lane = calloc(count, sizeof(struct vr_lane *));
     if (feed->lane == NULL) {
         return vr_fail(VR_ERR_NOMEM, "feed: no memory");
     }

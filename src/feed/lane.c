@@ -20,9 +20,9 @@ enum vr_status vr_lane_create(struct vr_feed *feed, const struct vr_feed_config 
     lane->state = state;
     lane->pool = pool;
     lane->queue = queue;
-    lane->batch = calloc(most, sizeof *lane->batch);
+    lane->batch = calloc(most, sizeof(struct vr_job *));
     lane->visit = calloc(most, sizeof *lane->visit);
-    lane->open = calloc(most, sizeof *lane->open);
+    lane->open = calloc(most, sizeof(struct vr_visit *));
     lane->user = calloc(most, sizeof *lane->user);
     lane->found = calloc(most, sizeof *lane->found);
     lane->rank = calloc(most, sizeof *lane->rank);

@@ -1,10 +1,7 @@
 /* Counters of the lanes: each lane writes its own with relaxed atomics, readers add them up. */
 #include "lane.h"
 
-static void count(uint64_t *counter, uint64_t by)
-{
-    __atomic_fetch_add(counter, by, __ATOMIC_RELAXED);
-}
+#define COUNT(counter, by) __atomic_fetch_add(&(counter), (by), __ATOMIC_RELAXED)
 
 static void add_counter(uint64_t *into, const uint64_t *from)
 {
@@ -14,8 +11,8 @@ static void add_counter(uint64_t *into, const uint64_t *from)
 static void count_sources(struct vr_feed_metrics *metrics, const struct vr_feed_reply *reply)
 {
     for (uint32_t s = 0; s < VR_SOURCE_COUNT; s++) {
-        count(&metrics->source_late[s], reply->source[s].status == VR_SOURCE_LATE ? 1 : 0);
-        count(&metrics->source_error[s], reply->source[s].status == VR_SOURCE_ERROR ? 1 : 0);
+        COUNT(metrics->source_late[s], reply->source[s].status == VR_SOURCE_LATE ? 1 : 0);
+        COUNT(metrics->source_error[s], reply->source[s].status == VR_SOURCE_ERROR ? 1 : 0);
     }
 }
 
@@ -31,13 +28,13 @@ static void count_answer(struct vr_feed_metrics *metrics, const struct vr_visit 
 {
     const struct vr_feed_reply *reply = &visit->job->reply;
     for (uint32_t f = 0; f < VR_FILTER_COUNT; f++) {
-        count(&metrics->filtered[f], reply->filtered[f]);
+        COUNT(metrics->filtered[f], reply->filtered[f]);
     }
     for (uint32_t r = 0; r < VR_RULE_COUNT; r++) {
-        count(&metrics->rule_gave_way[r], visit->gave_way[r]);
+        COUNT(metrics->rule_gave_way[r], visit->gave_way[r]);
     }
-    count(&metrics->dropped_scores, reply->filtered[VR_FILTER_SCORE]);
-    count(&metrics->short_feeds, reply->short_reason != NULL ? 1 : 0);
+    COUNT(metrics->dropped_scores, reply->filtered[VR_FILTER_SCORE]);
+    COUNT(metrics->short_feeds, reply->short_reason != NULL ? 1 : 0);
     count_sources(metrics, reply);
     if (visit->job->request.kind == VR_JOB_RECOMMEND) {
         count_stages(metrics, reply);
@@ -49,10 +46,10 @@ void vr_metrics_count(struct vr_feed_metrics *metrics, const struct vr_visit *vi
     const struct vr_job *job = visit->job;
     enum vr_status status = job->reply.status;
     bool failed = status != VR_OK && status != VR_ERR_TIMEOUT && status != VR_ERR_CLOSED;
-    count(&metrics->jobs, 1);
-    count(&metrics->timeouts, status == VR_ERR_TIMEOUT ? 1 : 0);
-    count(&metrics->cancelled, status == VR_ERR_CLOSED ? 1 : 0);
-    count(&metrics->errors, failed ? 1 : 0);
+    COUNT(metrics->jobs, 1);
+    COUNT(metrics->timeouts, status == VR_ERR_TIMEOUT ? 1 : 0);
+    COUNT(metrics->cancelled, status == VR_ERR_CLOSED ? 1 : 0);
+    COUNT(metrics->errors, failed ? 1 : 0);
     vr_histogram_record(&metrics->queue_us, job->reply.queue_us);
     if (status == VR_OK) {
         count_answer(metrics, visit);
@@ -63,7 +60,7 @@ void vr_metrics_count(struct vr_feed_metrics *metrics, const struct vr_visit *vi
 
 void vr_metrics_count_batch(struct vr_feed_metrics *metrics, uint32_t jobs)
 {
-    count(&metrics->batches, 1);
+    COUNT(metrics->batches, 1);
     vr_histogram_record(&metrics->batch_size, jobs);
 }
 

@@ -104,7 +104,8 @@ enum vr_status vr_feed_set_model(struct vr_feed *feed, struct vr_model *model)
     struct vr_model *old = feed->model;
     feed->model = model != NULL ? vr_model_retain(model) : NULL;
     pthread_mutex_unlock(&feed->mutex);
-    vr_model_release(old); /* the lanes hold their own until their next batch */
+    vr_model_release(old);
+    vr_queue_nudge(feed->queue); /* idle lanes follow now, the others after their batch */
     return VR_OK;
 }
 

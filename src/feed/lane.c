@@ -75,12 +75,15 @@ static void follow_model(struct vr_lane *lane)
 static void *run(void *argument)
 {
     struct vr_lane *lane = argument;
+    uint32_t nudges = 0;
     uint32_t count;
-    while ((count = vr_queue_take(lane->queue, lane->batch)) > 0) {
+    while (vr_queue_take(lane->queue, &nudges, lane->batch, &count)) {
         uint64_t start_us = vr_clock_mono_us();
         follow_model(lane);
-        vr_batch_run(lane, count);
-        vr_queue_done(lane->queue, vr_clock_mono_us() - start_us);
+        if (count > 0) {
+            vr_batch_run(lane, count);
+            vr_queue_done(lane->queue, vr_clock_mono_us() - start_us);
+        }
     }
     return NULL;
 }

@@ -20,6 +20,7 @@ struct vr_queue {
     uint32_t hold;
     uint64_t hold_until_us;
     uint64_t service_us; /* moving mean of a batch's time */
+    uint32_t nudges;     /* how many there were */
     bool closed;
 };
 
@@ -155,20 +156,26 @@ static void remove_first(struct vr_queue *queue, struct vr_job **batch, uint32_t
     queue->length -= count;
 }
 
-uint32_t vr_queue_take(struct vr_queue *queue, struct vr_job **batch)
+static uint32_t take_batch(struct vr_queue *queue, struct vr_job **batch, uint32_t count)
 {
-    uint32_t count = 0;
-    pthread_mutex_lock(&queue->mutex);
+    remove_first(queue, batch, count);
+    queue->in_flight++;
+    end_hold(queue);
+    if (queue->length > 0) { /* the signals of these jobs may have woken this lane alone */
+        pthread_cond_signal(&queue->changed);
+    }
+    return count;
+}
+
+/* Until there is a batch to take, a nudge to hear, or nothing more to come. */
+static uint32_t wait_for_batch(struct vr_queue *queue, uint32_t *nudges, struct vr_job **batch)
+{
     while (queue->length > 0 || !queue->closed) {
         struct vr_take take = decide(queue);
         if (take.kind == VR_TAKE_BATCH) {
-            count = take.count;
-            remove_first(queue, batch, count);
-            queue->in_flight++;
-            end_hold(queue);
-            if (queue->length > 0) { /* the signals of these jobs may have woken this lane alone */
-                pthread_cond_signal(&queue->changed);
-            }
+            return take_batch(queue, batch, take.count);
+        }
+        if (*nudges != queue->nudges) {
             break;
         }
         if (take.kind == VR_TAKE_WAIT) {
@@ -177,8 +184,25 @@ uint32_t vr_queue_take(struct vr_queue *queue, struct vr_job **batch)
             pthread_cond_wait(&queue->changed, &queue->mutex);
         }
     }
+    return 0;
+}
+
+bool vr_queue_take(struct vr_queue *queue, uint32_t *nudges, struct vr_job **batch, uint32_t *count)
+{
+    pthread_mutex_lock(&queue->mutex);
+    *count = wait_for_batch(queue, nudges, batch);
+    bool more = *count > 0 || queue->length > 0 || !queue->closed;
+    *nudges = queue->nudges;
     pthread_mutex_unlock(&queue->mutex);
-    return count;
+    return more;
+}
+
+void vr_queue_nudge(struct vr_queue *queue)
+{
+    pthread_mutex_lock(&queue->mutex);
+    queue->nudges++;
+    pthread_cond_broadcast(&queue->changed);
+    pthread_mutex_unlock(&queue->mutex);
 }
 
 void vr_queue_done(struct vr_queue *queue, uint64_t service_us)

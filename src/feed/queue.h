@@ -15,8 +15,12 @@ void vr_queue_destroy(struct vr_queue *queue); /* empty, and no thread inside; N
 enum vr_status vr_queue_push(struct vr_queue *queue, struct vr_job *job);
 
 /* Wait by the take rule and take a batch, oldest first, into batch[max_batch]; it counts as in flight until
- * vr_queue_done. 0 when the queue is closed and empty: the lane ends. */
-uint32_t vr_queue_take(struct vr_queue *queue, struct vr_job **batch);
+ * vr_queue_done. *nudges (the lane's own, 0 at first) remembers which nudges the lane has heard: an idle lane that has
+ * not heard the last returns at once with *count 0. False when the queue is closed and empty: the lane ends. */
+bool vr_queue_take(struct vr_queue *queue, uint32_t *nudges, struct vr_job **batch, uint32_t *count);
+
+/* Let idle lanes return from vr_queue_take once, to look after themselves between two batches. */
+void vr_queue_nudge(struct vr_queue *queue);
 
 /* The batch that this lane took is answered after service_us. */
 void vr_queue_done(struct vr_queue *queue, uint64_t service_us);

@@ -20,6 +20,13 @@ static struct vr_queue *open_queue(void)
     return queue;
 }
 
+static uint32_t take(struct vr_queue *queue)
+{
+    uint32_t nudges = 0;
+    uint32_t count;
+    return vr_queue_take(queue, &nudges, batch, &count) ? count : 0;
+}
+
 Test(lane, a_queue_gives_batches_in_order_and_refuses_when_full)
 {
     struct vr_queue *queue = open_queue();
@@ -27,14 +34,14 @@ Test(lane, a_queue_gives_batches_in_order_and_refuses_when_full)
         cr_assert_eq(vr_queue_push(queue, &job[i]), VR_OK);
     }
     cr_expect_eq(vr_queue_push(queue, &job[6]), VR_ERR_BUSY);
-    cr_assert_eq(vr_queue_take(queue, batch), 4u);
+    cr_assert_eq(take(queue), 4u);
     cr_expect_eq(vr_queue_length(queue), 2u);
     for (size_t i = 0; i < 4; i++) {
         cr_expect_eq(batch[i], &job[i]);
     }
     cr_expect_eq(vr_queue_push(queue, &job[6]), VR_OK);
     vr_queue_done(queue, 100);
-    cr_assert_eq(vr_queue_take(queue, batch), 3u);
+    cr_assert_eq(take(queue), 3u);
     cr_expect_eq(batch[2], &job[6]);
     vr_queue_done(queue, 100);
     vr_queue_destroy(queue);
@@ -44,10 +51,10 @@ Test(lane, while_a_batch_is_in_flight_the_next_waits_its_delay)
 {
     struct vr_queue *queue = open_queue();
     cr_assert_eq(vr_queue_push(queue, &job[0]), VR_OK);
-    cr_assert_eq(vr_queue_take(queue, batch), 1u);
+    cr_assert_eq(take(queue), 1u);
     job[1].request.received_us = vr_clock_mono_us();
     cr_assert_eq(vr_queue_push(queue, &job[1]), VR_OK);
-    cr_assert_eq(vr_queue_take(queue, batch), 1u);
+    cr_assert_eq(take(queue), 1u);
     cr_expect_geq(vr_clock_mono_us() - job[1].request.received_us, (uint64_t)limits.max_delay_us);
     vr_queue_done(queue, 1);
     vr_queue_done(queue, 1);
@@ -61,8 +68,8 @@ Test(lane, a_closed_queue_gives_what_is_left_then_nothing)
     vr_queue_hold(queue, 3);
     vr_queue_close(queue);
     cr_expect_eq(vr_queue_push(queue, &job[1]), VR_ERR_CLOSED);
-    cr_expect_eq(vr_queue_take(queue, batch), 1u);
-    cr_expect_eq(vr_queue_take(queue, batch), 0u);
+    cr_expect_eq(take(queue), 1u);
+    cr_expect_eq(take(queue), 0u);
     vr_queue_done(queue, 1);
     vr_queue_destroy(queue);
 }
@@ -74,13 +81,31 @@ Test(lane, a_hold_ends_with_its_number_and_does_not_come_again)
     for (size_t i = 0; i < 3; i++) {
         cr_assert_eq(vr_queue_push(queue, &job[i]), VR_OK);
     }
-    cr_expect_eq(vr_queue_take(queue, batch), 3u);
+    cr_expect_eq(take(queue), 3u);
     vr_queue_done(queue, 1);
     cr_assert_eq(vr_queue_push(queue, &job[3]), VR_OK);
     uint64_t start_us = vr_clock_mono_us();
-    cr_expect_eq(vr_queue_take(queue, batch), 1u);
+    cr_expect_eq(take(queue), 1u);
     cr_expect_lt(vr_clock_mono_us() - start_us, 2000000u);
     vr_queue_done(queue, 1);
+    vr_queue_destroy(queue);
+}
+
+Test(lane, a_nudge_is_heard_once_and_a_batch_comes_before_it)
+{
+    struct vr_queue *queue = open_queue();
+    uint32_t nudges = 0;
+    uint32_t count = 9;
+    vr_queue_nudge(queue);
+    cr_expect(vr_queue_take(queue, &nudges, batch, &count));
+    cr_expect_eq(count, 0u);
+    vr_queue_nudge(queue);
+    cr_assert_eq(vr_queue_push(queue, &job[0]), VR_OK);
+    cr_expect(vr_queue_take(queue, &nudges, batch, &count));
+    cr_expect_eq(count, 1u);
+    vr_queue_done(queue, 1);
+    vr_queue_close(queue);
+    cr_expect_not(vr_queue_take(queue, &nudges, batch, &count));
     vr_queue_destroy(queue);
 }
 

@@ -22,6 +22,9 @@ static void *produce(void *argument)
     struct vr_job *mine = argument;
     for (uint32_t i = 0; i < EACH; i++) {
         mine[i].home = home;
+        if (i % 500 == 0) {
+            vr_queue_nudge(queue);
+        }
         mine[i].request.received_us = vr_clock_mono_us();
         mine[i].request.deadline_us = mine[i].request.received_us + 1000000u;
         while (vr_queue_push(queue, &mine[i]) == VR_ERR_BUSY) {
@@ -35,8 +38,12 @@ static void *work(void *argument)
 {
     struct vr_job *batch[8];
     uint32_t count;
+    uint32_t nudges = 0;
     (void)argument;
-    while ((count = vr_queue_take(queue, batch)) > 0) {
+    while (vr_queue_take(queue, &nudges, batch, &count)) {
+        if (count == 0) {
+            continue; /* a nudge */
+        }
         for (uint32_t i = 0; i < count; i++) {
             batch[i]->reply.batch++; /* how often the job was worked on */
             vr_handback_push(home, batch[i]);

@@ -3,6 +3,8 @@
 #include "json_number.h"
 
 #include <charconv>
+#include <cmath>
+#include <cstring>
 
 namespace
 {
@@ -12,11 +14,13 @@ template <typename Number> size_t print(char *text, Number value)
     return static_cast<size_t>(std::to_chars(text, text + JSON_NUMBER_BYTES, value).ptr - text);
 }
 
-/* A bare "-0" would read back as the integer 0 and lose its sign. */
+/* A real number that prints as digits alone reads back as an integer. That is meant for 30.0, but a bare "-0" would
+ * lose its sign, and past 2^53 it may be more than readers' integers hold; there ".0" keeps it real. */
 template <typename Real> size_t print_real(char *text, Real value)
 {
     size_t len = print(text, value);
-    if (len == 2 && text[0] == '-' && text[1] == '0') {
+    bool digits_alone = std::memchr(text, '.', len) == nullptr && std::memchr(text, 'e', len) == nullptr;
+    if (digits_alone && (std::abs(value) >= Real(9007199254740992.0) || (value == 0 && std::signbit(value)))) {
         text[len++] = '.';
         text[len++] = '0';
     }

@@ -2,43 +2,41 @@
 #include "gain.h"
 
 #include <math.h>
+#include <string.h>
 
-/* Four running sums, so that the compiler may keep them in vector registers; the order is fixed. */
-static double dot(const float *a, const float *b, uint32_t dim)
+/* Candidates lie side by side, so that the compiler works on several at once; sums run over the dimensions in order. */
+void vr_gains_compare(struct vr_gains *gains, uint32_t candidate)
 {
-    double sum[4] = {0.0, 0.0, 0.0, 0.0};
-    uint32_t i = 0;
-    for (; i + 4 <= dim; i += 4) {
-        for (uint32_t k = 0; k < 4; k++) {
-            sum[k] += (double)a[i + k] * (double)b[i + k];
+    uint32_t count = gains->input->count;
+    double *cosine = gains->cosine;
+    memset(cosine, 0, count * sizeof *cosine);
+    for (uint32_t k = 0; k < gains->input->dim; k++) {
+        const double *row = gains->unit + (size_t)k * count;
+        double weight = row[candidate];
+        for (uint32_t i = 0; i < count; i++) {
+            cosine[i] += weight * row[i];
         }
     }
-    for (; i < dim; i++) {
-        sum[0] += (double)a[i] * (double)b[i];
+}
+
+static double length(const float *vector, uint32_t dim)
+{
+    double square = 0.0;
+    for (uint32_t k = 0; k < dim; k++) {
+        square += (double)vector[k] * (double)vector[k];
     }
-    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+    return sqrt(square);
 }
 
-static const float *vector_of(const struct vr_gains *gains, uint32_t candidate)
+static void normalize(struct vr_gains *gains)
 {
-    return gains->input->vector + (size_t)candidate * gains->input->dim;
-}
-
-double vr_gains_cosine(const struct vr_gains *gains, uint32_t a, uint32_t b)
-{
-    double scale = gains->length[a] * gains->length[b];
-    if (!(scale > 0.0)) {
-        return 0.0;
-    }
-    double cosine = dot(vector_of(gains, a), vector_of(gains, b), gains->input->dim) / scale;
-    return fmin(1.0, fmax(-1.0, cosine));
-}
-
-static void measure(struct vr_gains *gains)
-{
-    for (uint32_t i = 0; i < gains->input->count; i++) {
-        const float *vector = vector_of(gains, i);
-        gains->length[i] = sqrt(dot(vector, vector, gains->input->dim));
+    const struct vr_rerank_input *input = gains->input;
+    for (uint32_t i = 0; i < input->count; i++) {
+        const float *vector = input->vector + (size_t)i * input->dim;
+        double scale = length(vector, input->dim);
+        for (uint32_t k = 0; k < input->dim; k++) {
+            gains->unit[(size_t)k * input->count + i] = scale > 0.0 ? vector[k] / scale : 0.0;
+        }
     }
 }
 
@@ -63,10 +61,12 @@ static void scale_scores(struct vr_gains *gains, const struct vr_filtered *filte
 static enum vr_status allocate(struct vr_gains *gains, struct vr_arena *arena)
 {
     uint32_t count = gains->input->count;
+    size_t dim = gains->input->config->gain == VR_GAIN_SCORE ? 0 : gains->input->dim;
     gains->value = vr_arena_calloc(arena, count, sizeof *gains->value);
     gains->quality = vr_arena_calloc(arena, count, sizeof *gains->quality);
-    gains->length = vr_arena_calloc(arena, count, sizeof *gains->length);
-    bool whole = gains->value != NULL && gains->quality != NULL && gains->length != NULL;
+    gains->cosine = vr_arena_calloc(arena, count, sizeof *gains->cosine);
+    gains->unit = vr_arena_calloc(arena, dim * count, sizeof *gains->unit);
+    bool whole = gains->value != NULL && gains->quality != NULL && gains->cosine != NULL && gains->unit != NULL;
     return whole ? VR_OK : VR_ERR_NOMEM;
 }
 
@@ -84,7 +84,7 @@ enum vr_status vr_gains_create(const struct vr_rerank_input *input, const struct
     if (input->config->gain == VR_GAIN_SCORE) {
         return VR_OK;
     }
-    measure(out);
+    normalize(out);
     scale_scores(out, filtered);
     return input->config->gain == VR_GAIN_MMR ? vr_mmr_create(out, arena) : vr_dpp_create(out, arena);
 }

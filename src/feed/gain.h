@@ -23,7 +23,8 @@ struct vr_gains {
     const struct vr_rerank_input *input;
     double *value;    /* [count], the gain of placing the candidate next */
     double *quality;  /* [count], the scaled score */
-    double *length;   /* [count], L2 norm of the vector, 0 without content */
+    double *unit;     /* [dim, count], vectors of length 1 (zeros without content), a column a candidate */
+    double *cosine;   /* [count], scratch: cosines to the candidate that was placed last */
     double *nearest;  /* mmr: [count], largest cosine to a placed video, at least 0 */
     double *residual; /* dpp: [count], det S(placed + i) / det S(placed) */
     double *factor;   /* dpp: [want, count], rows of the Cholesky factor of S, a column a candidate */
@@ -43,6 +44,6 @@ void vr_mmr_place(struct vr_gains *gains, uint32_t candidate);
 enum vr_status vr_dpp_create(struct vr_gains *gains, struct vr_arena *arena);
 void vr_dpp_place(struct vr_gains *gains, uint32_t candidate);
 
-/* Cosine of two candidates' vectors in double, 0 where one has none. */
-double vr_gains_cosine(const struct vr_gains *gains, uint32_t a, uint32_t b);
+/* gains->cosine[i] = cosine of the vectors of `candidate` and i, 0 where one has none. */
+void vr_gains_compare(struct vr_gains *gains, uint32_t candidate);
 #endif

@@ -47,9 +47,9 @@ void vr_dpp_place(struct vr_gains *gains, uint32_t candidate)
     double *row = gains->factor + (size_t)gains->placed * count; /* zeros until now */
     double root = sqrt(fmax(gains->residual[candidate], 0.5 * VR_DPP_NUGGET));
     accumulate(gains, candidate, row);
+    vr_gains_compare(gains, candidate);
     for (uint32_t i = 0; i < count; i++) {
-        double cosine = vr_gains_cosine(gains, candidate, i);
-        double similarity = i == candidate ? 1.0 : (1.0 - VR_DPP_NUGGET) * 0.5 * (1.0 + cosine);
+        double similarity = i == candidate ? 1.0 : (1.0 - VR_DPP_NUGGET) * 0.5 * (1.0 + gains->cosine[i]);
         row[i] = (similarity - row[i]) / root;
         gains->residual[i] -= row[i] * row[i];
         refresh(gains, i);

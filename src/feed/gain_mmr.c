@@ -22,10 +22,10 @@ enum vr_status vr_mmr_create(struct vr_gains *gains, struct vr_arena *arena)
 
 void vr_mmr_place(struct vr_gains *gains, uint32_t candidate)
 {
+    vr_gains_compare(gains, candidate);
     for (uint32_t i = 0; i < gains->input->count; i++) {
-        double cosine = vr_gains_cosine(gains, candidate, i);
-        if (cosine > gains->nearest[i]) {
-            gains->nearest[i] = cosine;
+        if (gains->cosine[i] > gains->nearest[i]) {
+            gains->nearest[i] = gains->cosine[i];
             refresh(gains, i);
         }
     }

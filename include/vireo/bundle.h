@@ -157,6 +157,7 @@ struct vr_bundle {
     struct vr_term_spec term[VR_TERM_COUNT_MAX];
     uint32_t term_count;
     uint64_t bytes_mapped;
+    struct vr_bundle_storage *storage; /* the mappings and memory behind the pointers; internal */
 };
 
 /* Open and check everything but the golden outputs (src/feed's engine checks those, it can compute). A refused bundle

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cpu_backend.h"
-#include "half.h"
+#include "vireo/half.h"
 
 #define ALIGNMENT 64u
 

@@ -1,6 +1,6 @@
 /* The exact scan in plain C, for processors without AVX2 (see dot_tiles.h), and the choice by processor. */
 #include "dot_tiles.h"
-#include "half.h"
+#include "vireo/half.h"
 
 static void tile_plain(const float *tile, uint32_t dim, const float *x, float *dot)
 {

@@ -7,8 +7,8 @@
 #include "cpu.h"
 #include "dot_tiles.h"
 #include "exclusion.h"
-#include "half.h"
 #include "topk.h"
+#include "vireo/half.h"
 
 #define HEAPS 64u /* queries that walk over the blocks together */
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compute/half.h"
+#include "vireo/half.h"
 #include "vireo/clock.h"
 
 static void must(enum vr_status status, const char *what)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compute/half.h"
+#include "vireo/half.h"
 #include "support_ops.h"
 
 #define DIM 24u

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "compute/dot_tiles.h"
-#include "compute/half.h"
+#include "vireo/half.h"
 #include "support_ops.h"
 
 #define ROWS 256u

@@ -1,5 +1,5 @@
 /* Half precision without the compiler's _Float16, which clang 14 lacks on x86: bits by hand, rows by F16C. */
-#include "half.h"
+#include "vireo/half.h"
 
 #include <immintrin.h>
 #include <string.h>

@@ -1,0 +1,236 @@
+/* The engine's making and its look-ups (vireo/engine.h). The steps of a batch are in engine_retrieve.c and
+ * engine_rank.c, a lane's memory in engine_slot.c, the self-test in engine_golden.c. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_parts.h"
+
+uint32_t engine_vector_dim(const struct vr_engine *engine, enum engine_vector vector)
+{
+    return vector == ENGINE_HIST_CONTENT ? engine->bundle->content_dim : engine->bundle->tower_dim;
+}
+
+static enum vr_status upload_floats(struct vr_engine *engine, const float *data, size_t count, struct vr_view *out)
+{
+    return engine_upload(&engine->resident, data, count * sizeof(float), out);
+}
+
+static enum vr_status upload_videos(struct vr_engine *engine)
+{
+    const struct vr_bundle_videos *videos = &engine->bundle->videos;
+    const uint32_t tower_dim = engine->bundle->tower_dim, content_dim = engine->bundle->content_dim;
+    engine->tower = (struct vr_table){.rows = videos->count, .width = tower_dim, .dtype = VR_TABLE_F16};
+    engine->content = (struct vr_table){.rows = videos->count, .width = content_dim, .dtype = VR_TABLE_I8};
+    enum vr_status status = engine_upload(&engine->resident, videos->tower,
+                                          (size_t)videos->count * tower_dim * sizeof(uint16_t), &engine->tower.data);
+    if (status == VR_OK) {
+        status = engine_upload(&engine->resident, videos->content, (size_t)videos->count * content_dim,
+                               &engine->content.data);
+    }
+    return status != VR_OK ? status
+                           : upload_floats(engine, videos->content_scale, videos->count, &engine->content.scale);
+}
+
+static enum vr_status upload_user_tower(struct vr_engine *engine)
+{
+    const struct vr_tower *tower = &engine->bundle->user_tower;
+    enum vr_status status = VR_OK;
+    for (uint32_t l = 0; status == VR_OK && l < tower->layer_count; l++) {
+        const struct vr_layer *layer = &tower->layer[l];
+        status = upload_floats(engine, layer->weight, (size_t)layer->out * layer->in, &engine->layer[l].weight);
+        if (status == VR_OK) {
+            status = upload_floats(engine, layer->bias, layer->out, &engine->layer[l].bias);
+        }
+    }
+    return status;
+}
+
+/* Arrays of one level or task: uploaded in order until one fails. */
+struct array {
+    const float *data;
+    size_t count;
+    struct vr_view *out;
+};
+
+static enum vr_status upload_arrays(struct vr_engine *engine, const struct array *array, size_t count)
+{
+    enum vr_status status = VR_OK;
+    for (size_t i = 0; status == VR_OK && i < count; i++) {
+        status = upload_floats(engine, array[i].data, array[i].count, array[i].out);
+    }
+    return status;
+}
+
+static enum vr_status upload_level(struct vr_engine *engine, const struct vr_level *level, struct engine_level *out)
+{
+    const size_t hidden = (size_t)level->experts * level->hidden, width = (size_t)level->experts * level->width;
+    const size_t logits = (size_t)level->gates * level->experts;
+    const struct array array[] = {
+        {level->w1, hidden * level->in, &out->w1},         {level->b1, hidden, &out->b1},
+        {level->w2, width * level->hidden, &out->w2},      {level->b2, width, &out->b2},
+        {level->gate_w, logits * level->in, &out->gate_w}, {level->gate_b, logits, &out->gate_b},
+    };
+    return upload_arrays(engine, array, sizeof array / sizeof array[0]);
+}
+
+static enum vr_status upload_task(struct vr_engine *engine, uint32_t t, uint32_t width)
+{
+    const struct vr_task *task = &engine->bundle->ranker.task[t];
+    const uint32_t hidden = engine->bundle->ranker.tower_hidden;
+    const struct array array[] = {
+        {task->w1, (size_t)hidden * width, &engine->task[t].w1},
+        {task->b1, hidden, &engine->task[t].b1},
+        {task->w2, (size_t)task->outputs * hidden, &engine->task[t].w2},
+        {task->b2, task->outputs, &engine->task[t].b2},
+    };
+    return upload_arrays(engine, array, sizeof array / sizeof array[0]);
+}
+
+static enum vr_status upload_widths(struct vr_engine *engine)
+{
+    float widths[VR_HEAD_COUNT * VR_WIDTHS_MAX];
+    for (uint32_t t = 0; t < VR_HEAD_COUNT; t++) {
+        const struct vr_task *task = &engine->bundle->ranker.task[t];
+        memcpy(widths + engine->z_width, task->widths, task->outputs * sizeof(float));
+        engine->z_width += task->outputs;
+    }
+    return upload_floats(engine, widths, engine->z_width, &engine->widths);
+}
+
+static enum vr_status upload_ranker(struct vr_engine *engine)
+{
+    const struct vr_ranker *ranker = &engine->bundle->ranker;
+    enum vr_status status = VR_OK;
+    for (uint32_t l = 0; status == VR_OK && l < ranker->level_count; l++) {
+        status = upload_level(engine, &ranker->level[l], &engine->level[l]);
+    }
+    for (uint32_t t = 0; status == VR_OK && t < VR_HEAD_COUNT; t++) {
+        status = upload_task(engine, t, ranker->level[ranker->level_count - 1].width);
+    }
+    return status == VR_OK ? upload_widths(engine) : status;
+}
+
+static enum vr_status make_inputs(struct vr_engine *engine)
+{
+    const struct vr_tower *tower = &engine->bundle->user_tower;
+    const struct vr_ranker *ranker = &engine->bundle->ranker;
+    const struct vr_feature_block *user[2];
+    for (uint32_t b = 0; b < tower->block_count; b++) {
+        user[b] = &tower->block[b];
+    }
+    const struct vr_feature_block *request[] = {&ranker->block[VR_ENTITY_VIEWER], &ranker->block[VR_ENTITY_CONTEXT]};
+    const struct vr_feature_block *video[] = {&ranker->block[VR_ENTITY_VIDEO], &ranker->block[VR_ENTITY_PAIR]};
+    enum vr_status status = engine_inputs_create(engine, user, tower->block_count, &engine->user);
+    if (status == VR_OK) {
+        status = engine_inputs_create(engine, request, 2, &engine->request);
+    }
+    return status == VR_OK ? engine_inputs_create(engine, video, 2, &engine->video) : status;
+}
+
+static enum vr_status make_indexes(struct vr_engine *engine, const struct vr_index_config *config)
+{
+    const struct vr_backend_ops *ops = engine->backend->ops;
+    struct vr_index_spec spec = {*config, engine->tower.rows, engine->tower.width, engine->tower};
+    const enum vr_status status = ops->index_create(engine->backend, &spec, &engine->tower_index);
+    if (status != VR_OK) {
+        return status;
+    }
+    spec.dim = engine->content.width;
+    spec.vectors = engine->content;
+    return ops->index_create(engine->backend, &spec, &engine->content_index);
+}
+
+enum vr_status vr_engine_create(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                const struct vr_index_config *index, struct vr_engine **out)
+{
+    struct vr_engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "no memory for the engine");
+    }
+    engine->backend = backend;
+    engine->bundle = bundle;
+    engine->index_kind = index->kind;
+    enum vr_status status = engine_resident_open(&engine->resident, backend);
+    enum vr_status (*const step[])(struct vr_engine *) = {upload_videos, upload_user_tower, upload_ranker, make_inputs};
+    for (size_t i = 0; status == VR_OK && i < sizeof step / sizeof step[0]; i++) {
+        status = step[i](engine);
+    }
+    if (status == VR_OK) {
+        status = make_indexes(engine, index);
+    }
+    engine_resident_finish(&engine->resident);
+    if (status != VR_OK) {
+        vr_engine_destroy(engine);
+        return status;
+    }
+    *out = engine;
+    return VR_OK;
+}
+
+void vr_engine_destroy(struct vr_engine *engine)
+{
+    if (engine == NULL) {
+        return;
+    }
+    struct vr_index *index[] = {engine->tower_index, engine->content_index};
+    for (size_t i = 0; i < 2; i++) {
+        if (index[i] != NULL) {
+            engine->backend->ops->index_destroy(index[i]);
+        }
+    }
+    engine_inputs_destroy(&engine->user);
+    engine_inputs_destroy(&engine->request);
+    engine_inputs_destroy(&engine->video);
+    engine_resident_close(&engine->resident);
+    free(engine);
+}
+
+/* The indexes hold copies: tower vectors as halves, content vectors as floats. */
+uint64_t vr_engine_bytes(const struct vr_engine *engine)
+{
+    const uint64_t rows = engine->bundle->videos.count;
+    return engine->resident.bytes + rows * (engine->tower.width * 2ull + engine->content.width * 4ull);
+}
+
+const struct vr_bundle *vr_engine_bundle(const struct vr_engine *engine)
+{
+    return engine->bundle;
+}
+
+static double declared_value(const struct vr_tensor *tensor, int32_t row)
+{
+    return tensor->dtype == VR_DTYPE_I32 ? (double)((const int32_t *)tensor->data)[row]
+                                         : (double)((const float *)tensor->data)[row];
+}
+
+void vr_engine_video_raw(const struct vr_engine *engine, int32_t row, double *video_raw)
+{
+    const struct vr_bundle_videos *videos = &engine->bundle->videos;
+    const uint32_t fields = vr_feature_field_count(engine->bundle->features, VR_ENTITY_VIDEO);
+    const bool known = row >= 0 && (uint32_t)row < videos->count;
+    for (uint32_t f = 0; f < fields; f++) {
+        video_raw[f] = 0.0;
+    }
+    video_raw[VR_VIDEO_DURATION_S] = NAN;
+    for (uint32_t f = VR_VIDEO_FIELDS; f < fields; f++) {
+        const bool text = vr_feature_field(engine->bundle->features, VR_ENTITY_VIDEO, f).type == VR_FIELD_STRING;
+        video_raw[f] = known ? declared_value(videos->field[f - VR_VIDEO_FIELDS], row) : text ? 0.0 : NAN;
+    }
+    if (known) {
+        video_raw[VR_VIDEO_ROW] = row + 1.0;
+        video_raw[VR_VIDEO_CREATOR] = videos->creator[row] + 1.0;
+        video_raw[VR_VIDEO_TOPIC] = videos->topic[row] + 1.0;
+        video_raw[VR_VIDEO_DURATION_S] = videos->duration_s[row] > 0.0f ? (double)videos->duration_s[row] : NAN;
+    }
+}
+
+void vr_engine_content_vector(const struct vr_engine *engine, int32_t row, float *vector)
+{
+    const struct vr_bundle_videos *videos = &engine->bundle->videos;
+    const uint32_t dim = engine->bundle->content_dim;
+    const bool known = row >= 0 && (uint32_t)row < videos->count;
+    for (uint32_t i = 0; i < dim; i++) {
+        vector[i] = known ? (float)videos->content[(size_t)row * dim + i] / 127.0f * videos->content_scale[row] : 0.0f;
+    }
+}

@@ -1,0 +1,163 @@
+/* The self-test before serving: the bundle's golden cases (float64, made elsewhere) against what this engine computes.
+ * Tolerances are docs/bundle.md's. Lists of top rows are judged for exact indexes only: an approximate index may miss
+ * some by design, so its agreement is reported and refuses nothing. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "engine_parts.h"
+#include "vireo/clock.h"
+
+#define BATCH 64u
+#define TOP 10u
+#define TOP_AGREE 9u
+#define LIMIT_US 60000000u
+#define USER_TOWER_TOLERANCE 1e-4
+#define PROBABILITY_TOLERANCE 1e-4
+#define WATCH_TOLERANCE 1e-3 /* relative, or seconds */
+
+static const char *const head_names[VR_HEAD_COUNT] = {"click", "watch_s", "like", "finish"};
+
+/* One batch of cases and what the engine made of it. */
+struct batch {
+    struct vr_engine *engine;
+    struct vr_engine_slot *slot;
+    uint32_t first, count;
+    struct vr_engine_rank request[BATCH];
+    struct vr_engine_ranked result[BATCH];
+};
+
+static void fill_batch(struct batch *batch)
+{
+    const struct vr_bundle *bundle = batch->engine->bundle;
+    const struct vr_golden *golden = &bundle->golden;
+    const size_t viewer = vr_feature_field_count(bundle->features, VR_ENTITY_VIEWER);
+    const size_t context = vr_feature_field_count(bundle->features, VR_ENTITY_CONTEXT);
+    const size_t video = vr_feature_field_count(bundle->features, VR_ENTITY_VIDEO);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        const size_t at = batch->first + i;
+        batch->request[i] = (struct vr_engine_rank){
+            .viewer_raw = golden->viewer_raw + at * viewer,
+            .context_raw = golden->context_raw + at * context,
+            .hist_tower = golden->hist_tower + at * bundle->tower_dim,
+            .hist_content = golden->hist_content + at * bundle->content_dim,
+            .row = golden->video_row + at,
+            .video_raw = golden->video_raw + at * video,
+            .pair_raw = golden->pair_raw + at * VR_PAIR_FIELDS,
+            .candidates = 1,
+        };
+    }
+}
+
+static enum vr_status check_user_tower(const struct batch *batch, uint32_t i, struct vr_golden_report *worst)
+{
+    const struct vr_bundle *bundle = batch->engine->bundle;
+    const uint32_t dim = bundle->tower_dim;
+    const float *got = (const float *)batch->slot->vector[ENGINE_USER_TOWER].host + (size_t)i * dim;
+    const double *want = bundle->golden.user_tower + (size_t)(batch->first + i) * dim;
+    for (uint32_t c = 0; c < dim; c++) {
+        const double off = fabs((double)got[c] - want[c]);
+        worst->user_tower = off > worst->user_tower ? off : worst->user_tower;
+        if (!(off <= USER_TOWER_TOLERANCE)) {
+            return vr_fail(VR_ERR_CHECKSUM, "golden case %u: user_tower[%u] is %.9g, expected %.9g, off by %.3g",
+                           batch->first + i, c, (double)got[c], want[c], off);
+        }
+    }
+    return VR_OK;
+}
+
+static enum vr_status check_heads(const struct batch *batch, uint32_t i, struct vr_golden_report *worst)
+{
+    const double *want = batch->engine->bundle->golden.heads + (size_t)(batch->first + i) * VR_HEAD_COUNT;
+    const float *got = batch->result[i].heads;
+    for (uint32_t h = 0; h < VR_HEAD_COUNT; h++) {
+        const double off = fabs((double)got[h] - want[h]);
+        const double relative = off / fmax(fabs(want[h]), 1.0);
+        double *largest = h == VR_HEAD_WATCH_S ? &worst->watch_s_relative : &worst->probability;
+        const double judged = h == VR_HEAD_WATCH_S ? relative : off;
+        *largest = judged > *largest ? judged : *largest;
+        if (!(judged <= (h == VR_HEAD_WATCH_S ? WATCH_TOLERANCE : PROBABILITY_TOLERANCE))) {
+            return vr_fail(VR_ERR_CHECKSUM, "golden case %u: %s is %.9g, expected %.9g, off by %.3g", batch->first + i,
+                           head_names[h], (double)got[h], want[h], off);
+        }
+    }
+    return VR_OK;
+}
+
+static uint32_t agreement(const int32_t *got, const int32_t *want, uint32_t count)
+{
+    uint32_t hits = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t j = 0; j < count; j++) {
+            hits += got[i] == want[j];
+        }
+    }
+    return hits;
+}
+
+/* Fewer videos than ten: the lists end in -1 on both sides or are not long enough to judge. */
+static enum vr_status check_topk(const struct batch *batch, uint32_t i, struct vr_golden_report *worst)
+{
+    const struct vr_golden *golden = &batch->engine->bundle->golden;
+    const uint32_t at = batch->first + i;
+    if (at >= golden->topk_count) {
+        return VR_OK;
+    }
+    const int32_t *got = (const int32_t *)batch->slot->tower_row.host + (size_t)i * TOP;
+    const uint32_t hits = agreement(got, golden->topk + (size_t)at * TOP, TOP);
+    worst->topk_worst_agreement = hits < worst->topk_worst_agreement ? hits : worst->topk_worst_agreement;
+    const bool exact = batch->engine->index_kind == VR_INDEX_EXACT || batch->engine->index_kind == VR_INDEX_FAISS_FLAT;
+    if (exact && hits < TOP_AGREE) {
+        return vr_fail(VR_ERR_CHECKSUM, "golden case %u: %u of the top %u rows agree", at, hits, TOP);
+    }
+    return VR_OK;
+}
+
+static enum vr_status run_batch(struct batch *batch)
+{
+    const uint64_t deadline = vr_clock_mono_us() + LIMIT_US;
+    fill_batch(batch);
+    enum vr_status status = vr_engine_score(batch->slot, batch->count, batch->request, deadline, batch->result);
+    if (status == VR_OK) {
+        status = slot_search(batch->slot, batch->engine->tower_index, batch->slot->vector[ENGINE_USER_TOWER].device,
+                             batch->count, TOP, &batch->slot->tower_row, &batch->slot->tower_score, false);
+    }
+    return status == VR_OK ? slot_wait(batch->slot, deadline) : status;
+}
+
+static enum vr_status check_batch(struct batch *batch, struct vr_golden_report *worst)
+{
+    enum vr_status status = run_batch(batch);
+    for (uint32_t i = 0; status == VR_OK && i < batch->count; i++) {
+        status = check_user_tower(batch, i, worst);
+        if (status == VR_OK) {
+            status = check_heads(batch, i, worst);
+        }
+        if (status == VR_OK) {
+            status = check_topk(batch, i, worst);
+        }
+    }
+    return status;
+}
+
+enum vr_status vr_engine_selftest(struct vr_engine *engine, struct vr_golden_report *worst)
+{
+    struct vr_golden_report report = {.topk_worst_agreement = TOP};
+    struct batch *batch = calloc(1, sizeof *batch);
+    if (batch == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "no memory for the self-test");
+    }
+    batch->engine = engine;
+    enum vr_status status = vr_engine_slot_create(engine, BATCH, 1, TOP, &batch->slot);
+    const uint32_t cases = engine->bundle->golden.count;
+    for (batch->first = 0; status == VR_OK && batch->first < cases; batch->first += BATCH) {
+        batch->count = cases - batch->first < BATCH ? cases - batch->first : BATCH;
+        status = check_batch(batch, &report);
+        report.cases += batch->count;
+    }
+    vr_engine_slot_destroy(batch->slot);
+    free(batch);
+    if (worst != NULL) {
+        *worst = report;
+    }
+    return status;
+}

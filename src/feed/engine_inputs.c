@@ -1,0 +1,115 @@
+/* From the columns of feature blocks to segments of a gather (vireo/backend.h). Neighbouring dense columns become one
+ * segment; tables are uploaded once however many features share them. */
+#include <stdlib.h>
+
+#include "engine_parts.h"
+
+static enum vr_status add_segment(struct engine_inputs *inputs, struct vr_segment segment)
+{
+    struct vr_segment *last = inputs->segments > 0 ? &inputs->segment[inputs->segments - 1] : NULL;
+    if (last != NULL && last->kind == VR_SEGMENT_DENSE && segment.kind == VR_SEGMENT_DENSE &&
+        last->offset + last->width == segment.offset && last->source + last->width == segment.source) {
+        last->width += segment.width;
+        return VR_OK;
+    }
+    if (inputs->segments == VR_SEGMENTS_MAX) {
+        return vr_fail(VR_ERR_UNSUPPORTED, "a network reads more than %u runs of columns", VR_SEGMENTS_MAX);
+    }
+    inputs->segment[inputs->segments++] = segment;
+    return VR_OK;
+}
+
+static enum vr_status table_segment(struct vr_engine *engine, const struct vr_column *column,
+                                    struct vr_segment *segment)
+{
+    const struct vr_tensor *tensor = column->table;
+    segment->kind = VR_SEGMENT_TABLE;
+    segment->table.rows = (uint32_t)tensor->dim[0];
+    segment->table.width = (uint32_t)tensor->dim[1];
+    segment->table.dtype = tensor->dtype == VR_DTYPE_F16 ? VR_TABLE_F16 : VR_TABLE_F32;
+    return engine_upload(&engine->resident, tensor->data, tensor->bytes, &segment->table.data);
+}
+
+/* The video's own vectors come from the resident tables by the row number, which takes an index column of its own. */
+static void video_vector(const struct vr_engine *engine, struct engine_inputs *inputs, enum vr_vector vector,
+                         struct vr_segment *segment)
+{
+    if (inputs->row_at == ENGINE_NONE) {
+        inputs->row_at = inputs->index_stride++;
+    }
+    segment->kind = VR_SEGMENT_TABLE;
+    segment->source = inputs->row_at;
+    segment->table = vector == VR_VECTOR_TOWER ? engine->tower : engine->content;
+}
+
+static void request_vector(struct engine_inputs *inputs, enum engine_vector vector, const struct vr_segment *place)
+{
+    inputs->vector_at[vector] = place->offset;
+    inputs->vector_segment[vector] = *place;
+    inputs->vector_segment[vector].kind = VR_SEGMENT_DENSE;
+    inputs->vector_segment[vector].source = 0;
+}
+
+static enum vr_status add_column(struct vr_engine *engine, struct engine_inputs *inputs, uint32_t b, uint32_t first,
+                                 const struct vr_column *column)
+{
+    struct vr_segment segment = {.offset = first + column->offset, .width = column->width};
+    enum vr_status status = VR_OK;
+    if (column->kind == VR_COLUMN_DENSE) {
+        segment.source = inputs->dense_at[b] + column->slot;
+    } else if (column->kind == VR_COLUMN_TABLE) {
+        segment.source = inputs->index_at[b] + column->slot;
+        status = table_segment(engine, column, &segment);
+    } else if (column->vector == VR_VECTOR_TOWER || column->vector == VR_VECTOR_CONTENT) {
+        video_vector(engine, inputs, column->vector, &segment);
+    } else {
+        request_vector(inputs, (enum engine_vector)column->vector, &segment);
+        return VR_OK;
+    }
+    return status == VR_OK ? add_segment(inputs, segment) : status;
+}
+
+static void place_blocks(const struct vr_feature_block *const *block, uint32_t blocks, struct engine_inputs *out)
+{
+    out->blocks = blocks;
+    for (uint32_t b = 0; b < blocks; b++) {
+        out->block[b] = block[b];
+        out->dense_at[b] = out->dense_stride;
+        out->index_at[b] = out->index_stride;
+        out->dense_stride += block[b]->dense_count;
+        out->index_stride += block[b]->index_count;
+        out->width += block[b]->width;
+    }
+    out->row_at = ENGINE_NONE;
+    for (uint32_t v = 0; v < ENGINE_VECTORS; v++) {
+        out->vector_at[v] = ENGINE_NONE;
+    }
+}
+
+enum vr_status engine_inputs_create(struct vr_engine *engine, const struct vr_feature_block *const *block,
+                                    uint32_t blocks, struct engine_inputs *out)
+{
+    place_blocks(block, blocks, out);
+    out->segment = calloc(VR_SEGMENTS_MAX, sizeof *out->segment);
+    if (out->segment == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "no memory for the engine's inputs");
+    }
+    uint32_t first = 0;
+    for (uint32_t b = 0; b < blocks; b++) {
+        for (uint32_t c = 0; c < block[b]->count; c++) {
+            const enum vr_status status = add_column(engine, out, b, first, &block[b]->column[c]);
+            if (status != VR_OK) {
+                return status;
+            }
+        }
+        first += block[b]->width;
+    }
+    out->dense_stride += out->dense_stride == 0;
+    out->index_stride += out->index_stride == 0;
+    return VR_OK;
+}
+
+void engine_inputs_destroy(struct engine_inputs *inputs)
+{
+    free(inputs->segment);
+}

@@ -1,11 +1,12 @@
-"""Reference of the declared features in NumPy float64, written from docs/bundle.md and independent of the C code.
+"""Reference of the declared features in NumPy float64, from docs/bundle.md and independent of the C code.
 
-It is the oracle of the C transforms and makes the inputs of golden cases. Training itself uses `native.py`, which calls
-the C code. Arrays are [rows] or [rows, fields]; raw rows are float64 with NaN for a missing number.
+It is the oracle of the C transforms and makes the inputs of golden cases. Training itself uses `native.py`,
+which calls the C code. Arrays are [rows] or [rows, fields]; raw rows are float64, NaN for a missing number.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,8 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
         "n_long_views", "sum_watch_s",
     ),
     "pair": (
-        "age_h", "dot_tower", "dot_content", "topic_n", "topic_long", "creator_n", "creator_long", "watched_n",
+        "age_h", "dot_tower", "dot_content", "topic_n", "topic_long", "creator_n", "creator_long",
+        "watched_n",
     ),
 }  # fmt: skip
 VECTORS = {
@@ -56,11 +58,11 @@ def string_list(tensors: Mapping[str, np.ndarray], name: str) -> list[str]:
     """The strings of the string list `name` (tensors NAME.bytes U8 and NAME.offsets U32)."""
     data = tensors[f"{name}.bytes"].tobytes()
     offsets = tensors[f"{name}.offsets"].tolist()
-    return [data[a:b].decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [data[a:b].decode() for a, b in itertools.pairwise(offsets)]
 
 
 class ReferenceSpace:
-    """The fields and features of a bundle. `tensors` are weights.safetensors; without them `width` gives columns."""
+    """Fields and features of a bundle; `tensors` are weights.safetensors; without them, `width` counts."""
 
     def __init__(self, bundle: Mapping[str, Any], tensors: Mapping[str, np.ndarray] | None = None) -> None:
         self.tensors = tensors
@@ -138,7 +140,7 @@ class ReferenceSpace:
     def assemble(
         self, names: Sequence[str], entity: str, raw: np.ndarray, vectors: Mapping[str, np.ndarray]
     ) -> np.ndarray:
-        """raw [rows, fields] and the vectors that features name, each [rows, width] -> float64 [rows, block width]."""
+        """raw [rows, fields] and the vectors that are named, each [rows, width] -> float64 [rows, block]."""
         dense, index = self.transform(names, entity, raw)
         parts = [np.zeros((raw.shape[0], 0))]
         for column in self.columns(names, entity):
@@ -191,7 +193,7 @@ def _table_row(feature: Mapping[str, Any], x: np.ndarray, rows: int) -> np.ndarr
     return np.where(inside, rounded, 0).astype(np.int64)
 
 
-# ---- derived values: recent watches are padded arrays [n, up to 50], oldest first, `count` [n] of them real ----
+# ---- derived values: recent watches are arrays [n, up to 50], oldest first, the first `count` [n] real ----
 
 
 def _real(video: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -231,7 +233,7 @@ def history_matches(
     creator: np.ndarray,
     candidate: np.ndarray,
 ) -> np.ndarray:
-    """topic_n, topic_long, creator_n, creator_long, watched_n of candidate [n] against its recent watches: [n, 5].
+    """topic_n, topic_long, creator_n, creator_long, watched_n of candidate [n]: float64 [n, 5].
 
     topic and creator are [videos], -1 unknown, which matches nothing, as does a video of -1.
     """

@@ -115,10 +115,10 @@ class FeatureSpace:
     """Fields and features of a bundle's JSON: a dict with tower_dim, content_dim, fields and features.
 
     Tables need not exist yet: embedding and bucket features then carry the key `width` (columns) and, for
-    embeddings of number fields, `rows` (a row number past it becomes 0). Fields with `vocab_tensor` take their
-    strings from `tensors` (NAME.bytes uint8, NAME.offsets uint32, as in weights.safetensors), which may also
-    hold the tables themselves. A space is immutable; calls from several threads need a lock around the first use
-    of each list of names.
+    embeddings of number fields, `rows` (a row number past it becomes 0). Fields with `vocab_tensor` take
+    their strings from `tensors` (NAME.bytes uint8, NAME.offsets uint32, as in weights.safetensors), which may
+    also hold the tables themselves. A space is immutable; calls from several threads need a lock around the
+    first use of each list of names.
     """
 
     def __init__(self, bundle: Mapping[str, Any], tensors: Mapping[str, np.ndarray] | None = None) -> None:
@@ -143,13 +143,13 @@ class FeatureSpace:
         self._finalizer()
 
     def field_names(self, entity: str) -> list[str]:
-        """Columns of a raw row of `entity` ("viewer", "context", "video", "pair"): built-in, then declared."""
+        """Columns of a raw row of `entity`, one of ENTITIES: built-in fields, then declared ones."""
         number = ENTITIES.index(entity)
         count = _library().vr_python_field_count(self._alive(), number)
         return [_library().vr_python_field_name(self._handle, number, i).decode() for i in range(count)]
 
     def codes(self, entity: str, field: str, texts: Sequence[str]) -> np.ndarray:
-        """Numbers of strings in a string field: float64 [n], 1.. or 0 for unknown; put them into the raw row."""
+        """Numbers of strings in a string field, for the raw row: float64 [n], 1.. or 0 for unknown."""
         encoded = [text.encode() for text in texts]
         offsets = np.cumsum([0, *map(len, encoded)]).astype(np.uint64)
         codes = np.empty(len(encoded), dtype=np.float64)
@@ -176,7 +176,7 @@ class FeatureSpace:
         return sum(column.width for column in self.columns(names, entity))
 
     def transform(self, names: Sequence[str], entity: str, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """raw float64 [n, fields], NaN missing -> dense float32 [n, dense columns], index int32 [n, table columns].
+        """raw float64 [n, fields], NaN missing -> dense float32 [n, dense columns], index int32 [n, tables].
 
         `index` holds table rows, already in range. Column.slot tells which column of the two a feature has.
         """
@@ -251,8 +251,8 @@ def _recent(
 def history_weights(video: np.ndarray, flags: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Weights of recent watches in hist_tower and hist_content: float32 [n, 50], a row sums to 1 or is all 0.
 
-    video int32 [n, 50] (row, -1 unknown), flags uint32 [n, 50] (1 click, 2 like, 4 long_view, 8 finish), count
-    int32 [n]: the first count[i] of a row are real, oldest first; what follows is padding and gets 0.
+    video int32 [n, 50] (row, -1 unknown), flags uint32 [n, 50] (1 click, 2 like, 4 long_view, 8 finish),
+    count int32 [n]: the first count[i] of a row are real, oldest first; what follows is padding and gets 0.
     """
     video, _, flags, count = _recent(video, None, flags, count)
     weight = np.empty((count.size, RECENT_MAX), dtype=np.float32)
@@ -284,9 +284,9 @@ def history_matches(
     creator: np.ndarray,
     candidate: np.ndarray,
 ) -> np.ndarray:
-    """topic_n, topic_long, creator_n, creator_long, watched_n: float64 [n, 5] of candidate int32 [n], a video row.
+    """topic_n, topic_long, creator_n, creator_long, watched_n: float64 [n, 5].
 
-    topic, creator int32 [videos], -1 unknown; an unknown one matches nothing.
+    candidate int32 [n], a video row; topic, creator int32 [videos], -1 unknown, which matches nothing.
     """
     video, _, flags, count = _recent(video, None, flags, count)
     topic = _array(topic, np.int32, (None,), "topic")
@@ -321,7 +321,7 @@ def evaluate_terms(
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Satisfaction terms (name, expression) over heads float32 [n, 4] and duration_s float32 [n].
 
-    Returns the terms float32 [n, terms], their sums float32 [n] (NaN where not finite), and whether all are linear.
+    Returns the terms float32 [n, terms], their sums float32 [n] (NaN where not finite), and if all are linear.
     """
     heads = _array(heads, np.float32, (None, 4), "heads")
     duration_s = _array(duration_s, np.float32, (heads.shape[0],), "duration_s")
@@ -340,5 +340,5 @@ def evaluate_terms(
 
 
 def check_bundle(folder: str | Path) -> None:
-    """Open and check a bundle as the server does, but for the golden outputs; NativeError says what is wrong."""
+    """Open and check a bundle as the server does, golden outputs apart; NativeError says what is wrong."""
     _check(_library().vr_python_bundle_check(str(folder).encode()))

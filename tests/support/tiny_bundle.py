@@ -1,11 +1,11 @@
-"""Writes a small, complete, random bundle (docs/bundle.md) with NumPy and safetensors alone, in well under a second.
+"""Writes a small, complete, random bundle (docs/bundle.md) with NumPy and safetensors, in under a second.
 
     python tests/support/tiny_bundle.py OUT --videos 300 --viewers 40 --seed 1 --architecture mmoe
 
-Tests import it: `build(Options(...))` gives the parts in memory (the manifest, and the tensors of each file), a test may
-change them, `write(parts, folder)` writes files and checksums, `reseal(folder)` renews the checksums of files that were
-changed on disk, and `write_safetensors_raw` writes any header at all. Weights are random: the outputs are right, not
-sensible.
+Tests import it: `build(Options(...))` gives the parts in memory (the manifest, and the tensors of each file),
+a test may change them, `write(parts, folder)` writes files and checksums, `reseal(folder)` renews the checksums
+of files that were changed on disk, and `write_safetensors_raw` writes any header at all. Weights are random:
+the outputs are right, not sensible. What the bundle declares is in tiny_manifest.py.
 """
 
 from __future__ import annotations
@@ -28,34 +28,25 @@ if __package__ in (None, ""):  # run as a program: the repository's packages are
     _root = Path(__file__).resolve().parents[2]
     sys.path[:0] = [str(_root / "models"), str(_root / "tests")]
 
-from support import reference_network  # noqa: E402
-from vireo_models import features_reference as reference  # noqa: E402
+from support import reference_network
+from support.tiny_manifest import (
+    ARCHITECTURES,
+    ITEM_INPUTS,
+    KINDS,
+    LEVELS,
+    RANKER_INPUTS,
+    TABS,
+    TOPICS,
+    USER_INPUTS,
+    Options,
+    make_manifest,
+)
+from vireo_models import features_reference as reference
 
 FILES = ("weights.safetensors", "videos.safetensors", "golden.safetensors", "state/state.safetensors")
-ARCHITECTURES = ("mmoe", "hard", "moe", "ple")
-HEADS = ("click", "watch_s", "like", "finish")
-TOPICS = ("music", "sport", "food", "travel", "games", "news", "animals", "crafts")
-LEVELS = ("low", "middle", "high")
-KINDS = ("vertical", "wide")
-TABS = ("0", "1", "2", "4")
 GOLDEN_CASES = 64
 HOUR_MS = 3_600_000
 Tensors = dict[str, np.ndarray]
-
-
-@dataclass
-class Options:
-    """What to make; the same options give the same bytes."""
-
-    videos: int = 300
-    viewers: int = 40
-    seed: int = 1
-    architecture: str = "mmoe"
-    state: bool = True
-    tower_dim: int = 64
-    content_dim: int = 32
-    as_of_ms: int = 1_700_000_000_000
-    shift_state: bool = True
 
 
 @dataclass
@@ -89,164 +80,6 @@ def put_strings(tensors: Tensors, name: str, texts: list[str]) -> None:
     tensors[f"{name}.offsets"] = np.cumsum([0, *map(len, encoded)]).astype(np.uint32)
 
 
-# ---- declarations ----
-
-
-def _fields() -> dict[str, Any]:
-    return {
-        "viewer": [
-            {"name": "register_days", "type": "number"},
-            {"name": "level", "type": "string", "vocab": list(LEVELS)},
-            {"name": "id", "type": "string", "vocab_tensor": "vocab.viewer_id"},
-        ],
-        "video": [
-            {"name": "loudness", "type": "number"},
-            {"name": "shape", "type": "string", "vocab": list(KINDS)},
-        ],
-        "context": [
-            {"name": "tab", "type": "string", "vocab": list(TABS)},
-            {"name": "battery", "type": "number"},
-        ],
-    }
-
-
-def _dense(name: str, entity: str, source: str, scale: str, mean: float, std: float) -> dict[str, Any]:
-    return {"name": name, "entity": entity, "kind": "dense", "field": source, "scale": scale, "mean": mean, "std": std, "clip": 4.0}  # fmt: skip # noqa: E501
-
-
-def _rate(
-    name: str, entity: str, numerator: str, denominator: str, scale: str, prior: float
-) -> dict[str, Any]:
-    return {
-        "name": name, "entity": entity, "kind": "rate", "numerator": numerator, "denominator": denominator,
-        "prior": prior, "strength": 10.0, "scale": scale, "mean": 0.1, "std": 0.8, "clip": 5.0,
-    }  # fmt: skip
-
-
-def _embedding(name: str, entity: str, source: str, table: str) -> dict[str, Any]:
-    return {"name": name, "entity": entity, "kind": "embedding", "field": source, "table": table}
-
-
-def _bucket(name: str, entity: str, source: str, boundaries: list[float], table: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "entity": entity,
-        "kind": "bucket",
-        "field": source,
-        "boundaries": boundaries,
-        "table": table,
-    }
-
-
-def _features() -> list[dict[str, Any]]:
-    """Every kind with every scale, and every vector."""
-    return [
-        *(
-            {"name": name, "entity": e, "kind": "vector", "vector": name}
-            for name, e in reference.VECTORS.items()
-        ),
-        _dense("age", "viewer", "age", "identity", 30.0, 12.0),
-        _dense("days", "viewer", "register_days", "log1p", 5.0, 1.5),
-        _dense("recent_watch", "viewer", "recent_watch_s", "log1p", 2.5, 1.0),
-        _rate("viewer_clicks", "viewer", "n_clicks", "n_impressions", "logit", 0.3),
-        _embedding("level", "viewer", "level", "table.level"),
-        _embedding("viewer_id", "viewer", "id", "table.viewer"),
-        _bucket("age_group", "viewer", "age", [13.0, 18.0, 25.0, 40.0, 60.0], "table.age"),
-        _embedding("tab", "context", "tab", "table.tab"),
-        _embedding("hour", "context", "hour", "table.hour"),
-        _dense("battery", "context", "battery", "identity", 0.5, 0.3),
-        _embedding("video_id", "video", "row", "table.video"),
-        _embedding("creator", "video", "creator", "table.creator"),
-        _embedding("topic", "video", "topic", "table.topic"),
-        _embedding("shape", "video", "shape", "table.shape"),
-        _dense("loudness", "video", "loudness", "identity", -14.0, 6.0),
-        _bucket("duration", "video", "duration_s", [7.0, 15.0, 30.0, 60.0, 180.0], "table.duration"),
-        _rate("video_watch", "video", "sum_watch_s", "n_impressions", "log1p", 8.0),
-        _rate("video_likes", "video", "n_likes", "n_impressions", "identity", 0.02),
-        _bucket("popularity", "video", "n_impressions", [1.0, 10.0, 100.0, 1000.0], "table.duration_small"),
-        _dense("upload_age", "pair", "age_h", "log1p", 4.0, 2.0),
-        _dense("dot_tower", "pair", "dot_tower", "identity", 0.0, 0.5),
-        _dense("dot_content", "pair", "dot_content", "identity", 0.0, 0.5),
-        _rate("topic_taste", "pair", "topic_long", "topic_n", "logit", 0.3),
-        _bucket("creator_met", "pair", "creator_n", [1.0, 2.0, 4.0], "table.met"),
-        _dense("met", "pair", "watched_n", "log1p", 0.0, 1.0),
-    ]
-
-
-USER_INPUTS = ["hist_tower", "hist_content", "age", "days", "recent_watch", "viewer_clicks", "level", "viewer_id", "age_group", "tab"]  # fmt: skip # noqa: E501
-ITEM_INPUTS = ["content", "video_id", "creator", "topic", "shape", "loudness", "duration"]
-RANKER_INPUTS = [
-    "user_tower", "hist_content", "age", "days", "viewer_clicks", "level", "tab", "hour", "battery", "tower", "content",
-    "video_id", "creator", "topic", "shape", "duration", "video_watch", "video_likes", "popularity", "upload_age",
-    "dot_tower", "dot_content", "topic_taste", "creator_met", "met",
-]  # fmt: skip
-
-
-def _gate(name: str, source: int, experts: list[int]) -> dict[str, Any]:
-    return {"name": name, "input": source, "experts": experts}
-
-
-def _wiring(architecture: str) -> tuple[list[dict[str, Any]], list[int]]:
-    """Levels of the ranker, and the gate of each task."""
-    size = {"hidden": 32, "width": 16}
-    if architecture == "hard":
-        return [{"experts": 1, **size, "expert_input": [0], "gates": [_gate("all", 0, [0])]}], [0] * 4
-    if architecture == "moe":
-        return [{"experts": 4, **size, "expert_input": [0] * 4, "gates": [_gate("all", 0, [0, 1, 2, 3])]}], [
-            0
-        ] * 4
-    if architecture == "mmoe":
-        gates = [_gate(head, 0, [0, 1, 2, 3]) for head in HEADS]
-        return [{"experts": 4, **size, "expert_input": [0] * 4, "gates": gates}], [0, 1, 2, 3]
-    # PLE: experts 0..3 belong to one task each, 4 and 5 are shared; the lower level has a gate for the shared too.
-    lower = [*(_gate(head, 0, [t, 4, 5]) for t, head in enumerate(HEADS)), _gate("shared", 0, list(range(6)))]
-    upper = [_gate(head, t, [t, 4, 5]) for t, head in enumerate(HEADS)]
-    return [
-        {"experts": 6, **size, "expert_input": [0] * 6, "gates": lower},
-        {"experts": 6, **size, "expert_input": [0, 1, 2, 3, 4, 4], "gates": upper},
-    ], [0, 1, 2, 3]
-
-
-def _manifest(options: Options) -> dict[str, Any]:
-    levels, gates = _wiring(options.architecture)
-    widths = {"watch_s": [2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 80.0, 140.0]}
-    return {
-        "format": "vireo-bundle",
-        "format_version": 1,
-        "model_version": f"tiny-{options.architecture}-{options.seed}",
-        "as_of_ms": options.as_of_ms,
-        "utc_offset_min": 480,
-        "shift_state": options.shift_state,
-        "data": "random numbers, for tests",
-        "tower_dim": options.tower_dim,
-        "content_dim": options.content_dim,
-        "fields": _fields(),
-        "features": _features(),
-        "user_tower": {"inputs": USER_INPUTS, "layers": _layer_specs("user_tower")},
-        "item_tower": {"inputs": ITEM_INPUTS, "layers": _layer_specs("item_tower")},
-        "ranker": {
-            "architecture": options.architecture,
-            "inputs": RANKER_INPUTS,
-            "levels": levels,
-            "tower_hidden": 12,
-            "tasks": [
-                {"name": head, "gate": gate, "widths": widths.get(head, [1.0])}
-                for head, gate in zip(HEADS, gates, strict=True)
-            ],
-        },
-        "satisfaction": [
-            {"name": "clicks", "expression": "0.3*click"},
-            {"name": "watch", "expression": "0.01*watch_s"},
-            {"name": "finishes", "expression": "1.0*finish"},
-            {"name": "likes", "expression": "5.0*like"},
-        ],
-    }
-
-
-def _layer_specs(name: str) -> list[dict[str, str]]:
-    return [{"tensor": f"{name}.0", "activation": "relu"}, {"tensor": f"{name}.1", "activation": "none"}]
-
-
 # ---- weights ----
 
 
@@ -257,8 +90,9 @@ def _matrix(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 def _tables(rng: np.random.Generator, options: Options, creators: int) -> Tensors:
     shapes = {
-        "level": (len(LEVELS) + 1, 4), "viewer": (options.viewers + 1, 8), "age": (7, 3), "tab": (len(TABS) + 1, 4),
-        "hour": (24, 3), "video": (options.videos + 1, 8), "creator": (creators + 1, 6), "topic": (len(TOPICS) + 1, 4),
+        "level": (len(LEVELS) + 1, 4), "viewer": (options.viewers + 1, 8), "age": (7, 3),
+        "tab": (len(TABS) + 1, 4), "hour": (24, 3), "video": (options.videos + 1, 8),
+        "creator": (creators + 1, 6), "topic": (len(TOPICS) + 1, 4),
         "shape": (len(KINDS) + 1, 2), "duration": (7, 4), "duration_small": (6, 2), "met": (5, 2),
     }  # fmt: skip
     tensors = {
@@ -310,7 +144,7 @@ def _add_networks(rng: np.random.Generator, parts: Parts) -> None:
 
 
 def _videos(rng: np.random.Generator, options: Options, creators: int) -> Tensors:
-    """All columns but the tower: every safety state, unknown values, and a tenth uploaded within the last day."""
+    """All columns but the tower: every safety state, unknown values, a tenth uploaded within the last day."""
     n = options.videos
     tensors: Tensors = {}
     put_strings(tensors, "id", [f"v{i}" for i in range(n)])
@@ -392,7 +226,7 @@ def _add_item_vectors(parts: Parts) -> None:
 
 
 def _counters(rng: np.random.Generator, n: int) -> np.ndarray:
-    """impressions, clicks, finishes, likes, long_views, watch_s: float32 [n, 6], the first not always above 0."""
+    """impressions, clicks, finishes, likes, long_views, watch_s: float32 [n, 6]; some were never shown."""
     shown = rng.integers(0, 400, n)
     clicks = rng.binomial(shown, 0.35)
     finishes, likes, long_views = (
@@ -542,7 +376,7 @@ def build(options: Options | None = None) -> Parts:
     options = options or Options()
     rng = np.random.default_rng(options.seed)
     creators = max(options.videos // 8, 2)
-    parts = Parts(_manifest(options))
+    parts = Parts(make_manifest(options))
     parts.files["weights.safetensors"] = _tables(rng, options, creators)
     parts.files["videos.safetensors"] = _videos(rng, options, creators)
     _add_networks(rng, parts)
@@ -600,8 +434,8 @@ def main() -> None:
     args = parser.parse_args()
     as_of = args.as_of if args.as_of is not None else int(time.time()) // 3600 * HOUR_MS
     options = Options(
-        args.videos, args.viewers, args.seed, args.architecture, args.state, args.tower_dim, args.content_dim, as_of,
-        args.shift_state,
+        args.videos, args.viewers, args.seed, args.architecture, args.state, args.tower_dim, args.content_dim,
+        as_of, args.shift_state,
     )  # fmt: skip
     write(build(options), args.out)
     print(f"{args.out}: {args.videos} videos, {args.viewers} viewers, {args.architecture}")

@@ -321,7 +321,7 @@ def evaluate_terms(
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Satisfaction terms (name, expression) over heads float32 [n, 4] and duration_s float32 [n].
 
-    Returns the terms float32 [n, terms], their sums float32 [n] (NaN where not finite), and if all are linear.
+    Returns the terms float32 [n, terms], their sums float32 [n] (NaN: not finite), and if all are linear.
     """
     heads = _array(heads, np.float32, (None, 4), "heads")
     duration_s = _array(duration_s, np.float32, (heads.shape[0],), "duration_s")

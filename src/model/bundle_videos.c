@@ -3,8 +3,9 @@
 #include <stdio.h>
 
 #include "bundle_parts.h"
-#include "half.h"
+#include "vireo/half.h"
 
+#define DIM_MAX 256u
 #define VIDEOS_MIN 10u
 #define TITLE_MAX_BYTES 512u
 #define TOWER_NORM_TOLERANCE 2e-3   /* half precision of 256 components */
@@ -109,10 +110,11 @@ static enum vr_status read_tower(struct vr_bundle *bundle, struct vr_claims *cla
     bundle->videos.tower = tensor->data;
     const uint16_t *row = tensor->data;
     for (uint32_t i = 0; i < count; i++, row += dim) {
+        float value[DIM_MAX];
         double square = 0;
+        vr_half_to_floats(row, dim, value);
         for (uint32_t k = 0; k < dim; k++) {
-            double x = vr_half_value(row[k]);
-            square += x * x;
+            square += (double)value[k] * value[k];
         }
         if (!(fabs(sqrt(square) - 1) <= TOWER_NORM_TOLERANCE)) {
             return vr_fail(VR_ERR_FORMAT, "tensor 'tower': row %u has the norm %g, must have 1", i, sqrt(square));

@@ -3,7 +3,7 @@
     python tests/support/tiny_bundle.py OUT --videos 300 --viewers 40 --seed 1 --architecture mmoe
 
 Tests import it: `build(Options(...))` gives the parts in memory (the manifest, and the tensors of each file),
-a test may change them, `write(parts, folder)` writes files and checksums, `reseal(folder)` renews the checksums
+a test may change them, `write(parts, folder)` writes files and checksums, `reseal(folder)` renews checksums
 of files that were changed on disk, and `write_safetensors_raw` writes any header at all. Weights are random:
 the outputs are right, not sensible. What the bundle declares is in tiny_manifest.py.
 """

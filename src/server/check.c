@@ -1,0 +1,149 @@
+/* `vireo check` and `vireo version` (commands.h). */
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "commands.h"
+#include "vireo/backend.h"
+#include "vireo/bundle.h"
+#include "vireo/config.h"
+#include "vireo/engine.h"
+
+static void print_networks(const struct vr_bundle *bundle, FILE *out)
+{
+    const struct vr_ranker *ranker = &bundle->ranker;
+    fprintf(out, "%-16s %u columns, %u layers, %u outputs\n", "user tower", bundle->user_tower.width,
+            bundle->user_tower.layer_count, bundle->tower_dim);
+    fprintf(out, "%-16s %u columns, %u layers, %u outputs\n", "item tower", bundle->item_tower.width,
+            bundle->item_tower.layer_count, bundle->tower_dim);
+    fprintf(out, "%-16s %s, %u columns (viewer %u, context %u, video %u, pair %u)\n", "ranker", ranker->architecture,
+            ranker->width, ranker->block[VR_ENTITY_VIEWER].width, ranker->block[VR_ENTITY_CONTEXT].width,
+            ranker->block[VR_ENTITY_VIDEO].width, ranker->block[VR_ENTITY_PAIR].width);
+    for (uint32_t l = 0; l < ranker->level_count; l++) {
+        const struct vr_level *level = &ranker->level[l];
+        fprintf(out, "%-16s %u experts of %u -> %u, %u gates\n", l == 0 ? "levels" : "", level->experts, level->hidden,
+                level->width, level->gates);
+    }
+}
+
+static void print_videos(const struct vr_bundle_videos *videos, FILE *out)
+{
+    uint32_t safe = 0, with_content = 0;
+    for (uint32_t i = 0; i < videos->count; i++) {
+        safe += videos->safety[i] == VR_SAFETY_SAFE;
+        with_content += videos->content_scale[i] > 0.0f;
+    }
+    fprintf(out, "%-16s %u, %u known to be safe, %u with content vectors\n", "videos", videos->count, safe,
+            with_content);
+    fprintf(out, "%-16s %u creators, %u topics\n", "", videos->creator_id.count, videos->topic_name.count);
+}
+
+static void print_state(const struct vr_bundle_state *state, FILE *out)
+{
+    if (!state->present) {
+        fprintf(out, "%-16s none\n", "seed state");
+        return;
+    }
+    uint32_t viewers = state->viewer_id.count;
+    fprintf(out, "%-16s %u viewers, %u watches, %u follows, %u friendships\n", "seed state", viewers,
+            state->recent_offset[viewers], state->follow_offset[viewers], state->friend_offset[viewers]);
+}
+
+static void print_terms(const struct vr_bundle *bundle, FILE *out)
+{
+    for (uint32_t i = 0; i < bundle->term_count; i++) {
+        fprintf(out, "%-16s %.*s: %.*s\n", i == 0 ? "satisfaction" : "", (int)bundle->term[i].name.len,
+                bundle->term[i].name.data, (int)bundle->term[i].expression.len, bundle->term[i].expression.data);
+    }
+}
+
+static void print_bundle(const char *folder, const struct vr_bundle *bundle, FILE *out)
+{
+    char as_of[32] = "";
+    time_t seconds = (time_t)(bundle->as_of_ms / 1000);
+    struct tm utc;
+    if (gmtime_r(&seconds, &utc) != NULL) {
+        strftime(as_of, sizeof as_of, "%Y-%m-%d %H:%M:%S UTC", &utc);
+    }
+    fprintf(out, "%-16s %s\n", "bundle", folder);
+    fprintf(out, "%-16s %s, as of %s\n", "model version", bundle->model_version, as_of);
+    fprintf(out, "%-16s %.*s\n", "data", (int)bundle->data.len, bundle->data.data);
+    print_videos(&bundle->videos, out);
+    fprintf(out, "%-16s tower %u, content %u\n", "vectors", bundle->tower_dim, bundle->content_dim);
+    print_networks(bundle, out);
+    print_terms(bundle, out);
+    print_state(&bundle->state, out);
+}
+
+static void print_selftest(const struct vr_golden_report *worst, uint32_t topk_count, FILE *out)
+{
+    fprintf(out, "%-16s passed, %u cases; largest differences: user tower %.2g, probability %.2g, watch %.2g\n",
+            "self-test", worst->cases, worst->user_tower, worst->probability, worst->watch_s_relative);
+    if (topk_count > 0) {
+        fprintf(out, "%-16s at least %u of 10 top rows agree\n", "", worst->topk_worst_agreement);
+    }
+}
+
+static void print_bytes(const struct vr_bundle *bundle, const struct vr_engine *engine, FILE *out)
+{
+    fprintf(out, "%-16s %.1f MiB mapped, %.1f MiB on the backend\n", "memory", (double)bundle->bytes_mapped / 1048576.0,
+            (double)vr_engine_bytes(engine) / 1048576.0);
+}
+
+/* The backend's part: make the bundle resident and compute its golden cases. */
+static enum vr_status selftest(const struct vr_bundle *bundle, FILE *out)
+{
+    struct vr_config *config = NULL;
+    struct vr_backend *backend = NULL;
+    struct vr_engine *engine = NULL;
+    struct vr_golden_report worst = {0};
+    enum vr_status status = vr_config_default(&config);
+    if (status == VR_OK) {
+        status = vr_backend_open("cpu", 0, &backend);
+    }
+    if (status == VR_OK) {
+        status = vr_engine_create(backend, bundle, &config->retrieval, &engine);
+    }
+    if (status == VR_OK) {
+        status = vr_engine_selftest(engine, &worst);
+    }
+    if (status == VR_OK) {
+        print_bytes(bundle, engine, out);
+        print_selftest(&worst, bundle->golden.topk_count, out);
+    }
+    vr_engine_destroy(engine);
+    vr_backend_destroy(backend);
+    vr_config_destroy(config);
+    return status;
+}
+
+enum vr_status vr_check_bundle(const char *folder, FILE *out)
+{
+    struct vr_bundle *bundle = NULL;
+    enum vr_status status = vr_bundle_open(folder, &bundle);
+    if (status == VR_OK) {
+        print_bundle(folder, bundle, out);
+        status = selftest(bundle, out);
+    }
+    vr_bundle_close(bundle);
+    return status;
+}
+
+static const char *yes_no(bool yes)
+{
+    return yes ? "yes" : "no";
+}
+
+void vr_version_print(FILE *out)
+{
+    const char *built = vr_backend_built();
+    fprintf(out, "vireo %s\n", VIREO_VERSION);
+    fprintf(out, "%-16s %d\n", "bundle format", VR_BUNDLE_FORMAT_VERSION);
+    fprintf(out, "%-16s %s\n", "backends", built);
+    fprintf(out, "%-16s %s\n", "openblas", yes_no(strstr(built, "openblas") != NULL));
+    fprintf(out, "%-16s %s\n", "faiss", yes_no(strstr(built, "faiss") != NULL));
+    fprintf(out, "%-16s %s\n", "cuda", yes_no(strstr(built, "cuda") != NULL));
+    fprintf(out, "%-16s %s\n", "redis", "no");
+    fprintf(out, "%-16s %s\n", "kafka", "no");
+    fprintf(out, "%-16s %s\n", "durable log", "no");
+}

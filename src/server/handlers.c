@@ -1,0 +1,346 @@
+/* What each route that reads a request does with it (loop.h). The observing routes are in observe.c. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "loop.h"
+#include "problem.h"
+#include "vireo/clock.h"
+
+static const struct vr_str no_id = {NULL, 0};
+
+void vr_exchange_fail(struct vr_loop *loop, struct vr_exchange *exchange, int status, const char *code,
+                      const char *detail, struct vr_str request_id)
+{
+    exchange->status = status;
+    exchange->media_type = "application/problem+json";
+    loop->writer.len = 0;
+    loop->writer.failed = false;
+    loop->writer.need_comma = false;
+    vr_problem_write(&loop->writer, status, code, detail, request_id);
+}
+
+/* A problem whose detail is the error text that `status` left. */
+static enum vr_handled fail_status(struct vr_loop *loop, struct vr_exchange *exchange, enum vr_status status)
+{
+    vr_exchange_fail(loop, exchange, vr_problem_http_status(status), vr_status_name(status), vr_error_text(), no_id);
+    return VR_HANDLED_ANSWERED;
+}
+
+static void begin_json(struct vr_loop *loop, struct vr_exchange *exchange)
+{
+    exchange->status = 200;
+    exchange->media_type = "application/json";
+    loop->writer.len = 0;
+    loop->writer.failed = false;
+    loop->writer.need_comma = false;
+}
+
+/* application/json, with or without charset=utf-8 (RFC 8259 knows no other). */
+static bool is_json(struct vr_str type)
+{
+    static const char name[] = "application/json";
+    const char *semicolon = type.len > 0 ? memchr(type.data, ';', type.len) : NULL;
+    struct vr_str media = {type.data, semicolon != NULL ? (size_t)(semicolon - type.data) : type.len};
+    while (media.len > 0 && (media.data[media.len - 1] == ' ' || media.data[media.len - 1] == '\t')) {
+        media.len--;
+    }
+    if (!vr_http_equals(media, name)) {
+        return false;
+    }
+    if (semicolon == NULL) {
+        return true;
+    }
+    struct vr_str rest = {semicolon + 1, type.len - (size_t)(semicolon + 1 - type.data)};
+    while (rest.len > 0 && (rest.data[0] == ' ' || rest.data[0] == '\t')) {
+        rest.data++;
+        rest.len--;
+    }
+    return vr_http_equals(rest, "charset=utf-8") || vr_http_equals(rest, "charset=\"utf-8\"");
+}
+
+int vr_handle_head(struct vr_loop *loop, struct vr_exchange *exchange)
+{
+    int status = 0;
+    const char *detail = "";
+    if (exchange->match.route == VR_ROUTE_NONE) {
+        status = 404;
+        detail = "there is nothing at this path";
+    } else if (!exchange->match.method_allowed) {
+        status = 405;
+        detail = "this path does not take this method";
+    } else if (exchange->match.takes_body && !is_json(exchange->content_type)) {
+        status = 415;
+        detail = "the body must be application/json in UTF-8";
+    }
+    if (status != 0) {
+        vr_exchange_fail(loop, exchange, status, vr_problem_code(status), detail, no_id);
+    }
+    return status;
+}
+
+static enum vr_status parse_body(struct vr_loop *loop, const struct vr_exchange *exchange, struct vr_json_value *root)
+{
+    if (exchange->body.len == 0) {
+        return vr_fail(VR_ERR_INVALID, "the body is empty");
+    }
+    return vr_json_parse(loop->json, exchange->body.data, exchange->body.len, root);
+}
+
+/* ---- recommend, dry_run ---- */
+
+static enum vr_status make_id(struct vr_loop *loop, struct vr_arena *arena, struct vr_str *out)
+{
+    char text[48];
+    snprintf(text, sizeof text, "%s-%" PRIx64, loop->shared->id_prefix, ++loop->next_id);
+    *out = vr_arena_copy(arena, vr_str_of(text));
+    return out->data != NULL ? VR_OK : VR_ERR_NOMEM;
+}
+
+/* Context values that the serving bundle does not declare are passed over, and named in the answer: replicas change
+ * bundles one after the other, and a client must not be refused by those that have not done so yet. */
+static void note_ignored(struct vr_loop *loop, struct vr_call *call)
+{
+    const struct vr_feed_request *request = &call->job.request;
+    if (request->context_count == 0) {
+        return;
+    }
+    struct vr_model *model = vr_feed_model(loop->shared->feed);
+    if (model == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < request->context_count; i++) {
+        uint32_t field = vr_feature_field_find(model->bundle->features, VR_ENTITY_CONTEXT, request->context[i].name);
+        if (field == UINT32_MAX || field < VR_CONTEXT_FIELDS) {
+            call->ignored[call->ignored_count++] = request->context[i].name;
+        }
+    }
+    vr_model_release(model);
+}
+
+static enum vr_status read_recommend(struct vr_loop *loop, struct vr_exchange *exchange, struct vr_call *call)
+{
+    const struct vr_config *config = loop->shared->config;
+    struct vr_request_rules rules = {.replay = config->server.replay,
+                                     .dry_run = exchange->match.route == VR_ROUTE_DRY_RUN,
+                                     .default_timeout_ms = config->lanes.default_timeout_ms,
+                                     .now_ms = vr_clock_wall_ms(),
+                                     .received_us = exchange->received_us};
+    struct vr_json_value root;
+    enum vr_status status = parse_body(loop, exchange, &root);
+    if (status == VR_OK) {
+        status = vr_recommend_read(root, &rules, call->job.arena, &call->job.request);
+    }
+    if (status == VR_OK && call->job.request.request_id.len == 0) {
+        status = make_id(loop, call->job.arena, &call->job.request.request_id);
+    }
+    if (status == VR_OK) {
+        note_ignored(loop, call);
+    }
+    return status;
+}
+
+/* Hand a filled call over; on failure it is given back and the exchange answered. */
+static enum vr_handled submit(struct vr_loop *loop, struct vr_exchange *exchange, struct vr_call *taken,
+                              struct vr_call **call)
+{
+    taken->route = exchange->match.route;
+    taken->close = exchange->close;
+    enum vr_status status = vr_feed_submit(loop->shared->feed, &taken->job);
+    if (status != VR_OK) {
+        vr_exchange_fail(loop, exchange, vr_problem_http_status(status), vr_status_name(status), vr_error_text(),
+                         taken->job.request.request_id);
+        vr_call_put(loop, taken);
+        return VR_HANDLED_ANSWERED;
+    }
+    loop->calls++;
+    *call = taken;
+    return VR_HANDLED_PENDING;
+}
+
+static enum vr_handled handle_recommend(struct vr_loop *loop, struct vr_exchange *exchange, struct vr_call **call)
+{
+    struct vr_call *taken = vr_call_take(loop);
+    if (taken == NULL) {
+        return fail_status(loop, exchange, VR_ERR_NOMEM);
+    }
+    enum vr_status status = read_recommend(loop, exchange, taken);
+    if (status != VR_OK) {
+        vr_call_put(loop, taken);
+        return fail_status(loop, exchange, status);
+    }
+    return submit(loop, exchange, taken, call);
+}
+
+/* ---- similar ---- */
+
+/* count=N is the only query parameter. */
+static enum vr_status read_count(struct vr_str query, uint32_t *count)
+{
+    struct vr_str name, value;
+    bool given = false;
+    *count = VR_COUNT_DEFAULT;
+    while (vr_http_query_next(&query, &name, &value)) {
+        if (!vr_str_equal(name, vr_str_of("count")) || given) {
+            return vr_fail(VR_ERR_INVALID, "%.*s: %s", (int)(name.len < 64 ? name.len : 64), name.data,
+                           given ? "given twice" : "unknown parameter");
+        }
+        given = true;
+        bool digits = value.len == 1 || (value.len == 2 && value.data[0] != '0');
+        uint32_t number = 0;
+        for (size_t i = 0; digits && i < value.len; i++) {
+            digits = value.data[i] >= '0' && value.data[i] <= '9';
+            number = number * 10 + (uint32_t)(value.data[i] - '0');
+        }
+        if (!digits || number < 1 || number > VR_COUNT_MAX) {
+            return vr_fail(VR_ERR_INVALID, "count: an integer in 1..%u", VR_COUNT_MAX);
+        }
+        *count = number;
+    }
+    return VR_OK;
+}
+
+static enum vr_status read_similar(struct vr_loop *loop, const struct vr_exchange *exchange, struct vr_call *call)
+{
+    char id[VR_ROUTE_PARAMETER_MAX];
+    struct vr_str text = {id, 0};
+    struct vr_feed_request *request = &call->job.request;
+    struct vr_str encoded = exchange->match.parameter;
+    if (encoded.len > sizeof id || !vr_http_percent_decode(encoded, id, &text.len) || text.len > VR_ID_MAX_BYTES) {
+        return vr_fail(VR_ERR_INVALID, "the id is not 1 to %u bytes, percent-encoded", VR_ID_MAX_BYTES);
+    }
+    *request = (struct vr_feed_request){.kind = VR_JOB_SIMILAR,
+                                        .now_ms = vr_clock_wall_ms(),
+                                        .received_us = exchange->received_us,
+                                        .deadline_us = exchange->received_us +
+                                                       (uint64_t)loop->shared->config->lanes.default_timeout_ms * 1000};
+    enum vr_status status = read_count(exchange->query, &request->count);
+    if (status != VR_OK) {
+        return status;
+    }
+    request->video_id = vr_arena_copy(call->job.arena, text);
+    return request->video_id.data != NULL ? make_id(loop, call->job.arena, &request->request_id) : VR_ERR_NOMEM;
+}
+
+static enum vr_handled handle_similar(struct vr_loop *loop, struct vr_exchange *exchange, struct vr_call **call)
+{
+    struct vr_call *taken = vr_call_take(loop);
+    if (taken == NULL) {
+        return fail_status(loop, exchange, VR_ERR_NOMEM);
+    }
+    enum vr_status status = read_similar(loop, exchange, taken);
+    if (status != VR_OK) {
+        vr_call_put(loop, taken);
+        return fail_status(loop, exchange, status);
+    }
+    return submit(loop, exchange, taken, call);
+}
+
+/* ---- events ---- */
+
+static void apply_event(struct vr_loop *loop, const struct vr_model *model, int64_t now_ms, struct vr_event *event,
+                        struct vr_arena *arena, struct vr_event_result *result)
+{
+    const struct vr_bundle *bundle = model->bundle;
+    uint32_t row = vr_dict_find(bundle->video_rows, event->video_id);
+    result->verdict = VR_EVENT_REJECTED;
+    if (row == VR_DICT_NONE) {
+        result->reason = "unknown video_id";
+    } else if (event->time_ms > now_ms + VR_EVENT_FUTURE_MS && !loop->shared->config->server.replay) {
+        result->reason = "time lies in the future";
+    } else {
+        event->duration_s = bundle->videos.duration_s[row];
+        if (vr_state_apply(loop->shared->state, event, &result->verdict) != VR_OK) {
+            result->verdict = VR_EVENT_REJECTED;
+            result->reason = vr_arena_copy(arena, vr_str_of(vr_error_text())).data; /* NULL: no memory for it */
+        }
+    }
+    loop->metrics.events[result->verdict]++;
+}
+
+static enum vr_status apply_events(struct vr_loop *loop, struct vr_event_batch *batch, int64_t now_ms,
+                                   struct vr_arena *arena, struct vr_event_result **out)
+{
+    struct vr_event_result *result = vr_arena_calloc(arena, batch->count, sizeof *result);
+    if (result == NULL) {
+        return VR_ERR_NOMEM;
+    }
+    struct vr_model *model = vr_feed_model(loop->shared->feed);
+    if (model == NULL) {
+        return vr_fail(VR_ERR_CLOSED, "no model is in service");
+    }
+    for (uint32_t i = 0; i < batch->count; i++) {
+        apply_event(loop, model, now_ms, &batch->event[i], arena, &result[i]);
+    }
+    vr_model_release(model);
+    *out = result;
+    return VR_OK;
+}
+
+/* Events are applied here, in the loop: a thousand of them take about as long as one feed. */
+static enum vr_handled handle_events(struct vr_loop *loop, struct vr_exchange *exchange)
+{
+    struct vr_call *scratch = vr_call_take(loop); /* for its arena */
+    if (scratch == NULL) {
+        return fail_status(loop, exchange, VR_ERR_NOMEM);
+    }
+    struct vr_arena *arena = scratch->job.arena;
+    int64_t now_ms = vr_clock_wall_ms();
+    struct vr_json_value root;
+    struct vr_event_batch batch;
+    struct vr_event_result *result = NULL;
+    enum vr_status status = parse_body(loop, exchange, &root);
+    if (status == VR_OK) {
+        status = vr_events_read(root, now_ms, arena, &batch);
+    }
+    if (status == VR_OK) {
+        status = apply_events(loop, &batch, now_ms, arena, &result);
+    }
+    if (status == VR_OK) {
+        begin_json(loop, exchange);
+        vr_reply_write_events(&loop->writer, &batch, result);
+    } else {
+        (void)fail_status(loop, exchange, status);
+    }
+    vr_call_put(loop, scratch);
+    return VR_HANDLED_ANSWERED;
+}
+
+/* ---- all ---- */
+
+enum vr_handled vr_handle(struct vr_loop *loop, struct vr_exchange *exchange, struct vr_call **call)
+{
+    if (vr_handle_head(loop, exchange) != 0) {
+        return VR_HANDLED_ANSWERED;
+    }
+    begin_json(loop, exchange);
+    switch (exchange->match.route) {
+    case VR_ROUTE_RECOMMEND:
+    case VR_ROUTE_DRY_RUN: return handle_recommend(loop, exchange, call);
+    case VR_ROUTE_SIMILAR: return handle_similar(loop, exchange, call);
+    case VR_ROUTE_EVENTS: return handle_events(loop, exchange);
+    case VR_ROUTE_HEALTH: vr_handle_health(loop, exchange); break;
+    case VR_ROUTE_READY: vr_handle_ready(loop, exchange); break;
+    case VR_ROUTE_METRICS: vr_handle_metrics(loop, exchange); break;
+    case VR_ROUTE_CONFIG: vr_handle_config(loop, exchange); break;
+    case VR_ROUTE_NONE: break;
+    }
+    return VR_HANDLED_ANSWERED;
+}
+
+void vr_handle_reply(struct vr_loop *loop, struct vr_call *call, struct vr_exchange *exchange)
+{
+    const struct vr_feed_reply *reply = &call->job.reply;
+    exchange->close = call->close;
+    if (reply->status != VR_OK) {
+        vr_exchange_fail(loop, exchange, vr_problem_http_status(reply->status), vr_status_name(reply->status),
+                         reply->error, call->job.request.request_id);
+        return;
+    }
+    begin_json(loop, exchange);
+    if (call->route == VR_ROUTE_SIMILAR) {
+        vr_reply_write_similar(&loop->writer, &call->job.request, reply);
+    } else {
+        vr_reply_write_feed(&loop->writer, &call->job.request, reply, call->ignored, call->ignored_count);
+    }
+}

@@ -1,0 +1,67 @@
+/* The counters of http_metrics.h and their families. */
+#include "http_metrics.h"
+
+#include <stdio.h>
+
+static const int statuses[VR_HTTP_STATUSES] = {200, 400, 404, 405, 408, 411, 413, 414, 415,
+                                               417, 431, 500, 501, 503, 504, 505, 0};
+
+/* 0.5 ms to 5 s, in microseconds. */
+static const uint64_t bounds[] = {500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 5000000};
+
+void vr_http_metrics_answer(struct vr_http_metrics *metrics, enum vr_route route, int status, uint64_t took_us)
+{
+    uint32_t i = 0;
+    while (i + 1 < VR_HTTP_STATUSES && statuses[i] != status) {
+        i++;
+    }
+    metrics->answers[route][i]++;
+    vr_histogram_record(&metrics->seconds[route], took_us);
+}
+
+static void write_answers(const struct vr_http_metrics *metrics, struct vr_exposition *out)
+{
+    vr_exposition_family(out, "vireo_http_requests_total", "counter", "Answers by route and status.");
+    for (uint32_t r = 0; r < VR_ROUTE_COUNT; r++) {
+        for (uint32_t s = 0; s < VR_HTTP_STATUSES; s++) {
+            char labels[96];
+            snprintf(labels, sizeof labels, "route=\"%s\",code=\"%d\"", vr_route_name((enum vr_route)r), statuses[s]);
+            if (metrics->answers[r][s] > 0) {
+                vr_exposition_sample(out, "vireo_http_requests_total", labels, (double)metrics->answers[r][s]);
+            }
+        }
+    }
+}
+
+static void write_seconds(const struct vr_http_metrics *metrics, struct vr_exposition *out)
+{
+    vr_exposition_family(out, "vireo_http_request_duration_seconds", "histogram",
+                         "From the complete request to its answer.");
+    for (uint32_t r = 0; r < VR_ROUTE_COUNT; r++) {
+        char labels[64];
+        snprintf(labels, sizeof labels, "route=\"%s\"", vr_route_name((enum vr_route)r));
+        if (metrics->seconds[r].count > 0) {
+            vr_exposition_histogram(out, "vireo_http_request_duration_seconds", labels, &metrics->seconds[r], bounds,
+                                    sizeof bounds / sizeof *bounds, 1e-6);
+        }
+    }
+}
+
+void vr_http_metrics_write(const struct vr_http_metrics *metrics, struct vr_exposition *out)
+{
+    static const char *const verdict[] = {"verdict=\"accepted\"", "verdict=\"duplicate\"", "verdict=\"rejected\""};
+    write_answers(metrics, out);
+    write_seconds(metrics, out);
+    vr_exposition_family(out, "vireo_http_connections_accepted_total", "counter", "Connections taken.");
+    vr_exposition_sample(out, "vireo_http_connections_accepted_total", "", (double)metrics->accepted);
+    vr_exposition_family(out, "vireo_http_connections_refused_total", "counter",
+                         "Connections answered 503 because there were too many.");
+    vr_exposition_sample(out, "vireo_http_connections_refused_total", "", (double)metrics->refused);
+    vr_exposition_family(out, "vireo_http_clients_gone_total", "counter",
+                         "Requests whose client went away before the answer.");
+    vr_exposition_sample(out, "vireo_http_clients_gone_total", "", (double)metrics->cancelled);
+    vr_exposition_family(out, "vireo_events_total", "counter", "Events by verdict.");
+    for (uint32_t v = 0; v < 3; v++) {
+        vr_exposition_sample(out, "vireo_events_total", verdict[v], (double)metrics->events[v]);
+    }
+}

@@ -1,0 +1,24 @@
+/* What a loop counts of its HTTP traffic, for /metrics. One writer, the loop. */
+#ifndef VIREO_SERVER_HTTP_METRICS_H
+#define VIREO_SERVER_HTTP_METRICS_H
+
+#include <stdint.h>
+
+#include "exposition.h"
+#include "route.h"
+#include "vireo/histogram.h"
+
+#define VR_HTTP_STATUSES 17u /* those that this server sends, and one for any other */
+
+struct vr_http_metrics {
+    uint64_t answers[VR_ROUTE_COUNT][VR_HTTP_STATUSES];
+    struct vr_histogram seconds[VR_ROUTE_COUNT];      /* microseconds from the complete request to its answer */
+    uint64_t accepted, refused, cancelled, events[3]; /* events by enum vr_event_verdict */
+};
+
+/* Count an answer. */
+void vr_http_metrics_answer(struct vr_http_metrics *metrics, enum vr_route route, int status, uint64_t took_us);
+
+/* Write the families of this struct. */
+void vr_http_metrics_write(const struct vr_http_metrics *metrics, struct vr_exposition *out);
+#endif

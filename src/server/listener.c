@@ -1,0 +1,197 @@
+/* Listening sockets: addresses, bind, accept (loop.h). */
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "loop.h"
+#include "vireo/log.h"
+
+#define BACKLOG 1024
+#define ACCEPTS_A_TURN 64 /* so that a flood of connections leaves time for requests */
+#define ADMIN_CONNECTIONS_MAX 64u
+#define REFUSALS_MAX 64u /* connections beyond the limit that are told so at one time */
+#define PAUSE_US 100000  /* without accepting, when descriptors are short */
+
+enum vr_status vr_address_split(const char *address, char host[64], char port[8])
+{
+    const char *colon = strrchr(address, ':');
+    size_t host_len = colon != NULL ? (size_t)(colon - address) : 0;
+    const char *begin = address;
+    if (host_len >= 2 && address[0] == '[' && address[host_len - 1] == ']') {
+        begin++;
+        host_len -= 2;
+    } else if (colon != NULL && memchr(address, ':', host_len) != NULL) {
+        host_len = 0; /* an IPv6 address without brackets */
+    }
+    size_t port_len = colon != NULL ? strlen(colon + 1) : 0;
+    if (host_len == 0 || host_len >= 64 || port_len == 0 || port_len > 5 ||
+        strspn(colon + 1, "0123456789") != port_len) {
+        return vr_fail(VR_ERR_INVALID, "\"%s\" is not HOST:PORT", address);
+    }
+    memcpy(host, begin, host_len);
+    host[host_len] = '\0';
+    memcpy(port, colon + 1, port_len + 1);
+    return VR_OK;
+}
+
+static enum vr_status resolve(const char *address, struct addrinfo **out)
+{
+    char host[64], port[8];
+    enum vr_status status = vr_address_split(address, host, port);
+    if (status != VR_OK) {
+        return status;
+    }
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    int error = getaddrinfo(host, port, &hints, out);
+    return error == 0 ? VR_OK : vr_fail(VR_ERR_INVALID, "%s: %s", address, gai_strerror(error));
+}
+
+static bool is_loopback(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, address, sizeof in);
+        return ntohl(in.sin_addr.s_addr) >> 24 == 127;
+    }
+    struct sockaddr_in6 in6;
+    memcpy(&in6, address, sizeof in6);
+    return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr);
+}
+
+enum vr_status vr_address_is_loopback(const char *address, bool *loopback)
+{
+    struct addrinfo *list = NULL;
+    enum vr_status status = resolve(address, &list);
+    if (status != VR_OK) {
+        return status;
+    }
+    *loopback = true;
+    for (const struct addrinfo *one = list; one != NULL; one = one->ai_next) {
+        *loopback = *loopback && is_loopback(one->ai_addr);
+    }
+    freeaddrinfo(list);
+    return VR_OK;
+}
+
+static int bind_one(const struct addrinfo *address)
+{
+    int fd = socket(address->ai_family, address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address->ai_protocol);
+    if (fd < 0) {
+        return -1;
+    }
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, address->ai_addr, address->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* The address as bound: a port of 0 has become a real one. */
+static void name_socket(int fd, char *out, size_t size)
+{
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof bound;
+    char host[64] = "?", port[8] = "?";
+    if (getsockname(fd, (struct sockaddr *)&bound, &len) == 0) {
+        (void)getnameinfo((struct sockaddr *)&bound, len, host, sizeof host, port, sizeof port,
+                          NI_NUMERICHOST | NI_NUMERICSERV);
+    }
+    snprintf(out, size, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+static void pause_accepting(struct vr_listener *listener)
+{
+    struct timeval wait = {0, PAUSE_US};
+    vr_log(VR_LOG_WARN, "accept_paused", "reason=\"%s\"", strerror(errno));
+    event_del(&listener->event);
+    event_add(&listener->pause, &wait);
+}
+
+static void on_pause_over(evutil_socket_t fd, short what, void *argument)
+{
+    struct vr_listener *listener = argument;
+    (void)fd;
+    (void)what;
+    event_add(&listener->event, NULL);
+}
+
+static void take_connection(struct vr_listener *listener, int fd)
+{
+    struct vr_loop *loop = listener->loop;
+    uint32_t limit =
+        listener->port == VR_PORT_ADMIN ? ADMIN_CONNECTIONS_MAX : loop->shared->config->server.max_connections;
+    uint32_t count = loop->connection_count[listener->port];
+    int on = 1;
+    if (count >= limit + REFUSALS_MAX) {
+        loop->metrics.refused++;
+        close(fd);
+        return;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    vr_connection_open(loop, listener->port, fd, count >= limit);
+}
+
+static void on_acceptable(evutil_socket_t fd, short what, void *argument)
+{
+    struct vr_listener *listener = argument;
+    (void)what;
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        int accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (accepted >= 0) {
+            take_connection(listener, accepted);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            pause_accepting(listener);
+            return;
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            return;
+        }
+    }
+}
+
+enum vr_status vr_listener_open(struct vr_loop *loop, enum vr_port port, const char *address)
+{
+    struct addrinfo *list = NULL;
+    enum vr_status status = resolve(address, &list);
+    if (status != VR_OK) {
+        return status;
+    }
+    int fd = -1;
+    for (const struct addrinfo *one = list; fd < 0 && one != NULL; one = one->ai_next) {
+        fd = bind_one(one);
+    }
+    int error = errno;
+    freeaddrinfo(list);
+    if (fd < 0) {
+        return vr_fail(VR_ERR_IO, "cannot listen on %s: %s", address, strerror(error));
+    }
+    struct vr_listener *listener = &loop->listener[port];
+    listener->loop = loop;
+    listener->port = port;
+    listener->fd = fd;
+    name_socket(fd, listener->address, sizeof listener->address);
+    event_assign(&listener->event, loop->base, fd, EV_READ | EV_PERSIST, on_acceptable, listener);
+    event_assign(&listener->pause, loop->base, -1, 0, on_pause_over, listener);
+    event_add(&listener->event, NULL);
+    return VR_OK;
+}
+
+void vr_listener_close(struct vr_listener *listener)
+{
+    if (listener->fd < 0) {
+        return;
+    }
+    event_del(&listener->event);
+    event_del(&listener->pause);
+    close(listener->fd);
+    listener->fd = -1;
+}

@@ -1,0 +1,250 @@
+/* Reads POST /v1/recommend and /admin/dry_run bodies (request_json.h). One table names the keys and their readers. */
+#include "request_json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+enum vr_status vr_id_read(struct vr_json_value value, const char *key, struct vr_arena *arena, struct vr_str *out)
+{
+    char digits[24];
+    struct vr_str text = {digits, 0};
+    int64_t number = 0;
+    enum vr_json_type type = vr_json_type_of(value);
+    if (type == VR_JSON_INT && vr_json_as_int(value, &number) == VR_OK) {
+        text.len = (size_t)snprintf(digits, sizeof digits, "%" PRId64, number);
+    } else if (type != VR_JSON_STRING || vr_json_as_str(value, &text) != VR_OK) {
+        return vr_fail(VR_ERR_INVALID, "%s: an id is a string or an integer, not a %s", key, vr_json_type_name(type));
+    }
+    if (text.len == 0 || text.len > VR_ID_MAX_BYTES) {
+        return vr_fail(VR_ERR_INVALID, "%s: an id has 1 to %u bytes, not %zu", key, VR_ID_MAX_BYTES, text.len);
+    }
+    *out = vr_arena_copy(arena, text);
+    return out->data != NULL ? VR_OK : VR_ERR_NOMEM;
+}
+
+static enum vr_status read_bool(struct vr_json_value value, const char *key, bool *out)
+{
+    if (vr_json_as_bool(value, out) != VR_OK) {
+        return vr_fail(VR_ERR_INVALID, "%s: true or false, not a %s", key, vr_json_type_name(vr_json_type_of(value)));
+    }
+    return VR_OK;
+}
+
+static enum vr_status read_range(struct vr_json_value value, const char *key, int64_t low, int64_t high, int64_t *out)
+{
+    if (vr_json_type_of(value) != VR_JSON_INT || vr_json_as_int(value, out) != VR_OK) {
+        return vr_fail(VR_ERR_INVALID, "%s: an integer, not a %s", key, vr_json_type_name(vr_json_type_of(value)));
+    }
+    if (*out < low || *out > high) {
+        return vr_fail(VR_ERR_INVALID, "%s: %" PRId64 " is not in %" PRId64 "..%" PRId64, key, *out, low, high);
+    }
+    return VR_OK;
+}
+
+/* What the readers of one body share. */
+struct reading {
+    const struct vr_request_rules *rules;
+    struct vr_arena *arena;
+    struct vr_feed_request *out;
+};
+
+static enum vr_status take_request_id(struct vr_json_value value, struct reading *r)
+{
+    return vr_id_read(value, "request_id", r->arena, &r->out->request_id);
+}
+
+static enum vr_status take_user_id(struct vr_json_value value, struct reading *r)
+{
+    return vr_id_read(value, "user_id", r->arena, &r->out->user_id);
+}
+
+static enum vr_status take_count(struct vr_json_value value, struct reading *r)
+{
+    int64_t count = 0;
+    enum vr_status status = read_range(value, "count", 1, VR_COUNT_MAX, &count);
+    r->out->count = (uint32_t)count;
+    return status;
+}
+
+static enum vr_status take_timeout(struct vr_json_value value, struct reading *r)
+{
+    int64_t ms = 0;
+    enum vr_status status = read_range(value, "timeout_ms", 1, VR_TIMEOUT_MS_MAX, &ms);
+    r->out->deadline_us = r->rules->received_us + (uint64_t)ms * 1000;
+    return status;
+}
+
+static enum vr_status take_explain(struct vr_json_value value, struct reading *r)
+{
+    return read_bool(value, "explain", &r->out->explain);
+}
+
+static enum vr_status take_time(struct vr_json_value value, struct reading *r)
+{
+    if (!r->rules->replay) {
+        return vr_fail(VR_ERR_INVALID, "time: taken only by a server that runs with --replay");
+    }
+    return read_range(value, "time", 0, VR_TIME_MS_MAX, &r->out->now_ms);
+}
+
+static enum vr_status take_exclude(struct vr_json_value value, struct reading *r)
+{
+    if (vr_json_type_of(value) != VR_JSON_ARRAY) {
+        return vr_fail(VR_ERR_INVALID, "exclude_ids: an array of ids, not a %s",
+                       vr_json_type_name(vr_json_type_of(value)));
+    }
+    size_t count = vr_json_count(value);
+    if (count > VR_EXCLUDE_MAX) {
+        return vr_fail(VR_ERR_INVALID, "exclude_ids: %zu ids, at most %u are taken", count, VR_EXCLUDE_MAX);
+    }
+    struct vr_str *ids = vr_arena_calloc(r->arena, count, sizeof *ids);
+    if (ids == NULL) {
+        return VR_ERR_NOMEM;
+    }
+    struct vr_json_iter it = vr_json_begin(value);
+    struct vr_json_value element;
+    for (size_t i = 0; vr_json_next(&it, NULL, &element); i++) {
+        enum vr_status status = vr_id_read(element, "exclude_ids", r->arena, &ids[i]);
+        if (status != VR_OK) {
+            return status;
+        }
+    }
+    r->out->exclude = ids;
+    r->out->exclude_count = (uint32_t)count;
+    return VR_OK;
+}
+
+static enum vr_status read_context_value(struct vr_str name, struct vr_json_value value, struct vr_arena *arena,
+                                         struct vr_context_value *out)
+{
+    struct vr_str text = {"", 0};
+    if (name.len == 0 || name.len > VR_ID_MAX_BYTES) {
+        return vr_fail(VR_ERR_INVALID, "context: a name has 1 to %u bytes", VR_ID_MAX_BYTES);
+    }
+    out->is_text = vr_json_type_of(value) == VR_JSON_STRING;
+    if (out->is_text) {
+        (void)vr_json_as_str(value, &text);
+        if (text.len > VR_CONTEXT_TEXT_MAX) {
+            return vr_fail(VR_ERR_INVALID, "context.%.*s: at most %u bytes", (int)name.len, name.data,
+                           VR_CONTEXT_TEXT_MAX);
+        }
+    } else if (vr_json_as_double(value, &out->number) != VR_OK || !isfinite(out->number)) {
+        return vr_fail(VR_ERR_INVALID, "context.%.*s: a number or a string, not a %s", (int)name.len, name.data,
+                       vr_json_type_name(vr_json_type_of(value)));
+    }
+    out->name = vr_arena_copy(arena, name);
+    out->text = vr_arena_copy(arena, text);
+    return out->name.data != NULL && out->text.data != NULL ? VR_OK : VR_ERR_NOMEM;
+}
+
+static enum vr_status take_context(struct vr_json_value value, struct reading *r)
+{
+    size_t count = vr_json_count(value);
+    if (vr_json_type_of(value) != VR_JSON_OBJECT) {
+        return vr_fail(VR_ERR_INVALID, "context: an object, not a %s", vr_json_type_name(vr_json_type_of(value)));
+    }
+    if (count > VR_CONTEXT_MAX) {
+        return vr_fail(VR_ERR_INVALID, "context: %zu values, at most %u are taken", count, VR_CONTEXT_MAX);
+    }
+    struct vr_context_value *context = vr_arena_calloc(r->arena, count, sizeof *context);
+    if (context == NULL) {
+        return VR_ERR_NOMEM;
+    }
+    struct vr_json_iter it = vr_json_begin(value);
+    struct vr_json_value element;
+    struct vr_str name;
+    for (size_t i = 0; vr_json_next(&it, &name, &element); i++) {
+        enum vr_status status = read_context_value(name, element, r->arena, &context[i]);
+        if (status != VR_OK) {
+            return status;
+        }
+    }
+    r->out->context = context;
+    r->out->context_count = (uint32_t)count;
+    return VR_OK;
+}
+
+static enum vr_status read_term(struct vr_json_value value, struct vr_arena *arena, struct vr_term_spec *out)
+{
+    struct vr_json_value name, expression;
+    struct vr_str name_text, expression_text;
+    if (vr_json_type_of(value) != VR_JSON_OBJECT || vr_json_count(value) != 2 ||
+        vr_json_get(value, "name", &name) != VR_OK || vr_json_get(value, "expression", &expression) != VR_OK ||
+        vr_json_as_str(name, &name_text) != VR_OK || vr_json_as_str(expression, &expression_text) != VR_OK) {
+        return vr_fail(VR_ERR_INVALID, "satisfaction: each term is {\"name\": string, \"expression\": string}");
+    }
+    out->name = vr_arena_copy(arena, name_text);
+    out->expression = vr_arena_copy(arena, expression_text);
+    return out->name.data != NULL && out->expression.data != NULL ? VR_OK : VR_ERR_NOMEM;
+}
+
+static enum vr_status take_satisfaction(struct vr_json_value value, struct reading *r)
+{
+    size_t count = vr_json_count(value);
+    if (!r->rules->dry_run) {
+        return vr_fail(VR_ERR_INVALID, "satisfaction: taken only by /admin/dry_run");
+    }
+    if (vr_json_type_of(value) != VR_JSON_ARRAY || count == 0 || count > VR_TERM_COUNT_MAX) {
+        return vr_fail(VR_ERR_INVALID, "satisfaction: an array of 1 to %u terms", VR_TERM_COUNT_MAX);
+    }
+    struct vr_term_spec *terms = vr_arena_calloc(r->arena, count, sizeof *terms);
+    if (terms == NULL) {
+        return VR_ERR_NOMEM;
+    }
+    struct vr_json_iter it = vr_json_begin(value);
+    struct vr_json_value element;
+    for (size_t i = 0; vr_json_next(&it, NULL, &element); i++) {
+        enum vr_status status = read_term(element, r->arena, &terms[i]);
+        if (status != VR_OK) {
+            return status;
+        }
+    }
+    r->out->terms = terms;
+    r->out->term_count = (uint32_t)count;
+    return VR_OK;
+}
+
+static const struct {
+    const char *key;
+    enum vr_status (*take)(struct vr_json_value value, struct reading *r);
+} keys[] = {
+    {"request_id", take_request_id}, {"user_id", take_user_id}, {"count", take_count},
+    {"timeout_ms", take_timeout},    {"context", take_context}, {"exclude_ids", take_exclude},
+    {"explain", take_explain},       {"time", take_time},       {"satisfaction", take_satisfaction},
+};
+
+static enum vr_status take_key(struct vr_str key, struct vr_json_value value, struct reading *r)
+{
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (vr_str_equal(key, vr_str_of(keys[i].key))) {
+            return keys[i].take(value, r);
+        }
+    }
+    return vr_fail(VR_ERR_INVALID, "%.*s: unknown key", (int)(key.len < 64 ? key.len : 64), key.data);
+}
+
+enum vr_status vr_recommend_read(struct vr_json_value root, const struct vr_request_rules *rules,
+                                 struct vr_arena *arena, struct vr_feed_request *out)
+{
+    if (vr_json_type_of(root) != VR_JSON_OBJECT) {
+        return vr_fail(VR_ERR_INVALID, "the body is an object, not a %s", vr_json_type_name(vr_json_type_of(root)));
+    }
+    *out = (struct vr_feed_request){.kind = VR_JOB_RECOMMEND,
+                                    .count = VR_COUNT_DEFAULT,
+                                    .dry_run = rules->dry_run,
+                                    .now_ms = rules->now_ms,
+                                    .received_us = rules->received_us,
+                                    .deadline_us = rules->received_us + (uint64_t)rules->default_timeout_ms * 1000};
+    struct reading r = {rules, arena, out};
+    struct vr_json_iter it = vr_json_begin(root);
+    struct vr_json_value value;
+    struct vr_str key;
+    while (vr_json_next(&it, &key, &value)) {
+        enum vr_status status = take_key(key, value, &r);
+        if (status != VR_OK) {
+            return status;
+        }
+    }
+    return out->user_id.len > 0 ? VR_OK : vr_fail(VR_ERR_INVALID, "user_id: missing");
+}

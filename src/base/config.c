@@ -202,38 +202,34 @@ enum vr_status vr_config_parse(const char *name, const char *data, size_t len, s
     return VR_OK;
 }
 
-/* The whole file, at most FILE_MAX_BYTES + 1 of it; the caller frees *data. */
-static enum vr_status read_file(const char *path, char **data, size_t *len)
+/* The whole file into data[FILE_MAX_BYTES + 1]; a longer one fills it. */
+static enum vr_status read_file(const char *path, char *data, size_t *len)
 {
     FILE *file = fopen(path, "rb");
     if (file == NULL) {
         return vr_fail(VR_ERR_IO, "%s: %s", path, strerror(errno));
     }
     enum vr_status status = VR_OK;
-    *data = malloc(FILE_MAX_BYTES + 1);
-    if (*data == NULL) {
-        status = vr_fail(VR_ERR_NOMEM, "%s: no memory", path);
-        goto done;
-    }
-    *len = fread(*data, 1, FILE_MAX_BYTES + 1, file);
+    *len = fread(data, 1, FILE_MAX_BYTES + 1, file);
     if (ferror(file)) {
         status = vr_fail(VR_ERR_IO, "%s: %s", path, strerror(errno));
-        free(*data);
     }
-done:
     fclose(file);
     return status;
 }
 
 enum vr_status vr_config_load(const char *path, struct vr_config **out)
 {
-    char *data = NULL;
     size_t len = 0;
-    enum vr_status status = read_file(path, &data, &len);
+    char *data = malloc(FILE_MAX_BYTES + 1);
+    if (data == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "%s: no memory", path);
+    }
+    enum vr_status status = read_file(path, data, &len);
     if (status == VR_OK) {
         status = vr_config_parse(path, data, len, out);
-        free(data);
     }
+    free(data);
     return status;
 }
 

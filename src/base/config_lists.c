@@ -81,7 +81,7 @@ static enum vr_status read_item(struct walk *walk, const yaml_node_t *node, cons
     const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
     size_t pairs = (size_t)(node->data.mapping.pairs.top - pair);
     for (size_t i = 0; i < pairs; i++) {
-        struct vr_str key;
+        struct vr_str key = {NULL, 0};
         char at[WALK_PATH_BYTES + 68];
         enum vr_status status = walk_key(walk, node, i, path, &key);
         if (status != VR_OK) {

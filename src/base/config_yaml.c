@@ -153,7 +153,7 @@ static enum vr_status walk_mapping(struct walk *walk, const yaml_node_t *node, c
     const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
     size_t count = (size_t)(node->data.mapping.pairs.top - pair);
     for (size_t i = 0; i < count; i++) {
-        struct vr_str key;
+        struct vr_str key = {NULL, 0};
         char path[WALK_PATH_BYTES];
         enum vr_status status = walk_key(walk, node, i, prefix, &key);
         if (status == VR_OK) {

@@ -28,7 +28,7 @@ class Room:
 
 
 ROOMS = (
-    Room("base", "src/base", (), {"yaml.h": "config*.c"}),
+    Room("base", "src/base", (), {"yaml.h": "config*"}),
     Room("json", "src/json", ("base",), {"simdjson.h": "*.cc"}),
     Room("model", "src/model", ("json", "base"), {"muParserDLL.h": "*.c", "openssl/": "*.c"}),
     Room("compute", "src/compute", ("base",), {"cblas.h": "*.c", "faiss/": "faiss*.cc"}),

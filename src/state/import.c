@@ -21,7 +21,7 @@ struct import {
 static enum vr_status intern_all(struct vr_state *state, enum vr_id_kind kind, const struct vr_string_list *list,
                                  uint32_t **out)
 {
-    *out = malloc(((size_t)list->count + 1) * sizeof **out);
+    *out = calloc((size_t)list->count + 1, sizeof **out); /* never 0 bytes */
     if (*out == NULL) {
         return vr_fail(VR_ERR_NOMEM, "import: no memory");
     }

@@ -50,12 +50,11 @@ static void *grow_pointers(void *array, uint32_t *capacity, uint32_t index)
 {
     size_t wanted = *capacity == 0 ? FIRST_CAPACITY : (size_t)*capacity * 2;
     wanted = wanted > index ? wanted : (size_t)index + 1;
-    char *larger = realloc(array, wanted * sizeof(void *));
+    void **larger = realloc(array, wanted * sizeof *larger);
     if (larger == NULL) {
         return NULL;
     }
-    size_t used = (size_t)*capacity * sizeof(void *);
-    memset(larger + used, 0, wanted * sizeof(void *) - used);
+    memset(larger + *capacity, 0, (wanted - *capacity) * sizeof *larger);
     *capacity = (uint32_t)wanted;
     return larger;
 }
@@ -292,7 +291,7 @@ static enum vr_status memory_apply(struct vr_store *store, uint32_t viewer, uint
                                    const struct vr_event *event)
 {
     static const struct vr_video_record nothing;
-    struct vr_label_change change;
+    struct vr_label_change change = {.trend = 0};
     enum vr_status status = memory_video_seed(store, video, &nothing);
     if (status == VR_OK) {
         status = apply_to_viewer(store, viewer, video, event, &change);

@@ -176,9 +176,16 @@ static const char *fault_of(const struct vr_event *event)
     return NULL;
 }
 
-static void count_one(uint64_t *counter)
+/* Note the verdict, in the answer and in the counters. */
+static void decide(struct vr_state *state, enum vr_event_verdict decision, enum vr_event_verdict *verdict)
 {
-    __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+    *verdict = decision;
+    __atomic_fetch_add(&state->verdicts[decision], 1, __ATOMIC_RELAXED);
+}
+
+static uint64_t decided(const struct vr_state *state, enum vr_event_verdict decision)
+{
+    return __atomic_load_n(&state->verdicts[decision], __ATOMIC_RELAXED);
 }
 
 /* Apply an event whose id is new. */
@@ -197,13 +204,11 @@ enum vr_status vr_state_apply(struct vr_state *state, const struct vr_event *eve
 {
     const char *fault = fault_of(event);
     if (fault != NULL) {
-        count_one(&state->rejected);
-        *verdict = VR_EVENT_REJECTED;
+        decide(state, VR_EVENT_REJECTED, verdict);
         return vr_fail(VR_ERR_INVALID, "event: %s", fault);
     }
     if (!vr_event_window_add(state->window, event->event_id)) {
-        count_one(&state->duplicates);
-        *verdict = VR_EVENT_DUPLICATE;
+        decide(state, VR_EVENT_DUPLICATE, verdict);
         return VR_OK;
     }
     enum vr_status status = apply_once(state, event);
@@ -212,8 +217,7 @@ enum vr_status vr_state_apply(struct vr_state *state, const struct vr_event *eve
         *verdict = VR_EVENT_REJECTED;
         return status;
     }
-    count_one(&state->events);
-    *verdict = VR_EVENT_ACCEPTED;
+    decide(state, VR_EVENT_ACCEPTED, verdict);
     return VR_OK;
 }
 
@@ -234,8 +238,8 @@ void vr_state_measure(struct vr_state *state, struct vr_state_sizes *out)
 {
     out->viewers = state->ops->viewer_count(state->store);
     out->videos = state->ops->id_count(state->store, VR_ID_VIDEO);
-    out->events = __atomic_load_n(&state->events, __ATOMIC_RELAXED);
-    out->duplicates = __atomic_load_n(&state->duplicates, __ATOMIC_RELAXED);
-    out->rejected = __atomic_load_n(&state->rejected, __ATOMIC_RELAXED);
+    out->events = decided(state, VR_EVENT_ACCEPTED);
+    out->duplicates = decided(state, VR_EVENT_DUPLICATE);
+    out->rejected = decided(state, VR_EVENT_REJECTED);
     out->bytes = state->ops->bytes(state->store) + vr_event_window_bytes(state->window);
 }

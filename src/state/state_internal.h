@@ -16,9 +16,9 @@ struct vr_state {
     struct vr_store *store;
     struct vr_event_window *window;
     struct vr_trending_board *trending;
-    pthread_mutex_t import_lock;           /* one import at a time; guards start_ms */
-    int64_t start_ms;                      /* what shifted bundles take for as_of_ms; VR_TIME_UNSET at first */
-    uint64_t events, duplicates, rejected; /* changed through __atomic builtins only */
+    pthread_mutex_t import_lock; /* one import at a time; guards start_ms */
+    int64_t start_ms;            /* what shifted bundles take for as_of_ms; VR_TIME_UNSET at first */
+    uint64_t verdicts[3];        /* events by enum vr_event_verdict; changed through __atomic builtins only */
 };
 
 /* Milliseconds to add to a bundle's times: 0, or what moves its as_of_ms to the first now_ms that was ever given here,

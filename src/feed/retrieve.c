@@ -175,7 +175,8 @@ static void finish(const struct vr_lane *lane, struct vr_visit *visit, const str
     }
 }
 
-/* Both searches are one call, so the larger of the two budgets is theirs. */
+/* Both searches are one call, so the larger of the two budgets is theirs. On the CPU a search that has begun is not cut
+ * short: what it found is used, and its time is told. */
 static uint64_t search_budget(const struct vr_lane *lane)
 {
     uint64_t tower = lane->config->source[VR_SOURCE_TWO_TOWER].budget_us;
@@ -192,8 +193,11 @@ void vr_step_search(struct vr_lane *lane, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         lane->user[i] = engine_user(lane, lane->open[i]);
     }
-    enum vr_status status =
-        vr_engine_retrieve(lane->binding->slot, count, lane->user, start_us + search_budget(lane), lane->found);
+    uint64_t deadline_us = start_us + search_budget(lane);
+    enum vr_status status = VR_ERR_TIMEOUT;
+    if (vr_clock_mono_us() < deadline_us) {
+        status = vr_engine_retrieve(lane->binding->slot, count, lane->user, deadline_us, lane->found);
+    }
     uint64_t us = vr_clock_mono_us() - start_us;
     for (uint32_t i = 0; i < count; i++) {
         finish(lane, lane->open[i], &lane->user[i], &lane->found[i], status, us);

@@ -42,9 +42,18 @@ static void set_up_config(struct feed_rig *rig, void (*change)(struct vr_feed_co
 
 void feed_rig_open(struct feed_rig *rig, void (*change)(struct vr_feed_config *config))
 {
+    feed_rig_open_on(rig, change, NULL);
+}
+
+void feed_rig_open_on(struct feed_rig *rig, void (*change)(struct vr_feed_config *config),
+                      void (*wrap)(struct vr_backend *backend))
+{
     memset(rig, 0, sizeof *rig);
     set_up_config(rig, change);
     must(vr_backend_open("cpu", 1, &rig->backend), "backend");
+    if (wrap != NULL) {
+        wrap(rig->backend);
+    }
     must(vr_state_create(&rig->config->state, &rig->state), "state");
     must(vr_model_load(feed_bundle(1), rig->backend, &rig->config->retrieval, rig->state, FEED_NOW_MS, &rig->model),
          "model");

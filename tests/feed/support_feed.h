@@ -24,6 +24,10 @@ const char *feed_bundle(int which);
 /* Start; `change` (may be NULL) adapts the configuration first. Source budgets are 10 s, so that a slow machine does
  * not change answers, and nothing is recorded as served. */
 void feed_rig_open(struct feed_rig *rig, void (*change)(struct vr_feed_config *config));
+
+/* The same with `wrap` given the backend before anything is made on it, to put faults into its operations. */
+void feed_rig_open_on(struct feed_rig *rig, void (*change)(struct vr_feed_config *config),
+                      void (*wrap)(struct vr_backend *backend));
 void feed_rig_close(struct feed_rig *rig);
 
 /* A RECOMMEND job of 30 items with its own arena, due in 60 s; feed_job_free releases all of it. */

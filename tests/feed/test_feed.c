@@ -133,6 +133,12 @@ Test(feed, explanations_add_up)
 
 /* ---- same request, same feed ---- */
 
+static void two_lanes_and_a_pool(struct vr_feed_config *config)
+{
+    config->lanes.count = 2;
+    config->lanes.pool_workers = 2;
+}
+
 Test(feed, alone_again_and_in_a_batch_are_the_same_bits)
 {
     if (!has_bundle()) {
@@ -141,7 +147,7 @@ Test(feed, alone_again_and_in_a_batch_are_the_same_bits)
     enum { GUESTS = 12 };
     struct vr_job *alone[GUESTS], *together[GUESTS], *again[GUESTS];
     char id[GUESTS][16];
-    feed_rig_open(&rig, NULL);
+    feed_rig_open(&rig, two_lanes_and_a_pool);
     for (uint32_t i = 0; i < GUESTS; i++) {
         snprintf(id[i], sizeof id[i], "%u", i == 0 ? 999 : i);
         alone[i] = ask(id[i]);

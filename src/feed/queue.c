@@ -168,14 +168,14 @@ static uint32_t take_batch(struct vr_queue *queue, struct vr_job **batch, uint32
 }
 
 /* Until there is a batch to take, a nudge to hear, or nothing more to come. */
-static uint32_t wait_for_batch(struct vr_queue *queue, uint32_t *nudges, struct vr_job **batch)
+static uint32_t wait_for_batch(struct vr_queue *queue, uint32_t nudges, struct vr_job **batch)
 {
     while (queue->length > 0 || !queue->closed) {
         struct vr_take take = decide(queue);
         if (take.kind == VR_TAKE_BATCH) {
             return take_batch(queue, batch, take.count);
         }
-        if (*nudges != queue->nudges) {
+        if (nudges != queue->nudges) {
             break;
         }
         if (take.kind == VR_TAKE_WAIT) {
@@ -190,7 +190,7 @@ static uint32_t wait_for_batch(struct vr_queue *queue, uint32_t *nudges, struct 
 bool vr_queue_take(struct vr_queue *queue, uint32_t *nudges, struct vr_job **batch, uint32_t *count)
 {
     pthread_mutex_lock(&queue->mutex);
-    *count = wait_for_batch(queue, nudges, batch);
+    *count = wait_for_batch(queue, *nudges, batch);
     bool more = *count > 0 || queue->length > 0 || !queue->closed;
     *nudges = queue->nudges;
     pthread_mutex_unlock(&queue->mutex);

@@ -1,6 +1,7 @@
 /* The writer of exposition.h. */
 #include "exposition.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,26 +51,30 @@ void vr_exposition_family(struct vr_exposition *out, const char *name, const cha
 void vr_exposition_sample(struct vr_exposition *out, const char *name, const char *labels, double value)
 {
     if (labels[0] == '\0') {
-        put(out, "%s %.17g\n", name, value);
+        put(out, "%s %.15g\n", name, value);
     } else {
-        put(out, "%s{%s} %.17g\n", name, labels, value);
+        put(out, "%s{%s} %.15g\n", name, labels, value);
     }
 }
 
+/* A writer may be recording meanwhile, so what is read last may be one ahead: cumulative counts are kept from falling.
+ */
 void vr_exposition_histogram(struct vr_exposition *out, const char *name, const char *labels,
                              const struct vr_histogram *h, const uint64_t *bound, size_t bounds, double scale)
 {
     const char *comma = labels[0] == '\0' ? "" : ",";
+    uint64_t below = 0;
     for (size_t i = 0; i < bounds; i++) {
-        put(out, "%s_bucket{%s%sle=\"%.9g\"} %llu\n", name, labels, comma, (double)bound[i] * scale,
-            (unsigned long long)vr_histogram_count_below(h, bound[i]));
+        below = vr_histogram_count_below(h, bound[i]);
+        put(out, "%s_bucket{%s%sle=\"%.9g\"} %" PRIu64 "\n", name, labels, comma, (double)bound[i] * scale, below);
     }
-    put(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", name, labels, comma, (unsigned long long)h->count);
+    uint64_t count = h->count > below ? h->count : below;
+    put(out, "%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", name, labels, comma, count);
     char full[128];
     snprintf(full, sizeof full, "%s_sum", name);
     vr_exposition_sample(out, full, labels, (double)h->sum * scale);
     snprintf(full, sizeof full, "%s_count", name);
-    vr_exposition_sample(out, full, labels, (double)h->count);
+    vr_exposition_sample(out, full, labels, (double)count);
 }
 
 void vr_exposition_destroy(struct vr_exposition *out)

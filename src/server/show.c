@@ -11,7 +11,7 @@
 #define REPLY_BYTES_MAX (8u << 20)
 #define TITLE_WIDTH 34
 #define CREATOR_WIDTH 12
-#define SOURCES_WIDTH 30
+#define SOURCES_WIDTH 36
 #define WHY_BYTES 256u
 
 /* ---- reading: absent or odd members read as nothing, for this is a viewer, not a check ---- */
@@ -45,22 +45,32 @@ static struct vr_json_iter members_of(struct vr_json_value object, const char *k
 
 /* ---- printing ---- */
 
-/* Print `text` in exactly `width` columns, one a character, cut or filled up. Control characters become spaces. */
+/* Bytes of the character that begins at text[at], 1 at least. */
+static size_t character(struct vr_str text, size_t at)
+{
+    size_t end = at + 1;
+    while (end < text.len && ((unsigned char)text.data[end] & 0xc0) == 0x80) {
+        end++;
+    }
+    return end - at;
+}
+
+/* Print `text` in exactly `width` columns, one a character, filled up with spaces or cut with "~" at the end. Control
+ * characters become spaces. */
 static void print_cell(FILE *out, struct vr_str text, int width)
 {
     int used = 0;
-    size_t i = 0;
-    while (i < text.len && used < width) {
-        size_t begin = i++;
-        while (i < text.len && ((unsigned char)text.data[i] & 0xc0) == 0x80) {
-            i++;
-        }
-        if ((unsigned char)text.data[begin] < 0x20) {
+    for (size_t at = 0; at < text.len && used < width; used++) {
+        size_t bytes = character(text, at);
+        bool control = (unsigned char)text.data[at] < 0x20;
+        if (used == width - 1 && at + bytes < text.len) {
+            fputc('~', out);
+        } else if (control) {
             fputc(' ', out);
         } else {
-            fwrite(text.data + begin, 1, i - begin, out);
+            fwrite(text.data + at, 1, bytes, out);
         }
-        used++;
+        at += bytes;
     }
     fprintf(out, "%*s ", width - used, "");
 }
@@ -141,7 +151,8 @@ static void print_item(struct vr_json_value item, FILE *out)
     describe_sources(item, sources);
     describe_place(item, why);
     fprintf(out, "%3.0f ", number_of(item, "position"));
-    print_cell(out, text_of(item, "title"), TITLE_WIDTH);
+    struct vr_str title = text_of(item, "title");
+    print_cell(out, title.len > 0 ? title : text_of(item, "id"), TITLE_WIDTH);
     print_cell(out, text_of(item, "creator"), CREATOR_WIDTH);
     print_cell(out, vr_str_of(sources), SOURCES_WIDTH);
     if (vr_json_get(item, "heads", &heads) == VR_OK) {

@@ -17,6 +17,7 @@
 
 struct term {
     char name[65];
+    int length;              /* of the expression, bytes */
     muParserHandle_t parser; /* compiled: evaluating it again allocates nothing */
 };
 
@@ -34,16 +35,30 @@ const char *vr_head_name(enum vr_head head)
     return variable_names[head];
 }
 
-/* The error of muParser's latest call, or VR_OK. Its positions count from 0; -1: none. */
+/* muParser's message without its own position, which counts from 0: 'Unexpected token "x" found at position 4.' */
+static struct vr_str without_position(const char *message)
+{
+    static const char *const tails[] = {" found at position", " at expression position", " at position", " (position"};
+    struct vr_str text = vr_str_of(message);
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        const char *tail = strstr(message, tails[i]);
+        if (tail != NULL && (size_t)(tail - message) < text.len) {
+            text.len = (size_t)(tail - message);
+        }
+    }
+    return text;
+}
+
+/* The error of muParser's latest call, or VR_OK. Its positions count from 0, may lie past the end, and -1 is none. */
 static enum vr_status check(const struct term *term)
 {
     if (!mupError(term->parser)) {
         return VR_OK;
     }
     int at = mupGetErrorPos(term->parser);
-    const char *message = mupGetErrorMsg(term->parser);
-    enum vr_status status = vr_fail(VR_ERR_FORMAT, "term '%s', column %d: %s", term->name, at < 0 ? 1 : at + 1,
-                                    vr_show(vr_str_of(message)).text);
+    int column = at < 0 ? 1 : at < term->length ? at + 1 : term->length + 1;
+    enum vr_status status = vr_fail(VR_ERR_FORMAT, "term '%s', column %d: %s", term->name, column,
+                                    vr_show(without_position(mupGetErrorMsg(term->parser))).text);
     mupErrorReset(term->parser);
     return status;
 }
@@ -166,6 +181,7 @@ static enum vr_status add_term(struct vr_terms *terms, const struct vr_term_spec
     }
     memcpy(expression, spec->expression.data, spec->expression.len);
     expression[spec->expression.len] = '\0';
+    term->length = (int)spec->expression.len;
     term->parser = mupCreate(muBASETYPE_FLOAT);
     if (term->parser == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for an expression");

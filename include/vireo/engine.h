@@ -53,7 +53,7 @@ struct vr_engine_user {
     uint32_t recent_count;          /* <= VR_RECENT_MAX */
     const int32_t *exclude;         /* rows not to return, ascending */
     uint32_t exclude_count;         /* <= VR_ENGINE_EXCLUDE_MAX */
-    uint32_t tower_k, content_k; /* wanted; 0 switches the index off for this request */
+    uint32_t tower_k, content_k;    /* wanted; 0 switches the index off for this request */
 };
 
 /* Results, in memory of the slot, valid until its next call. */

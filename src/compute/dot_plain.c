@@ -57,7 +57,7 @@ vr_dot_block *vr_dot_block_choose(bool half)
     if (__builtin_cpu_supports("avx512f")) {
         return half ? vr_dot_block_f16_avx512 : vr_dot_block_f32_avx512;
     }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) { /* and so F16C: see src/base/half.c */
         return half ? vr_dot_block_f16_avx2 : vr_dot_block_f32_avx2;
     }
     return half ? vr_dot_block_f16_plain : vr_dot_block_f32_plain;

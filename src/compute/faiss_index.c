@@ -64,13 +64,16 @@ static enum vr_status search_some(struct vr_index *index, const struct vr_index_
 {
     const struct faiss_state *state = index->state;
     const float *begin = query + (size_t)first * index->dim;
+    for (size_t i = 0; i < (size_t)count * fetched; i++) {
+        id[i] = -1;
+    }
     enum vr_status status = VR_OK;
     if (count > 1 || query_is_finite(begin, index->dim)) {
         status = vr_faiss_search(state->faiss, count, begin, fetched, id);
     }
     for (uint32_t q = 0; status == VR_OK && q < count; q++) {
         const size_t at = (size_t)(first + q) * args->k;
-        struct vr_topk top = {score + at, row + at, args->k, 0};
+        struct vr_topk top = vr_topk_open(score + at, row + at, args->k);
         if (query_is_finite(begin + (size_t)q * index->dim, index->dim)) {
             status = take_found(index, id + (size_t)q * fetched, fetched, begin + (size_t)q * index->dim,
                                 vr_exclusion_of(args, first + q), &top);
@@ -93,7 +96,7 @@ static uint32_t largest_exclusion(const struct vr_index_search *args)
 static void nothing_found(const struct vr_index_search *args, int32_t *row, float *score)
 {
     for (uint32_t q = 0; q < args->queries; q++) {
-        struct vr_topk top = {score + (size_t)q * args->k, row + (size_t)q * args->k, args->k, 0};
+        struct vr_topk top = vr_topk_open(score + (size_t)q * args->k, row + (size_t)q * args->k, args->k);
         vr_topk_finish(&top);
     }
 }

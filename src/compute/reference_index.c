@@ -11,7 +11,7 @@ static enum vr_status search(struct vr_index *index, const struct vr_index_searc
     const float *vector = index->state;
     for (uint32_t q = 0; q < args->queries; q++) {
         const struct vr_exclusion out = vr_exclusion_of(args, q);
-        struct vr_topk top = {score + (size_t)q * args->k, row + (size_t)q * args->k, args->k, 0};
+        struct vr_topk top = vr_topk_open(score + (size_t)q * args->k, row + (size_t)q * args->k, args->k);
         for (uint32_t r = 0; r < index->rows; r++) {
             float dot = 0.0f;
             for (uint32_t i = 0; i < index->dim; i++) {

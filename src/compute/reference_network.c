@@ -17,7 +17,8 @@ static enum vr_status resolve_add(const struct vr_linear *args, struct vr_linear
     int32_t largest = -1;
     for (uint32_t r = 0; r < args->rows; r++) {
         if (out->add_row[r] < 0) {
-            return vr_fail(VR_ERR_INVALID, "linear: add_row %u is negative", r);
+            vr_fail(VR_ERR_INVALID, "linear: add_row %u is negative", r);
+            return VR_ERR_INVALID;
         }
         largest = out->add_row[r] > largest ? out->add_row[r] : largest;
     }
@@ -30,7 +31,8 @@ enum vr_status vr_linear_resolve(const struct vr_linear *args, struct vr_linear_
 {
     if (args->x_stride < args->in || args->weight_stride < args->in || args->y_stride < args->out ||
         (args->has_add && args->add_stride < args->out)) {
-        return vr_fail(VR_ERR_INVALID, "linear: a stride is shorter than its row");
+        vr_fail(VR_ERR_INVALID, "linear: a stride is shorter than its row");
+        return VR_ERR_INVALID;
     }
     const size_t rows_of_weight = vr_cpu_extent(args->out, args->weight_stride, args->in);
     out->x = vr_cpu_at(args->x, vr_cpu_extent(args->rows, args->x_stride, args->in), 4, "linear: x");

@@ -66,7 +66,7 @@ static enum vr_status search(struct vr_index *index, const struct vr_index_searc
         const uint32_t queries = args->queries - first < HEAPS ? args->queries - first : HEAPS;
         for (uint32_t q = 0; q < queries; q++) {
             const size_t at = (size_t)(first + q) * args->k;
-            top[q] = (struct vr_topk){score + at, row + at, args->k, 0};
+            top[q] = vr_topk_open(score + at, row + at, args->k);
         }
         for (uint32_t tile = 0; tile < scan->tiles; tile += VR_BLOCK_TILES) {
             scan_block(index, args, tile, query + (size_t)first * index->dim, first, queries, top);

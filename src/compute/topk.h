@@ -12,6 +12,17 @@ struct vr_topk {
     uint32_t k, count;
 };
 
+/* Empty, over the caller's memory. */
+static inline struct vr_topk vr_topk_open(float *score, int32_t *row, uint32_t k)
+{
+    struct vr_topk top;
+    top.score = score;
+    top.row = row;
+    top.k = k;
+    top.count = 0;
+    return top;
+}
+
 /* Rows come in ascending order or the tie rule is checked against all that are kept: both are right. */
 void vr_topk_push(struct vr_topk *top, float score, int32_t row);
 

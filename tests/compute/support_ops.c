@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vireo/half.h"
 #include "vireo/clock.h"
+#include "vireo/half.h"
 
 static void must(enum vr_status status, const char *what)
 {

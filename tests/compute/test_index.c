@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vireo/half.h"
 #include "support_ops.h"
+#include "vireo/half.h"
 
 #define DIM 24u
 #define ROUNDING 4e-6 /* of a sum of 24 products of [-1, 1] in float32, generously */

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "compute/dot_tiles.h"
-#include "vireo/half.h"
 #include "support_ops.h"
+#include "vireo/half.h"
 
 #define ROWS 256u
 
@@ -81,7 +81,7 @@ struct kernel {
 
 static unsigned kernels(struct kernel out[3])
 {
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     unsigned count = 0;
     out[count++] = (struct kernel){"plain", vr_dot_block_f32_plain, vr_dot_block_f16_plain};
     if (avx2) {

@@ -79,12 +79,14 @@ int vr_handle_head(struct vr_loop *loop, struct vr_exchange *exchange)
     return status;
 }
 
+/* The body's bytes were counted before it was read: what is too large for the parser is nested too deep. */
 static enum vr_status parse_body(struct vr_loop *loop, const struct vr_exchange *exchange, struct vr_json_value *root)
 {
     if (exchange->body.len == 0) {
         return vr_fail(VR_ERR_INVALID, "the body is empty");
     }
-    return vr_json_parse(loop->json, exchange->body.data, exchange->body.len, root);
+    enum vr_status status = vr_json_parse(loop->json, exchange->body.data, exchange->body.len, root);
+    return status == VR_ERR_TOO_LARGE ? VR_ERR_INVALID : status;
 }
 
 /* ---- recommend, dry_run ---- */

@@ -1,0 +1,223 @@
+"""Time and bytes: slow senders and readers, expectations, half-closed and vanished clients, limits, drain."""
+
+import json
+import signal
+import socket
+import struct
+import time
+from pathlib import Path
+
+import pytest
+from live import Answer, Connection, Server, request_bytes, running, start
+
+GOOD = b'{"user_id":"1","count":3}'
+POST = request_bytes("POST", "/v1/recommend", GOOD)
+QUIET = ("--set", "rerank.record_served=false")
+
+
+def test_a_request_may_come_byte_by_byte(server: Server) -> None:
+    with Connection(server.port) as connection:
+        for i in range(len(POST)):
+            connection.send(POST[i : i + 1])
+        assert connection.answer().status == 200
+
+
+def test_a_slow_sender_is_timed_out_whatever_it_trickles(bundle: Path, tmp_path: Path) -> None:
+    with running(bundle, tmp_path, "--set", "server.request_deadline_ms=600") as server:
+        with Connection(server.port) as connection:
+            begun = time.monotonic()
+            connection.socket.settimeout(0.1)
+            for i in range(100):
+                connection.send(POST[i : i + 1])
+                try:
+                    connection.fill()
+                    break
+                except TimeoutError:
+                    continue
+            took = time.monotonic() - begun
+            connection.socket.settimeout(5)
+            answer = connection.answer()
+            assert answer.status == 408
+            assert answer.fields["connection"] == "close"
+            assert 0.5 < took < 1.5, "the deadline counts from the first byte"
+        assert server.call("POST", "/v1/recommend", GOOD).status == 200
+
+
+def test_an_idle_connection_is_closed(bundle: Path, tmp_path: Path) -> None:
+    with (
+        running(bundle, tmp_path, "--set", "server.idle_timeout_ms=300") as server,
+        Connection(server.port) as connection,
+    ):
+        connection.send(POST)
+        assert connection.answer().status == 200
+        begun = time.monotonic()
+        assert connection.is_closed()
+        assert 0.2 < time.monotonic() - begun < 2
+
+
+def test_a_slow_reader_does_not_hold_up_others(bundle: Path, tmp_path: Path) -> None:
+    """A client that sends many requests and reads no answer is cut off, and others are served meanwhile."""
+    with running(bundle, tmp_path, *QUIET, "--set", "server.write_timeout_ms=700") as server:
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(("127.0.0.1", server.port))
+        slow.settimeout(0.5)
+        body = json.dumps({"user_id": "1", "count": 50, "explain": True}).encode()
+        data = request_bytes("POST", "/v1/recommend", body, f"X: {'x' * 7000}\r\n")  # more than sockets hold
+        sent = 0
+        try:
+            while sent < 3000:
+                slow.sendall(data)
+                sent += 1
+        except (TimeoutError, ConnectionError):
+            pass
+        assert sent < 3000, "reading must stop while answers wait"
+        assert server.recommend("2", count=5)["items"]
+        time.sleep(1.5)
+        slow.settimeout(5)
+        with pytest.raises(ConnectionError):
+            while True:
+                slow.sendall(data)
+        slow.close()
+        assert server.recommend("2", count=5)["items"]
+
+
+def test_expect_continue(server: Server) -> None:
+    head, body = POST.split(b"\r\n\r\n")
+    with Connection(server.port) as connection:
+        connection.send(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert connection.answer().status == 100
+        connection.send(body)
+        assert connection.answer().status == 200
+        connection.send(head + b"\r\nExpect: 100-continue\r\n\r\n" + body)
+        assert connection.answer().status == 200, "no leave is needed when the body is there"
+    with Connection(server.port) as connection:
+        connection.send(head.replace(b"recommend", b"nowhere") + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert connection.answer().status == 404
+        assert connection.is_closed()
+
+
+def test_connection_close_is_kept(server: Server) -> None:
+    with Connection(server.port) as connection:
+        connection.send(request_bytes("POST", "/v1/recommend", GOOD, "Connection: close\r\n") + POST)
+        answer = connection.answer()
+        assert answer.status == 200
+        assert answer.fields["connection"] == "close"
+        assert connection.is_closed()
+
+
+def test_a_half_closed_client_gets_its_answers(server: Server) -> None:
+    with Connection(server.port) as connection:
+        connection.send(POST + POST)
+        connection.socket.shutdown(socket.SHUT_WR)
+        assert connection.answer().status == 200
+        assert connection.answer().status == 200
+        assert connection.is_closed()
+
+
+def test_clients_that_vanish_do_no_harm(server: Server) -> None:
+    for cut in (1, len(POST) // 2, len(POST)):
+        for _ in range(20):
+            connection = Connection(server.port)
+            connection.send(POST[:cut])
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()  # a reset
+    assert server.recommend("1", count=3)["items"]
+
+
+def test_too_many_connections_are_told_so(bundle: Path, tmp_path: Path) -> None:
+    with running(bundle, tmp_path, "--set", "server.max_connections=4") as server:
+        held = [Connection(server.port) for _ in range(4)]
+        for connection in held:
+            connection.send(POST)
+            assert connection.answer().status == 200
+        with Connection(server.port) as fifth:
+            answer = fifth.answer()
+            assert answer.status == 503
+            assert answer.fields["retry-after"] == "1"
+            assert fifth.is_closed()
+        assert server.call("GET", "/healthz", admin=True).status == 200, (
+            "the admin port has its own allowance"
+        )
+        held.pop().close()
+        time.sleep(0.2)
+        assert server.call("GET", "/healthz").status == 200
+        for connection in held:
+            connection.close()
+
+
+def test_a_deadline_that_cannot_be_met_is_a_504(bundle: Path, tmp_path: Path) -> None:
+    """With one lane and hundreds of requests at once, 1 ms is too short for those at the end of the queue."""
+    with running(bundle, tmp_path, "--set", "lanes.count=1", "--set", "lanes.max_batch=1") as server:
+        hurried = request_bytes("POST", "/v1/recommend", b'{"user_id":"1","timeout_ms":1}')
+        connections = [Connection(server.port) for _ in range(60)]
+        for connection in connections:
+            connection.send(hurried)
+        statuses = [connection.answer().status for connection in connections]
+        for connection in connections:
+            connection.close()
+        assert set(statuses) <= {200, 504}
+        assert 504 in statuses
+
+
+def readiness_after_signal(server: Server) -> Answer:
+    """What the admin port says once the signal, which is under way, has arrived."""
+    for _ in range(50):
+        answer = server.call("GET", "/readyz", admin=True)
+        if answer.status != 200:
+            break
+        time.sleep(0.01)
+    return answer
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_drain_answers_what_is_in_hand(bundle: Path, tmp_path: Path, number: int) -> None:
+    server = start(bundle, tmp_path)
+    idle = Connection(server.port)
+    idle.send(POST)
+    assert idle.answer().status == 200
+    busy = [Connection(server.port) for _ in range(8)]
+    partial = Connection(server.port)
+    partial.send(POST[:-5])
+    for connection in busy:
+        connection.send(POST)
+    time.sleep(0.05)
+    server.process.send_signal(number)
+    for connection in busy:
+        assert connection.answer().status == 200
+    answer = readiness_after_signal(server)
+    assert answer.status == 503
+    assert answer.json()["code"] == "draining"
+    assert answer.fields["connection"] == "close"
+    with pytest.raises(ConnectionRefusedError):
+        Connection(server.port)
+    partial.send(POST[-5:])
+    last = partial.answer()
+    assert last.status == 200
+    assert last.fields["connection"] == "close"
+    assert partial.is_closed()
+    assert idle.is_closed()
+    assert server.process.wait(10) == 0, server.log()
+    assert "event=stopped clean=true" in server.log()
+
+
+def test_a_drain_that_is_held_up_ends_in_time(bundle: Path, tmp_path: Path) -> None:
+    server = start(bundle, tmp_path, "--set", "server.drain_timeout_ms=700")
+    with Connection(server.port) as connection:
+        connection.send(POST[:-1])
+        time.sleep(0.1)
+        begun = time.monotonic()
+        assert server.stop() == 1
+        assert 0.6 < time.monotonic() - begun < 3
+    assert "event=drain_timeout" in server.log()
+
+
+def test_a_second_signal_ends_it_at_once(bundle: Path, tmp_path: Path) -> None:
+    server = start(bundle, tmp_path)
+    with Connection(server.port) as connection:
+        connection.send(POST[:-1])
+        time.sleep(0.1)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        assert server.process.poll() is None
+        assert server.stop() == 1

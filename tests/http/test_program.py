@@ -1,0 +1,144 @@
+"""The program around the server: command line, configuration, check, version, show."""
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from live import Server, run_vireo, running
+
+USAGE = [
+    ([], "a command is missing"),
+    (["sevre"], "sevre"),
+    (["serve"], "--bundle"),
+    (["serve", "--bundle", "x", "--lisen", "127.0.0.1:0"], "--lisen"),
+    (["serve", "--bundle"], "--bundle"),
+    (["check"], "BUNDLE"),
+    (["show", "--count", "99"], "--count"),
+]
+SETTINGS = [
+    (["--listen", "127.0.0.1"], {}, "127.0.0.1"),
+    (["--set", "lanes.cuont=2"], {}, "lanes.cuont"),
+    (["--set", "lanes.count=many"], {}, "lanes.count"),
+    (["--set", "lanes.count=0"], {}, "lanes.count"),
+    (["--admin", "0.0.0.0:0"], {}, "loopback"),
+    ([], {"VIREO_LANES_CUONT": "2"}, "VIREO_LANES_CUONT"),
+]
+
+
+@pytest.mark.parametrize(("words", "named"), USAGE)
+def test_a_wrong_command_line_is_refused(words: list[str], named: str) -> None:
+    done = run_vireo(*words)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "usage:" in done.stderr
+
+
+@pytest.mark.parametrize(("flags", "env", "named"), SETTINGS)
+def test_a_wrong_setting_is_refused(bundle: Path, flags: list[str], env: dict[str, str], named: str) -> None:
+    done = run_vireo("serve", "--bundle", str(bundle), "--listen=127.0.0.1:0", *flags, env=env)
+    assert done.returncode == 2, done.stderr
+    assert named in done.stderr
+
+
+def test_a_wrong_file_names_line_and_column(bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "vireo.yaml"
+    file.write_text("server:\n  listen: 127.0.0.1:0\n  listn: 127.0.0.1:0\n")
+    done = run_vireo("serve", "--bundle", str(bundle), "--config", str(file))
+    assert done.returncode == 2
+    assert "vireo.yaml:3:" in done.stderr
+    assert "listn" in done.stderr
+    assert (
+        run_vireo("serve", "--bundle", str(bundle), "--config", str(tmp_path / "none.yaml")).returncode == 2
+    )
+
+
+def test_flags_win_over_environment_over_file(bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "vireo.yaml"
+    file.write_text("lanes:\n  count: 3\n  max_batch: 5\n  queue_capacity: 77\n")
+    flags = ("--config", str(file), "--set", "lanes.max_batch=6", "--set", "lanes.max_delay_us=11")
+    with running(bundle, tmp_path, *flags) as server:
+        lanes = server.call("GET", "/admin/config", admin=True).json()["lanes"]
+        assert (lanes["count"], lanes["max_batch"], lanes["queue_capacity"], lanes["max_delay_us"]) == (
+            3,
+            6,
+            77,
+            11,
+        )
+
+
+def test_a_term_that_does_not_compile_is_refused(bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "vireo.yaml"
+    file.write_text('satisfaction:\n  - {name: "odd", expression: "2*clack"}\n')
+    done = run_vireo("serve", "--bundle", str(bundle), "--config", str(file), "--listen=127.0.0.1:0")
+    assert done.returncode in (1, 2)
+    assert "odd" in done.stderr and "column" in done.stderr
+
+
+def test_a_taken_port_is_named(bundle: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run_vireo("serve", "--bundle", str(bundle), "--listen", address, "--admin=127.0.0.1:0")
+    assert done.returncode == 1
+    assert address in done.stderr
+
+
+def test_a_refused_bundle_stops_the_server(bundle: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(bundle, broken)
+    weights = broken / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    for words in (
+        ["check", str(broken)],
+        ["serve", "--bundle", str(broken), "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"],
+    ):
+        done = run_vireo(*words)
+        assert done.returncode == 1
+        assert "weights.safetensors" in done.stderr
+    assert run_vireo("check", str(tmp_path / "nothing")).returncode == 1
+
+
+def test_the_data_folder_is_made(bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a/b"
+    with running(bundle, tmp_path, "--data", str(folder)) as server:
+        assert folder.is_dir()
+        assert "event=state_in_memory" in server.log()
+
+
+def test_check_prints_what_is_inside(bundle: Path) -> None:
+    done = run_vireo("check", str(bundle))
+    assert done.returncode == 0, done.stderr
+    for word in ("300", "mmoe", "self-test", "passed", "MiB", "40 viewers"):
+        assert word in done.stdout
+
+
+def test_version_says_what_is_built_in() -> None:
+    done = run_vireo("version")
+    assert done.returncode == 0
+    words = dict(line.split(None, 1) for line in done.stdout.splitlines())
+    assert words["cuda"] in ("yes", "no")
+    assert words["faiss"] in ("yes", "no")
+    assert run_vireo("help").stdout.startswith("usage:")
+
+
+def test_show_prints_a_table(server: Server) -> None:
+    done = run_vireo("show", "--server", f"127.0.0.1:{server.port}", "--user", "3", "--count", "10")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    rows = [line for line in lines if line[:3].strip().isdigit()]
+    assert [int(row[:3]) for row in rows] == list(range(1, 11))
+    assert all("by score" in row for row in rows)
+    assert any("why it is there" in line for line in lines)
+
+
+def test_show_without_a_server_says_so() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    done = run_vireo("show", "--server", f"127.0.0.1:{port}")
+    assert done.returncode == 1
+    assert str(port) in done.stderr

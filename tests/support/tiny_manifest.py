@@ -163,11 +163,11 @@ def make_manifest(options: Options) -> dict[str, Any]:
         "content_dim": options.content_dim,
         "fields": _fields(),
         "features": _features(),
-        "user_tower": {"inputs": USER_INPUTS, "layers": _layer_specs("user_tower")},
-        "item_tower": {"inputs": ITEM_INPUTS, "layers": _layer_specs("item_tower")},
+        "user_tower": {"inputs": list(USER_INPUTS), "layers": _layer_specs("user_tower")},
+        "item_tower": {"inputs": list(ITEM_INPUTS), "layers": _layer_specs("item_tower")},
         "ranker": {
             "architecture": options.architecture,
-            "inputs": RANKER_INPUTS,
+            "inputs": list(RANKER_INPUTS),
             "levels": levels,
             "tower_hidden": 12,
             "tasks": [

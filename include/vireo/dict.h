@@ -1,6 +1,7 @@
 /* Append-only dictionary of id strings: string <-> number, numbers dense from 0 and never reused. It gives the state
- * store its video, viewer and creator numbers and the bundle its id lookups. Open addressing, strings in one blob.
- * One writer at a time; readers need the writer excluded (the owner's lock, or an immutable snapshot). */
+ * store its video, viewer and creator numbers and the bundle its id lookups. Open addressing, strings in one blob;
+ * nobody can choose strings that make it slow. One writer at a time; readers need the writer excluded (the owner's
+ * lock, or an immutable snapshot). */
 #ifndef VIREO_DICT_H
 #define VIREO_DICT_H
 
@@ -33,8 +34,8 @@ struct vr_str vr_dict_name(const struct vr_dict *dict, uint32_t number);
 
 uint32_t vr_dict_count(const struct vr_dict *dict);
 
-/* 64-bit hash of a byte string (own mixing, seeded constant); also used for request ids and sharding. */
-uint64_t vr_hash_bytes(const void *data, size_t len);
+/* Bytes taken from the system. */
+size_t vr_dict_bytes(const struct vr_dict *dict);
 
 /* NULL is accepted. */
 void vr_dict_destroy(struct vr_dict *dict);

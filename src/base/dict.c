@@ -1,23 +1,26 @@
 /* The append-only dictionary of vireo/dict.h: all strings end to end in one blob, number n at
- * [offset[n], offset[n + 1]); a table of power-of-two size with linear probing holds (hash tag, number), at most
- * three quarters full. Each growth is done before anything is changed, so a failed intern leaves the dictionary as it
- * was. */
+ * [offset[n], offset[n + 1]); a table of power-of-two size with linear probing holds (hash, number), at most three
+ * quarters full. Viewers' ids come from strangers, so the hash has a key of its own in each dictionary. Each growth is
+ * done before anything is changed, so a failed intern leaves the dictionary as it was. */
 #include "vireo/dict.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "vireo/hash.h"
+
 #define NAME_MAX_BYTES 65535u
 #define COUNT_MAX (UINT32_MAX - 1) /* numbers 0 .. 2^32 - 3, so that none is VR_DICT_NONE */
 
 struct slot {
-    uint32_t tag;    /* upper half of the hash; spares most string compares */
+    uint32_t hash;   /* lower half; spares most string compares, and growth the hashing */
     uint32_t number; /* VR_DICT_NONE: free */
 };
 
 struct vr_dict {
-    struct slot *slot; /* [mask + 1] */
+    struct vr_hash_key key;
+    struct slot *slot; /* [mask + 1]; 4 GiB of text hold fewer than 2^31 strings, so half a hash finds their places */
     size_t mask;
     uint32_t *offset; /* [count + 1], bytes into text */
     size_t offset_capacity;
@@ -25,34 +28,6 @@ struct vr_dict {
     size_t text_capacity;
     uint32_t count;
 };
-
-/* Folds 8 bytes a step with the multiply-and-shift rounds of the SplitMix64 finaliser (Steele, Lea, Flood, 2014). */
-static uint64_t mix(uint64_t x)
-{
-    x ^= x >> 30;
-    x *= 0xbf58476d1ce4e5b9u;
-    x ^= x >> 27;
-    x *= 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-uint64_t vr_hash_bytes(const void *data, size_t len)
-{
-    const unsigned char *byte = data;
-    uint64_t hash = 0x5669726564696374u ^ ((uint64_t)len * 0x9e3779b97f4a7c15u);
-    for (; len >= 8; len -= 8, byte += 8) {
-        uint64_t word = 0;
-        for (unsigned i = 0; i < 8; i++) { /* little-endian on every machine: numbers derived from it are stored */
-            word |= (uint64_t)byte[i] << (8 * i);
-        }
-        hash = mix(hash ^ word) + 0x9e3779b97f4a7c15u;
-    }
-    uint64_t tail = 0;
-    for (size_t i = 0; i < len; i++) {
-        tail |= (uint64_t)byte[i] << (8 * i);
-    }
-    return mix(hash ^ tail);
-}
 
 static struct slot *slots_new(size_t size)
 {
@@ -77,6 +52,7 @@ enum vr_status vr_dict_create(uint32_t expected, struct vr_dict **out)
     if (dict == NULL) {
         return no_memory();
     }
+    vr_hash_key_draw(&dict->key);
     size_t size = 16;
     while (size / 4 * 3 < expected) {
         size *= 2;
@@ -103,15 +79,20 @@ struct vr_str vr_dict_name(const struct vr_dict *dict, uint32_t number)
 }
 
 /* The slot that holds `id`, or the free one where it belongs. */
-static size_t probe(const struct vr_dict *dict, struct vr_str id, uint64_t hash)
+static struct slot *probe(const struct vr_dict *dict, struct vr_str id, uint32_t hash)
 {
-    uint32_t tag = (uint32_t)(hash >> 32);
-    for (size_t i = (size_t)hash & dict->mask;; i = (i + 1) & dict->mask) {
-        const struct slot *slot = &dict->slot[i];
-        if (slot->number == VR_DICT_NONE || (slot->tag == tag && vr_str_equal(vr_dict_name(dict, slot->number), id))) {
-            return i;
+    for (size_t i = hash & dict->mask;; i = (i + 1) & dict->mask) {
+        struct slot *slot = &dict->slot[i];
+        if (slot->number == VR_DICT_NONE ||
+            (slot->hash == hash && vr_str_equal(vr_dict_name(dict, slot->number), id))) {
+            return slot;
         }
     }
+}
+
+static uint32_t hash_of(const struct vr_dict *dict, struct vr_str id)
+{
+    return (uint32_t)vr_hash_keyed(&dict->key, id.data, id.len);
 }
 
 uint32_t vr_dict_find(const struct vr_dict *dict, struct vr_str id)
@@ -119,7 +100,7 @@ uint32_t vr_dict_find(const struct vr_dict *dict, struct vr_str id)
     if (id.len == 0) {
         return VR_DICT_NONE;
     }
-    return dict->slot[probe(dict, id, vr_hash_bytes(id.data, id.len))].number;
+    return probe(dict, id, hash_of(dict, id))->number;
 }
 
 static bool grow_text(struct vr_dict *dict, size_t needed)
@@ -164,15 +145,15 @@ static bool grow_slots(struct vr_dict *dict)
         return false;
     }
     size_t mask = size * 2 - 1;
-    for (uint32_t number = 0; number < dict->count; number++) {
-        struct vr_str name = vr_dict_name(dict, number);
-        uint64_t hash = vr_hash_bytes(name.data, name.len);
-        size_t i = (size_t)hash & mask;
+    for (size_t old = 0; old < size; old++) {
+        if (dict->slot[old].number == VR_DICT_NONE) {
+            continue;
+        }
+        size_t i = dict->slot[old].hash & mask;
         while (slot[i].number != VR_DICT_NONE) {
             i = (i + 1) & mask;
         }
-        slot[i].tag = (uint32_t)(hash >> 32);
-        slot[i].number = number;
+        slot[i] = dict->slot[old];
     }
     free(dict->slot);
     dict->slot = slot;
@@ -181,7 +162,7 @@ static bool grow_slots(struct vr_dict *dict)
 }
 
 /* Append `id`, which is not there yet. */
-static enum vr_status append(struct vr_dict *dict, struct vr_str id, uint64_t hash)
+static enum vr_status append(struct vr_dict *dict, struct vr_str id, uint32_t hash)
 {
     uint32_t begin = dict->offset[dict->count];
     if (dict->count >= COUNT_MAX || id.len > UINT32_MAX - begin) {
@@ -190,9 +171,7 @@ static enum vr_status append(struct vr_dict *dict, struct vr_str id, uint64_t ha
     if (!grow_text(dict, begin + id.len) || !grow_offsets(dict) || !grow_slots(dict)) {
         return no_memory();
     }
-    struct slot *slot = &dict->slot[probe(dict, id, hash)];
-    slot->tag = (uint32_t)(hash >> 32);
-    slot->number = dict->count;
+    *probe(dict, id, hash) = (struct slot){hash, dict->count};
     memcpy(dict->text + begin, id.data, id.len);
     dict->count++;
     dict->offset[dict->count] = begin + (uint32_t)id.len;
@@ -204,8 +183,8 @@ enum vr_status vr_dict_intern(struct vr_dict *dict, struct vr_str id, uint32_t *
     if (id.len == 0 || id.len > NAME_MAX_BYTES) {
         return vr_fail(VR_ERR_INVALID, "dictionary: an id of %zu bytes", id.len);
     }
-    uint64_t hash = vr_hash_bytes(id.data, id.len);
-    uint32_t found = dict->slot[probe(dict, id, hash)].number;
+    uint32_t hash = hash_of(dict, id);
+    uint32_t found = probe(dict, id, hash)->number;
     if (found == VR_DICT_NONE) {
         enum vr_status status = append(dict, id, hash);
         if (status != VR_OK) {
@@ -220,6 +199,12 @@ enum vr_status vr_dict_intern(struct vr_dict *dict, struct vr_str id, uint32_t *
 uint32_t vr_dict_count(const struct vr_dict *dict)
 {
     return dict->count;
+}
+
+size_t vr_dict_bytes(const struct vr_dict *dict)
+{
+    return sizeof *dict + (dict->mask + 1) * sizeof *dict->slot + dict->offset_capacity * sizeof *dict->offset +
+           dict->text_capacity;
 }
 
 void vr_dict_destroy(struct vr_dict *dict)

@@ -6,19 +6,20 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "vireo/dict.h"
+#include "vireo/hash.h"
 
 struct vr_event_window {
     pthread_mutex_t lock;
-    uint64_t *ring; /* [capacity], 0 where an id was taken back */
-    uint64_t *slot; /* [mask + 1], 0 free */
+    struct vr_hash_key key; /* nobody can choose ids that collide with another's or with many */
+    uint64_t *ring;         /* [capacity], 0 where an id was taken back */
+    uint64_t *slot;         /* [mask + 1], 0 free */
     size_t capacity, mask;
     size_t next; /* place of the next id in the ring; the id there now is the oldest */
 };
 
-static uint64_t hash_of(struct vr_str id)
+static uint64_t hash_of(const struct vr_event_window *window, struct vr_str id)
 {
-    uint64_t hash = vr_hash_bytes(id.data, id.len);
+    uint64_t hash = vr_hash_keyed(&window->key, id.data, id.len);
     return hash != 0 ? hash : 1;
 }
 
@@ -29,6 +30,7 @@ enum vr_status vr_event_window_create(size_t capacity, struct vr_event_window **
         return vr_fail(VR_ERR_NOMEM, "event window: no memory");
     }
     pthread_mutex_init(&window->lock, NULL);
+    vr_hash_key_draw(&window->key);
     size_t size = 2;
     while (size / 2 < capacity) {
         size *= 2;
@@ -82,7 +84,7 @@ static void push(struct vr_event_window *window, uint64_t hash)
 
 bool vr_event_window_add(struct vr_event_window *window, struct vr_str id)
 {
-    uint64_t hash = hash_of(id);
+    uint64_t hash = hash_of(window, id);
     pthread_mutex_lock(&window->lock);
     bool is_new = window->slot[probe(window, hash)] == 0;
     if (is_new) {
@@ -94,7 +96,7 @@ bool vr_event_window_add(struct vr_event_window *window, struct vr_str id)
 
 void vr_event_window_forget(struct vr_event_window *window, struct vr_str id)
 {
-    uint64_t hash = hash_of(id);
+    uint64_t hash = hash_of(window, id);
     pthread_mutex_lock(&window->lock);
     if (window->slot[probe(window, hash)] != 0) {
         size_t i = window->next;

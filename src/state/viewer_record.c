@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vireo/dict.h"
+#include "vireo/hash.h"
 
 #define FIRST_CAPACITY 8u
 

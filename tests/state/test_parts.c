@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../support/colliding_id.h"
 #include "state/event_window.h"
 #include "state/labels.h"
 #include "state/number_set.h"
@@ -184,6 +185,17 @@ Test(event_window, forgets_on_demand)
     cr_assert_not(add_id(window, 1), "whose eviction must not take the second one along");
     cr_assert(add_id(window, 4));
     cr_assert(add_id(window, 1), "now it is the oldest and has gone");
+    vr_event_window_destroy(window);
+}
+
+Test(event_window, ids_made_to_collide_are_told_apart)
+{
+    struct vr_event_window *window;
+    cr_assert_eq(vr_event_window_create(1000, &window), VR_OK);
+    for (uint64_t n = 0; n < 1000; n++) {
+        struct colliding_id id = colliding_id(n);
+        cr_assert(vr_event_window_add(window, (struct vr_str){id.byte, sizeof id.byte}), "id %u", (unsigned)n);
+    }
     vr_event_window_destroy(window);
 }
 

@@ -5,6 +5,7 @@
 
 #include "../support/hand_bundle.h"
 #include "vireo/dict.h"
+#include "vireo/hash.h"
 #include "vireo/state.h"
 
 #define T0 HAND_AS_OF_MS

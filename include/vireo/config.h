@@ -121,6 +121,7 @@ struct vr_rerank_config {
 
 /* state: */
 struct vr_state_config {
+    uint32_t max_viewers;         /* of whom anything is kept, default 1000000; see docs/configuration.md */
     uint32_t recent_watches;      /* kept a viewer, 10..200, default 50 */
     float trending_half_life_h;   /* default 12 */
     uint32_t trending_refresh_ms; /* how often the trending list is rebuilt, default 1000 */

@@ -20,7 +20,8 @@ extern "C" {
 
 struct vr_state;
 
-/* What is kept, so that memory stays bounded: the oldest goes first. */
+/* What is kept, so that memory stays bounded: the oldest goes first. Viewers are bounded by the configuration's
+ * max_viewers, of whom none is forgotten; a new one past them is VR_ERR_BUSY. */
 #define VR_RECENT_WATCHES_MAX 200u /* largest recent_watches of a configuration */
 #define VR_SEEN_MAX 20000u         /* videos a viewer has seen */
 #define VR_SERVED_MAX 300u         /* videos served to a viewer */
@@ -34,8 +35,8 @@ void vr_state_destroy(struct vr_state *state); /* NULL is accepted; no call may 
 /* Import a bundle's seed state; *imported is how many viewers came. Where the bundle says shift_state, its times move
  * so that as_of_ms becomes the store's start: the now_ms of its first import or catalogue, also for later ones, so that
  * a reload keeps uploads and histories together. Does nothing and sets *imported = 0 when the store holds viewers
- * already or the bundle has no state. VR_ERR_FORMAT (an index out of range), VR_ERR_NOMEM: part of the seeds may be
- * there. */
+ * already or the bundle has no state. VR_ERR_FORMAT (an index out of range), VR_ERR_BUSY (more than max_viewers),
+ * VR_ERR_NOMEM: part of the seeds may be there. */
 enum vr_status vr_state_import(struct vr_state *state, const struct vr_bundle *bundle, int64_t now_ms,
                                uint32_t *imported);
 
@@ -93,7 +94,7 @@ enum vr_status vr_state_viewer(struct vr_state *state, struct vr_str user_id, st
 uint32_t vr_state_recent_of(struct vr_state *state, uint32_t viewer, struct vr_watch *out, uint32_t capacity);
 
 /* Remember that these videos went out to this viewer (the last VR_SERVED_MAX are kept). A new viewer gets a record.
- * VR_ERR_INVALID (no user id), VR_ERR_NOMEM. */
+ * VR_ERR_INVALID (user id not of 1-64 bytes), VR_ERR_BUSY (a new viewer past max_viewers), VR_ERR_NOMEM. */
 enum vr_status vr_state_record_served(struct vr_state *state, struct vr_str user_id, const uint32_t *video,
                                       uint32_t count, int64_t now_ms);
 
@@ -137,7 +138,8 @@ enum vr_event_verdict { VR_EVENT_ACCEPTED = 0, VR_EVENT_DUPLICATE, VR_EVENT_REJE
 
 /* Apply one event: labels of its impression, counters, recents, seen, trending. A video id that is new gets a number;
  * the caller refuses ids that the catalogue does not know. VR_EVENT_REJECTED comes with VR_ERR_INVALID and a text, or
- * with VR_ERR_NOMEM: nothing has changed then, and the event may be sent again. */
+ * with VR_ERR_BUSY (a new viewer past max_viewers) or VR_ERR_NOMEM: nothing that can be seen has changed then, and the
+ * event may be sent again. */
 enum vr_status vr_state_apply(struct vr_state *state, const struct vr_event *event, enum vr_event_verdict *verdict);
 
 /* ---- trending ---- */
@@ -153,8 +155,8 @@ void vr_state_trending_release(struct vr_state *state, const struct vr_trending 
 
 struct vr_state_sizes {
     uint64_t viewers, videos;              /* records; numbers given out */
-    uint64_t events, duplicates, rejected; /* by verdict; an event that met VR_ERR_NOMEM is in none */
-    uint64_t bytes;                        /* records, windows, and an estimate for the dictionaries */
+    uint64_t events, duplicates, rejected; /* by verdict; an event that met VR_ERR_NOMEM or _BUSY is in none */
+    uint64_t bytes;                        /* records, windows, dictionaries */
 };
 void vr_state_measure(struct vr_state *state, struct vr_state_sizes *out);
 

@@ -92,6 +92,7 @@ const struct setting config_settings[] = {
     BOOL("rerank.record_served", rerank.record_served),
     FLOAT("rerank.safety_threshold", rerank.safety_threshold, 0, 1),
     U32("rerank.adult_age", rerank.adult_age, 0, 120),
+    U32("state.max_viewers", state.max_viewers, 1, 4294967293),
     U32("state.recent_watches", state.recent_watches, 10, 200),
     FLOAT("state.trending_half_life_h", state.trending_half_life_h, 0.01, 87600),
     U32("state.trending_refresh_ms", state.trending_refresh_ms, 1, 3600000),

@@ -51,6 +51,13 @@ static enum vr_status join(struct vr_state *state, enum vr_id_kind kind, const s
     return VR_OK;
 }
 
+/* A time that no clock shows counts as unknown, so that ages can be computed without overflow. */
+static int64_t shifted(int64_t upload_ms, int64_t shift_ms)
+{
+    bool known = upload_ms >= -VR_TIME_MAX_MS && upload_ms <= VR_TIME_MAX_MS;
+    return known ? upload_ms + shift_ms : INT64_MIN;
+}
+
 static enum vr_status shift_uploads(struct draft *draft, int64_t shift_ms)
 {
     const struct vr_bundle_videos *videos = &draft->bundle->videos;
@@ -59,8 +66,7 @@ static enum vr_status shift_uploads(struct draft *draft, int64_t shift_ms)
         return VR_ERR_NOMEM;
     }
     for (uint32_t i = 0; i < videos->count; i++) {
-        bool known = videos->upload_ms[i] != INT64_MIN;
-        draft->upload_ms[i] = known ? videos->upload_ms[i] + shift_ms : INT64_MIN;
+        draft->upload_ms[i] = shifted(videos->upload_ms[i], shift_ms);
     }
     return VR_OK;
 }

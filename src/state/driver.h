@@ -21,7 +21,7 @@ struct vr_store_ops {
     const char *name; /* "memory" */
     void (*destroy)(struct vr_store *store);
 
-    /* numbers: VR_ERR_NOMEM; find gives VR_DICT_NONE */
+    /* numbers: VR_ERR_NOMEM, VR_ERR_BUSY for a new viewer past max_viewers; find gives VR_DICT_NONE */
     enum vr_status (*intern)(struct vr_store *store, enum vr_id_kind kind, struct vr_str id, uint32_t *number);
     uint32_t (*find)(struct vr_store *store, enum vr_id_kind kind, struct vr_str id);
     uint32_t (*id_count)(struct vr_store *store, enum vr_id_kind kind);

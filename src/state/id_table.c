@@ -5,15 +5,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define OVERHEAD_BYTES 20u /* of an id in the dictionary: an offset, and table slots of 8 bytes at half load */
-
 struct vr_id_table {
     pthread_rwlock_t lock;
     struct vr_dict *dict;
-    size_t text_bytes;
+    uint32_t limit;
+    const char *what;
 };
 
-enum vr_status vr_id_table_create(struct vr_id_table **out)
+enum vr_status vr_id_table_create(uint32_t limit, const char *what, struct vr_id_table **out)
 {
     struct vr_id_table *table = calloc(1, sizeof *table);
     if (table == NULL) {
@@ -24,6 +23,8 @@ enum vr_status vr_id_table_create(struct vr_id_table **out)
         free(table);
         return status;
     }
+    table->limit = limit;
+    table->what = what;
     pthread_rwlockattr_t attributes;
     pthread_rwlockattr_init(&attributes);
     pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -33,27 +34,42 @@ enum vr_status vr_id_table_create(struct vr_id_table **out)
     return VR_OK;
 }
 
-uint32_t vr_id_table_find(struct vr_id_table *table, struct vr_str id)
+/* The number of a known id, or VR_DICT_NONE, and whether a new one would find no place. */
+static uint32_t find(struct vr_id_table *table, struct vr_str id, bool *full)
 {
     pthread_rwlock_rdlock(&table->lock);
     uint32_t number = vr_dict_find(table->dict, id);
+    *full = vr_dict_count(table->dict) >= table->limit;
     pthread_rwlock_unlock(&table->lock);
     return number;
 }
 
+uint32_t vr_id_table_find(struct vr_id_table *table, struct vr_str id)
+{
+    bool full;
+    return find(table, id, &full);
+}
+
+static enum vr_status fail_full(const struct vr_id_table *table)
+{
+    return vr_fail(VR_ERR_BUSY, "full: %u %s are known, the most that may be", table->limit, table->what);
+}
+
+/* A new id that finds the table full is turned away under the read lock: a flood of them stops nobody. */
 enum vr_status vr_id_table_intern(struct vr_id_table *table, struct vr_str id, uint32_t *number)
 {
-    uint32_t known = vr_id_table_find(table, id);
+    bool full;
+    uint32_t known = find(table, id, &full);
     if (known != VR_DICT_NONE) {
         *number = known;
         return VR_OK;
     }
-    pthread_rwlock_wrlock(&table->lock);
-    uint32_t before = vr_dict_count(table->dict);
-    enum vr_status status = vr_dict_intern(table->dict, id, number);
-    if (vr_dict_count(table->dict) != before) {
-        table->text_bytes += id.len;
+    if (full) {
+        return fail_full(table);
     }
+    pthread_rwlock_wrlock(&table->lock);
+    full = vr_dict_find(table->dict, id) == VR_DICT_NONE && vr_dict_count(table->dict) >= table->limit; /* by now */
+    enum vr_status status = full ? fail_full(table) : vr_dict_intern(table->dict, id, number);
     pthread_rwlock_unlock(&table->lock);
     return status;
 }
@@ -69,7 +85,7 @@ uint32_t vr_id_table_count(struct vr_id_table *table)
 size_t vr_id_table_bytes(struct vr_id_table *table)
 {
     pthread_rwlock_rdlock(&table->lock);
-    size_t bytes = table->text_bytes + (size_t)vr_dict_count(table->dict) * OVERHEAD_BYTES;
+    size_t bytes = vr_dict_bytes(table->dict);
     pthread_rwlock_unlock(&table->lock);
     return bytes;
 }

@@ -1,4 +1,5 @@
-/* A dictionary of ids that many threads share: finding takes a read lock, a new id the write lock. */
+/* A dictionary of ids that many threads share: finding takes a read lock, a new id the write lock. It holds a stated
+ * number of ids, so that strangers who invent them cannot fill the memory. */
 #ifndef VIREO_STATE_ID_TABLE_H
 #define VIREO_STATE_ID_TABLE_H
 
@@ -7,15 +8,14 @@
 
 struct vr_id_table;
 
-enum vr_status vr_id_table_create(struct vr_id_table **out); /* VR_ERR_NOMEM */
-void vr_id_table_destroy(struct vr_id_table *table);         /* NULL is accepted */
+/* Room for at most `limit` ids; `what` they are is for messages, borrowed. VR_ERR_NOMEM. */
+enum vr_status vr_id_table_create(uint32_t limit, const char *what, struct vr_id_table **out);
+void vr_id_table_destroy(struct vr_id_table *table); /* NULL is accepted */
 
-/* As vr_dict_intern, vr_dict_find and vr_dict_count. */
+/* As vr_dict_intern, vr_dict_find, vr_dict_count and vr_dict_bytes; VR_ERR_BUSY for a new id at the limit. */
 enum vr_status vr_id_table_intern(struct vr_id_table *table, struct vr_str id, uint32_t *number);
 uint32_t vr_id_table_find(struct vr_id_table *table, struct vr_str id);
 uint32_t vr_id_table_count(struct vr_id_table *table);
-
-/* An estimate: texts, and what a dictionary takes beside them. */
 size_t vr_id_table_bytes(struct vr_id_table *table);
 
 #endif

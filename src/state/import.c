@@ -72,15 +72,21 @@ static enum vr_status bad_index(const char *tensor, uint32_t row)
     return vr_fail(VR_ERR_FORMAT, "seed state: %s of viewer %u is out of range", tensor, row);
 }
 
+/* The time of a watch `age_s` before as_of; INT64_MIN where the age is unknown. */
+static int64_t watch_time(const struct import *import, float age_s)
+{
+    double age_ms = fmin((double)age_s * 1000.0, (double)VR_TIME_MAX_MS); /* llround takes no more than 2^63 */
+    return isfinite(age_s) ? import->as_of_ms - (int64_t)llround(age_ms) : INT64_MIN;
+}
+
 static enum vr_status seed_watch(const struct import *import, uint32_t row, uint32_t i, struct vr_viewer_record *record)
 {
     int32_t video = import->seed->recent_video[i];
     if (video < 0 || (uint32_t)video >= import->bundle->videos.count) {
         return bad_index("recent.video", row);
     }
-    float age_s = import->seed->recent_age_s[i];
     struct vr_impression watch = {
-        .time_ms = isfinite(age_s) ? import->as_of_ms - (int64_t)llround((double)age_s * 1000.0) : INT64_MIN,
+        .time_ms = watch_time(import, import->seed->recent_age_s[i]),
         .played_s = (double)import->seed->recent_watch_s[i],
         .duration_s = import->bundle->videos.duration_s != NULL ? import->bundle->videos.duration_s[video] : 0,
         .video = import->video[video],

@@ -344,8 +344,10 @@ static void memory_destroy(struct vr_store *store)
     free(store);
 }
 
+/* Videos and creators come from bundles, whose operator bounds them; viewers come from anywhere. */
 enum vr_status vr_memory_create(const struct vr_state_config *config, struct vr_store **out)
 {
+    static const char *const kinds[VR_ID_KIND_COUNT] = {"videos", "creators", "viewers"};
     struct vr_store *store = calloc(1, sizeof *store);
     if (store == NULL) {
         return no_memory();
@@ -357,7 +359,8 @@ enum vr_status vr_memory_create(const struct vr_state_config *config, struct vr_
         pthread_mutex_init(&store->viewer[i].lock, NULL);
     }
     for (uint32_t kind = 0; kind < VR_ID_KIND_COUNT; kind++) {
-        enum vr_status status = vr_id_table_create(&store->ids[kind]);
+        uint32_t limit = kind == VR_ID_VIEWER ? config->max_viewers : UINT32_MAX;
+        enum vr_status status = vr_id_table_create(limit, kinds[kind], &store->ids[kind]);
         if (status != VR_OK) {
             memory_destroy(store);
             return status;

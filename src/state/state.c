@@ -8,12 +8,9 @@
 #include "state_internal.h"
 #include "vireo/dict.h"
 
-/* 1970 up to the end of the year 9999. */
-#define TIME_MAX_MS INT64_C(253402300799999)
-
 static bool config_is_valid(const struct vr_state_config *config)
 {
-    return config->recent_watches >= 1 && config->recent_watches <= VR_RECENT_WATCHES_MAX &&
+    return config->max_viewers >= 1 && config->recent_watches >= 1 && config->recent_watches <= VR_RECENT_WATCHES_MAX &&
            config->trending_half_life_h > 0;
 }
 
@@ -32,7 +29,9 @@ static enum vr_status open_parts(struct vr_state *state)
 enum vr_status vr_state_create(const struct vr_state_config *config, struct vr_state **out)
 {
     if (!config_is_valid(config)) {
-        return vr_fail(VR_ERR_INVALID, "state: recent_watches must be 1 to %u and trending_half_life_h above 0",
+        return vr_fail(VR_ERR_INVALID,
+                       "state: max_viewers must be 1 or more, recent_watches 1 to %u, "
+                       "trending_half_life_h above 0",
                        VR_RECENT_WATCHES_MAX);
     }
     struct vr_state *state = calloc(1, sizeof *state);
@@ -84,6 +83,11 @@ int64_t vr_state_shift_ms(struct vr_state *state, const struct vr_bundle *bundle
 
 /* ---- numbers and counters ---- */
 
+static bool id_is_valid(struct vr_str id)
+{
+    return id.len >= 1 && id.len <= VR_ID_MAX_BYTES;
+}
+
 uint32_t vr_state_video_number(struct vr_state *state, struct vr_str id)
 {
     return state->ops->find(state->store, VR_ID_VIDEO, id);
@@ -133,6 +137,9 @@ enum vr_status vr_state_record_served(struct vr_state *state, struct vr_str user
     if (count == 0) {
         return VR_OK;
     }
+    if (!id_is_valid(user_id)) {
+        return vr_fail(VR_ERR_INVALID, "user_id must have 1 to %u bytes", VR_ID_MAX_BYTES);
+    }
     uint32_t viewer;
     enum vr_status status = state->ops->intern(state->store, VR_ID_VIEWER, user_id, &viewer);
     return status == VR_OK ? state->ops->viewer_serve(state->store, viewer, video, count) : status;
@@ -145,11 +152,6 @@ const char *vr_event_type_name(enum vr_event_type type)
     static const char *const name[VR_EVENT_TYPE_COUNT] = {"impression", "click", "play", "finish",
                                                           "like",       "share", "skip", "dislike"};
     return (unsigned)type < VR_EVENT_TYPE_COUNT ? name[type] : "unknown";
-}
-
-static bool id_is_valid(struct vr_str id)
-{
-    return id.len >= 1 && id.len <= VR_ID_MAX_BYTES;
 }
 
 /* What is wrong with an event, or NULL. */
@@ -167,7 +169,7 @@ static const char *fault_of(const struct vr_event *event)
     if ((unsigned)event->type >= VR_EVENT_TYPE_COUNT) {
         return "unknown type";
     }
-    if (event->time_ms < 0 || event->time_ms > TIME_MAX_MS) {
+    if (event->time_ms < 0 || event->time_ms > VR_TIME_MAX_MS) {
         return "time must lie between 1970 and 9999";
     }
     if (event->type == VR_EVENT_PLAY && !(isfinite(event->watch_s) && event->watch_s >= 0)) {

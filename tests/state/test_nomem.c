@@ -8,8 +8,11 @@
 
 #define NOW_MS (HAND_AS_OF_MS + HAND_HOUR_MS)
 
-static const struct vr_state_config config = {
-    .recent_watches = 50, .trending_half_life_h = 12, .trending_refresh_ms = 1000, .social_half_life_h = 72};
+static const struct vr_state_config config = {.max_viewers = 1000,
+                                              .recent_watches = 50,
+                                              .trending_half_life_h = 12,
+                                              .trending_refresh_ms = 1000,
+                                              .social_half_life_h = 72};
 
 static struct vr_event event_of(const char *id, enum vr_event_type type)
 {

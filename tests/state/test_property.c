@@ -266,8 +266,10 @@ static void check_trending(struct vr_state *state, const struct told *told)
 
 static void check_all(const struct told *told)
 {
-    const struct vr_state_config config = {
-        .recent_watches = RECENT, .trending_half_life_h = HALF_LIFE_H, .trending_refresh_ms = 1000};
+    const struct vr_state_config config = {.max_viewers = 1000,
+                                           .recent_watches = RECENT,
+                                           .trending_half_life_h = HALF_LIFE_H,
+                                           .trending_refresh_ms = 1000};
     struct vr_state *state;
     struct vr_arena *arena;
     cr_assert_eq(vr_state_create(&config, &state), VR_OK);

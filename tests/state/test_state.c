@@ -15,7 +15,8 @@ static struct vr_arena *arena;
 
 static void open_state(void)
 {
-    const struct vr_state_config config = {.recent_watches = 10,
+    const struct vr_state_config config = {.max_viewers = 1000,
+                                           .recent_watches = 10,
                                            .trending_half_life_h = 12,
                                            .trending_refresh_ms = 1000,
                                            .social_half_life_h = 72,
@@ -63,12 +64,15 @@ TestSuite(state, .init = open_state, .fini = close_state);
 Test(state, refuses_a_bad_configuration)
 {
     struct vr_state *refused = NULL;
-    struct vr_state_config config = {.recent_watches = 0, .trending_half_life_h = 12};
+    struct vr_state_config config = {.max_viewers = 1000, .recent_watches = 0, .trending_half_life_h = 12};
     cr_assert_eq(vr_state_create(&config, &refused), VR_ERR_INVALID);
     config.recent_watches = VR_RECENT_WATCHES_MAX + 1;
     cr_assert_eq(vr_state_create(&config, &refused), VR_ERR_INVALID);
     config.recent_watches = 50;
     config.trending_half_life_h = 0;
+    cr_assert_eq(vr_state_create(&config, &refused), VR_ERR_INVALID);
+    config.trending_half_life_h = 12;
+    config.max_viewers = 0;
     cr_assert_eq(vr_state_create(&config, &refused), VR_ERR_INVALID);
     vr_state_destroy(NULL);
 }
@@ -209,6 +213,8 @@ Test(state, served_keeps_the_latest_300)
     cr_assert_eq(vr_state_record_served(state, vr_str_of("b"), video, 0, T0), VR_OK);
     cr_assert_not(viewer_of("b").known);
     cr_assert_eq(vr_state_record_served(state, vr_str_of(""), video, 1, T0), VR_ERR_INVALID);
+    const struct vr_str long_id = {"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef+", 65};
+    cr_assert_eq(vr_state_record_served(state, long_id, video, 1, T0), VR_ERR_INVALID);
 }
 
 /* ---- seeds ---- */
@@ -353,6 +359,30 @@ Test(state, catalogue_joins_rows_and_numbers)
     vr_catalogue_destroy(NULL);
 }
 
+/* Times of a hostile bundle: arithmetic on them may not overflow (UBSan would report it). */
+Test(state, times_that_no_clock_shows_are_harmless)
+{
+    static const float age_s[] = {3e38F, 1e30F, 3600, 3600, 0, 36000};
+    const int64_t now_ms = T0 + HAND_HOUR_MS;
+    struct hand_bundle hand;
+    struct vr_bundle *bundle = hand_bundle_make(&hand);
+    struct vr_catalogue *catalogue;
+    uint32_t imported;
+    bundle->shift_state = true;
+    bundle->state.recent_age_s = age_s;
+    hand.upload_ms[1] = INT64_MAX;
+    hand.upload_ms[4] = INT64_MIN + 1;
+    cr_assert_eq(vr_state_import(state, bundle, now_ms, &imported), VR_OK);
+    cr_assert_eq(viewer_of("1").recent_count, 2);
+    cr_assert_lt(viewer_of("1").recent[0].time_ms, 0);
+    cr_assert_gt(viewer_of("1").recent[0].time_ms, INT64_MIN / 2, "old, but not unknown");
+    cr_assert_eq(vr_catalogue_create(state, bundle, now_ms, &catalogue), VR_OK);
+    cr_assert_eq(catalogue->upload_ms[1], INT64_MIN);
+    cr_assert_eq(catalogue->upload_ms[4], INT64_MIN);
+    cr_assert_eq(catalogue->upload_ms[2], hand.upload_ms[2] + HAND_HOUR_MS);
+    vr_catalogue_destroy(catalogue);
+}
+
 /* ---- trending ---- */
 
 Test(state, trending_ranks_decayed_weights)
@@ -422,4 +452,45 @@ Test(state, measures_itself)
     cr_assert_eq(after.events, 1000);
     cr_assert_gt(after.bytes, before.bytes + 1000 * 300);
     cr_assert_lt(after.bytes, before.bytes + 1000 * 1200);
+}
+
+/* A stranger who invents viewers meets a bound; those who are known go on, and a turned-away event may come again. */
+Test(state_limits, invented_viewers_are_turned_away_at_max_viewers)
+{
+    enum { MAX = 100, INVENTED = 5000 };
+    const struct vr_state_config config = {.max_viewers = MAX, .recent_watches = 10, .trending_half_life_h = 12};
+    const uint32_t video = 0;
+    uint32_t accepted = 0;
+    struct vr_state_sizes sizes, after;
+    cr_assert_eq(vr_state_create(&config, &state), VR_OK);
+    cr_assert_eq(vr_arena_create(4096, &arena), VR_OK);
+    for (uint32_t i = 0; i < INVENTED; i++) {
+        char user[24], id[24];
+        snprintf(user, sizeof user, "invented-%u", i);
+        snprintf(id, sizeof id, "e-%u", i);
+        struct vr_event event = {.event_id = vr_str_of(id),
+                                 .request_id = vr_str_of("r"),
+                                 .user_id = vr_str_of(user),
+                                 .video_id = vr_str_of("v"),
+                                 .type = VR_EVENT_CLICK,
+                                 .time_ms = T0};
+        enum vr_event_verdict verdict;
+        enum vr_status status = vr_state_apply(state, &event, &verdict);
+        cr_assert_eq(status, i < MAX ? VR_OK : VR_ERR_BUSY);
+        cr_assert_eq(verdict, i < MAX ? VR_EVENT_ACCEPTED : VR_EVENT_REJECTED);
+        accepted += verdict == VR_EVENT_ACCEPTED;
+        if (i == MAX) {
+            vr_state_measure(state, &sizes);
+            cr_assert_eq(vr_state_apply(state, &event, &verdict), VR_ERR_BUSY, "sent again, it is no duplicate");
+        }
+    }
+    cr_assert_eq(vr_state_record_served(state, vr_str_of("one more"), &video, 1, T0), VR_ERR_BUSY);
+    cr_assert_eq(vr_state_record_served(state, vr_str_of("invented-7"), &video, 1, T0), VR_OK);
+    cr_assert_eq(tell("invented-7", "v", VR_EVENT_LIKE, "r", T0), VR_EVENT_ACCEPTED);
+    cr_assert_not(viewer_of("one more").known);
+    vr_state_measure(state, &after);
+    cr_assert_eq(after.viewers, MAX);
+    cr_assert_eq(after.events, accepted + 1);
+    cr_assert_leq(after.bytes, sizes.bytes + 1024, "what is turned away leaves nothing behind");
+    close_state();
 }

@@ -41,7 +41,8 @@ static void *build_list(void *argument)
 
 Test(trending, one_caller_builds_and_nobody_waits_for_it)
 {
-    const struct vr_state_config config = {.trending_half_life_h = 12, .trending_refresh_ms = 1000};
+    const struct vr_state_config config = {
+        .max_viewers = 1000, .trending_half_life_h = 12, .trending_refresh_ms = 1000};
     struct vr_store store = {.scans = 0};
     struct vr_trending_board *board;
     pthread_t builder;

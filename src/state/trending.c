@@ -123,6 +123,12 @@ static void take_expiry(struct vr_trending_board *board)
     pthread_mutex_unlock(&board->lock);
 }
 
+/* A decayed weight is never above the stored one, so most videos are turned away without computing it. */
+static bool may_enter(const struct vr_top *top, double stored)
+{
+    return stored > 0 && (top->count < top->capacity || stored >= top->entry[0].key);
+}
+
 static void scan(const struct vr_trending_board *board, int64_t now_ms, struct vr_top *top)
 {
     struct vr_trend trend[CHUNK];
@@ -131,7 +137,10 @@ static void scan(const struct vr_trending_board *board, int64_t now_ms, struct v
         uint32_t count = total - first < CHUNK ? total - first : CHUNK;
         board->ops->video_trends(board->store, first, count, trend);
         for (uint32_t i = 0; i < count; i++) {
-            double weight = trend[i].weight > 0 ? vr_trend_at(&trend[i], now_ms, board->half_life_ms) : 0;
+            if (!may_enter(top, trend[i].weight)) {
+                continue;
+            }
+            double weight = vr_trend_at(&trend[i], now_ms, board->half_life_ms);
             if ((float)weight > 0) {
                 vr_top_push(top, weight, first + i);
             }

@@ -1,11 +1,13 @@
 """The program around the server: command line, configuration, check, version, show."""
 
 import shutil
+import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
-from live import Server, run_vireo, running
+from live import BINARY, ROOT, Server, clean_environment, run_vireo, running
 
 USAGE = [
     ([], "a command is missing"),
@@ -142,3 +144,20 @@ def test_show_without_a_server_says_so() -> None:
     done = run_vireo("show", "--server", f"127.0.0.1:{port}")
     assert done.returncode == 1
     assert str(port) in done.stderr
+
+
+def test_the_demo_shows_a_feed_and_stops_on_interrupt(bundle: Path) -> None:
+    command = [str(ROOT / "tools/run_demo.sh"), str(bundle)]
+    env = {**clean_environment(), "VIREO_BINARY": str(BINARY)}
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+    assert demo.stdout
+    lines = []
+    for line in demo.stdout:  # blocks until the next line; the test's time limit stands behind it
+        lines.append(line)
+        if "Ctrl-C" in line:
+            break
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(15) == 0, "".join(lines)
+    text = "".join(lines)
+    assert "why it is there" in text
+    assert "curl -s http://127.0.0.1:" in text

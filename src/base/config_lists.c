@@ -25,39 +25,44 @@ static const struct setting freshness_fields[] = {
     {"count", SETTING_U32, offsetof(struct vr_freshness_config, count), 1, 50, NULL},
 };
 
-/* An element of a list without fields, read by the same code as a scalar setting. */
-struct text_item {
-    const char *text;
-};
-static const struct setting text_setting = {"", SETTING_TEXT, offsetof(struct text_item, text), 0, 0, NULL};
-
-struct rule_item {
-    enum vr_rule rule;
-};
-static const struct setting rule_setting = {"", SETTING_CHOICE,    offsetof(struct rule_item, rule), 0,
-                                            0,  config_choice_rule};
+/* An element without fields is read by the same code as a scalar setting. */
+static const struct setting text_setting = {"", SETTING_TEXT, 0, 0, 0, NULL};
+static const struct setting rule_setting = {"", SETTING_CHOICE, 0, 0, 0, config_choice_rule};
 
 #define FIELDS(table) table, sizeof(table) / sizeof((table)[0])
 
-static void item_path(char *path, const char *list, size_t index)
-{
-    snprintf(path, WALK_PATH_BYTES, "%s[%zu]", list, index);
-}
+/* Read one element into items[index]; the elements before it are there, to be compared with. */
+typedef enum vr_status item_reader(struct walk *walk, const yaml_node_t *node, void *items, size_t index,
+                                   const char *path);
 
-static yaml_node_t *element(const struct walk *walk, const yaml_node_t *node, size_t index)
-{
-    return yaml_document_get_node(walk->document, node->data.sequence.items.start[index]);
-}
+/* How many elements a list has, and the bytes of one. */
+struct list_shape {
+    size_t min, max, size;
+};
 
-/* The number of elements, after checking it against `min` and `max`. */
-static enum vr_status list_length(const struct walk *walk, const yaml_node_t *node, const char *path, size_t min,
-                                  size_t max, size_t *out)
+/* Read a sequence into a new array of the walk's arena. */
+static enum vr_status read_elements(struct walk *walk, const yaml_node_t *node, const char *path,
+                                    struct list_shape shape, item_reader *read, void *out_items, uint32_t *out_count)
 {
     size_t count = (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
-    if (count < min || count > max) {
-        return walk_fail(walk, node, path, "expected a list of %zu to %zu, found %zu", min, max, count);
+    if (count < shape.min || count > shape.max) {
+        return walk_fail(walk, node, path, "expected a list of %zu to %zu, found %zu", shape.min, shape.max, count);
     }
-    *out = count;
+    void *items = vr_arena_calloc(walk->arena, count, shape.size);
+    if (items == NULL) {
+        return VR_ERR_NOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        char at[WALK_PATH_BYTES];
+        snprintf(at, sizeof at, "%s[%zu]", path, i);
+        const yaml_node_t *element = yaml_document_get_node(walk->document, node->data.sequence.items.start[i]);
+        enum vr_status status = read(walk, element, items, i, at);
+        if (status != VR_OK) {
+            return status;
+        }
+    }
+    memcpy(out_items, &items, sizeof items); /* a pointer to whatever the elements are */
+    *out_count = (uint32_t)count;
     return VR_OK;
 }
 
@@ -103,136 +108,97 @@ static enum vr_status read_item(struct walk *walk, const yaml_node_t *node, cons
     return VR_OK;
 }
 
+/* ---- the lists ---- */
+
+static enum vr_status read_term(struct walk *walk, const yaml_node_t *node, void *items, size_t index, const char *path)
+{
+    struct vr_term_config *term = items;
+    enum vr_status status = read_item(walk, node, FIELDS(term_fields), &term[index], path);
+    for (size_t i = 0; status == VR_OK && i < index; i++) {
+        if (strcmp(term[i].name, term[index].name) == 0) {
+            status = walk_fail(walk, node, path, "the name '%s' occurs twice",
+                               config_show(term[i].name, strlen(term[i].name)).text);
+        }
+    }
+    return status;
+}
+
 static enum vr_status read_terms(struct walk *walk, yaml_node_t *node, const char *path)
 {
-    size_t count = 0;
-    enum vr_status status = list_length(walk, node, path, 1, VR_TERMS_MAX, &count);
-    struct vr_term_config *term = vr_arena_calloc(walk->arena, VR_TERMS_MAX, sizeof *term);
-    if (status != VR_OK || term == NULL) {
-        return status != VR_OK ? status : VR_ERR_NOMEM;
+    struct vr_satisfaction_config *to = &walk->config->satisfaction;
+    const struct list_shape shape = {1, VR_TERMS_MAX, sizeof *to->term};
+    return read_elements(walk, node, path, shape, read_term, &to->term, &to->count);
+}
+
+static enum vr_status read_cap(struct walk *walk, const yaml_node_t *node, void *items, size_t index, const char *path)
+{
+    struct vr_cap_config *cap = (struct vr_cap_config *)items + index;
+    enum vr_status status = read_item(walk, node, FIELDS(cap_fields), cap, path);
+    if (status == VR_OK && cap->max >= cap->window) {
+        return walk_fail(walk, node, path, "max %u is not below the window of %u", cap->max, cap->window);
     }
-    for (size_t i = 0; i < count; i++) {
-        char at[WALK_PATH_BYTES];
-        item_path(at, path, i);
-        status = read_item(walk, element(walk, node, i), FIELDS(term_fields), &term[i], at);
-        if (status != VR_OK) {
-            return status;
-        }
-        for (size_t k = 0; k < i; k++) {
-            if (strcmp(term[k].name, term[i].name) == 0) {
-                return walk_fail(walk, element(walk, node, i), at, "the name '%s' occurs twice",
-                                 config_show(term[i].name, strlen(term[i].name)).text);
-            }
-        }
-    }
-    walk->config->satisfaction.term = term;
-    walk->config->satisfaction.count = (uint32_t)count;
-    return VR_OK;
+    return status;
 }
 
 static enum vr_status read_caps(struct walk *walk, yaml_node_t *node, const char *path)
 {
-    size_t count = 0;
-    enum vr_status status = list_length(walk, node, path, 0, VR_CAPS_MAX, &count);
-    struct vr_cap_config *cap = vr_arena_calloc(walk->arena, VR_CAPS_MAX, sizeof *cap);
-    if (status != VR_OK || cap == NULL) {
-        return status != VR_OK ? status : VR_ERR_NOMEM;
+    struct vr_rerank_config *to = &walk->config->rerank;
+    const struct list_shape shape = {0, VR_CAPS_MAX, sizeof *to->cap};
+    return read_elements(walk, node, path, shape, read_cap, &to->cap, &to->cap_count);
+}
+
+static enum vr_status read_quota(struct walk *walk, const yaml_node_t *node, void *items, size_t index,
+                                 const char *path)
+{
+    struct vr_freshness_config *quota = (struct vr_freshness_config *)items + index;
+    enum vr_status status = read_item(walk, node, FIELDS(freshness_fields), quota, path);
+    if (status == VR_OK && quota->count > quota->by_position) {
+        return walk_fail(walk, node, path, "count %u is more than by_position %u", quota->count, quota->by_position);
     }
-    for (size_t i = 0; i < count; i++) {
-        char at[WALK_PATH_BYTES];
-        item_path(at, path, i);
-        status = read_item(walk, element(walk, node, i), FIELDS(cap_fields), &cap[i], at);
-        if (status != VR_OK) {
-            return status;
-        }
-        if (cap[i].max >= cap[i].window) {
-            return walk_fail(walk, element(walk, node, i), at, "max %u is not below the window of %u", cap[i].max,
-                             cap[i].window);
-        }
-    }
-    walk->config->rerank.cap = cap;
-    walk->config->rerank.cap_count = (uint32_t)count;
-    return VR_OK;
+    return status;
 }
 
 static enum vr_status read_freshness(struct walk *walk, yaml_node_t *node, const char *path)
 {
-    size_t count = 0;
-    enum vr_status status = list_length(walk, node, path, 0, VR_CAPS_MAX, &count);
-    struct vr_freshness_config *quota = vr_arena_calloc(walk->arena, VR_CAPS_MAX, sizeof *quota);
-    if (status != VR_OK || quota == NULL) {
-        return status != VR_OK ? status : VR_ERR_NOMEM;
+    struct vr_rerank_config *to = &walk->config->rerank;
+    const struct list_shape shape = {0, VR_CAPS_MAX, sizeof *to->freshness};
+    return read_elements(walk, node, path, shape, read_quota, &to->freshness, &to->freshness_count);
+}
+
+static enum vr_status read_id(struct walk *walk, const yaml_node_t *node, void *items, size_t index, const char *path)
+{
+    const char **id = (const char **)items + index;
+    enum vr_status status = walk_scalar(walk, node, &text_setting, id, path);
+    if (status == VR_OK && strlen(*id) > VR_ID_MAX_BYTES) {
+        return walk_fail(walk, node, path, "an id of more than %u bytes", VR_ID_MAX_BYTES);
     }
-    for (size_t i = 0; i < count; i++) {
-        char at[WALK_PATH_BYTES];
-        item_path(at, path, i);
-        status = read_item(walk, element(walk, node, i), FIELDS(freshness_fields), &quota[i], at);
-        if (status != VR_OK) {
-            return status;
-        }
-        if (quota[i].count > quota[i].by_position) {
-            return walk_fail(walk, element(walk, node, i), at, "count %u is more than by_position %u", quota[i].count,
-                             quota[i].by_position);
-        }
-    }
-    walk->config->rerank.freshness = quota;
-    walk->config->rerank.freshness_count = (uint32_t)count;
-    return VR_OK;
+    return status;
 }
 
 static enum vr_status read_blocked(struct walk *walk, yaml_node_t *node, const char *path)
 {
-    size_t count = 0;
-    enum vr_status status = list_length(walk, node, path, 0, BLOCKED_MAX, &count);
-    const char **blocked = vr_arena_calloc(walk->arena, count, sizeof *blocked);
-    if (status != VR_OK || blocked == NULL) {
-        return status != VR_OK ? status : VR_ERR_NOMEM;
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct text_item item;
-        char at[WALK_PATH_BYTES];
-        item_path(at, path, i);
-        status = walk_scalar(walk, element(walk, node, i), &text_setting, &item, at);
-        if (status != VR_OK) {
-            return status;
+    struct vr_rerank_config *to = &walk->config->rerank;
+    const struct list_shape shape = {0, BLOCKED_MAX, sizeof *to->blocked};
+    return read_elements(walk, node, path, shape, read_id, &to->blocked, &to->blocked_count);
+}
+
+static enum vr_status read_rule(struct walk *walk, const yaml_node_t *node, void *items, size_t index, const char *path)
+{
+    enum vr_rule *rule = items;
+    enum vr_status status = walk_scalar(walk, node, &rule_setting, &rule[index], path);
+    for (size_t i = 0; status == VR_OK && i < index; i++) {
+        if (rule[i] == rule[index]) {
+            status = walk_fail(walk, node, path, "the rule '%s' occurs twice", vr_rule_name(rule[index]));
         }
-        if (strlen(item.text) > VR_ID_MAX_BYTES) {
-            return walk_fail(walk, element(walk, node, i), at, "an id of more than %u bytes", VR_ID_MAX_BYTES);
-        }
-        blocked[i] = item.text;
     }
-    walk->config->rerank.blocked = blocked;
-    walk->config->rerank.blocked_count = (uint32_t)count;
-    return VR_OK;
+    return status;
 }
 
 static enum vr_status read_give_way(struct walk *walk, yaml_node_t *node, const char *path)
 {
-    size_t count = 0;
-    enum vr_status status = list_length(walk, node, path, 0, VR_RULE_COUNT, &count);
-    enum vr_rule *rule = vr_arena_calloc(walk->arena, VR_RULE_COUNT, sizeof *rule);
-    if (status != VR_OK || rule == NULL) {
-        return status != VR_OK ? status : VR_ERR_NOMEM;
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct rule_item item;
-        char at[WALK_PATH_BYTES];
-        item_path(at, path, i);
-        status = walk_scalar(walk, element(walk, node, i), &rule_setting, &item, at);
-        if (status != VR_OK) {
-            return status;
-        }
-        for (size_t k = 0; k < i; k++) {
-            if (rule[k] == item.rule) {
-                return walk_fail(walk, element(walk, node, i), at, "the rule '%s' occurs twice",
-                                 vr_rule_name(item.rule));
-            }
-        }
-        rule[i] = item.rule;
-    }
-    walk->config->rerank.give_way = rule;
-    walk->config->rerank.give_way_count = (uint32_t)count;
-    return VR_OK;
+    struct vr_rerank_config *to = &walk->config->rerank;
+    const struct list_shape shape = {0, VR_RULE_COUNT, sizeof *to->give_way};
+    return read_elements(walk, node, path, shape, read_rule, &to->give_way, &to->give_way_count);
 }
 
 static const struct {

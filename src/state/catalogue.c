@@ -29,15 +29,9 @@ static void *array_of(size_t count, size_t size)
 static enum vr_status join(struct vr_state *state, enum vr_id_kind kind, const struct vr_string_list *list,
                            uint32_t **number, int32_t **row, uint32_t *numbers)
 {
-    *number = array_of(list->count, sizeof **number);
-    if (*number == NULL) {
-        return VR_ERR_NOMEM;
-    }
-    for (uint32_t i = 0; i < list->count; i++) {
-        enum vr_status status = state->ops->intern(state->store, kind, vr_string_at(list, i), &(*number)[i]);
-        if (status != VR_OK) {
-            return status;
-        }
+    enum vr_status status = vr_state_intern_list(state, kind, list, number);
+    if (status != VR_OK) {
+        return status;
     }
     *numbers = state->ops->id_count(state->store, kind);
     *row = array_of(*numbers, sizeof **row);

@@ -17,23 +17,6 @@ struct import {
     uint32_t *viewer;  /* [viewers], number of a row */
 };
 
-/* The numbers of all ids of a list, in an array that the caller frees. */
-static enum vr_status intern_all(struct vr_state *state, enum vr_id_kind kind, const struct vr_string_list *list,
-                                 uint32_t **out)
-{
-    *out = calloc((size_t)list->count + 1, sizeof **out); /* never 0 bytes */
-    if (*out == NULL) {
-        return vr_fail(VR_ERR_NOMEM, "import: no memory");
-    }
-    for (uint32_t i = 0; i < list->count; i++) {
-        enum vr_status status = state->ops->intern(state->store, kind, vr_string_at(list, i), &(*out)[i]);
-        if (status != VR_OK) {
-            return status;
-        }
-    }
-    return VR_OK;
-}
-
 /* ---- videos ---- */
 
 static enum vr_status seed_videos(const struct import *import)
@@ -273,12 +256,12 @@ static enum vr_status seed_viewer(const struct import *import, uint32_t row)
 static enum vr_status import_all(struct import *import)
 {
     const struct vr_bundle_videos *videos = &import->bundle->videos;
-    enum vr_status status = intern_all(import->state, VR_ID_VIDEO, &videos->id, &import->video);
+    enum vr_status status = vr_state_intern_list(import->state, VR_ID_VIDEO, &videos->id, &import->video);
     if (status == VR_OK) {
-        status = intern_all(import->state, VR_ID_CREATOR, &videos->creator_id, &import->creator);
+        status = vr_state_intern_list(import->state, VR_ID_CREATOR, &videos->creator_id, &import->creator);
     }
     if (status == VR_OK) {
-        status = intern_all(import->state, VR_ID_VIEWER, &import->seed->viewer_id, &import->viewer);
+        status = vr_state_intern_list(import->state, VR_ID_VIEWER, &import->seed->viewer_id, &import->viewer);
     }
     if (status == VR_OK) {
         status = seed_videos(import);

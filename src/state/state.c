@@ -113,6 +113,25 @@ void vr_state_video_counters(struct vr_state *state, const uint32_t *number, uin
     state->ops->video_counters(state->store, number, count, out);
 }
 
+enum vr_status vr_state_intern_list(struct vr_state *state, enum vr_id_kind kind, const struct vr_string_list *list,
+                                    uint32_t **out)
+{
+    *out = NULL;
+    uint32_t *number = calloc((size_t)list->count + 1, sizeof *number); /* never 0 bytes */
+    if (number == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "state: no memory for %u numbers", list->count);
+    }
+    for (uint32_t i = 0; i < list->count; i++) {
+        enum vr_status status = state->ops->intern(state->store, kind, vr_string_at(list, i), &number[i]);
+        if (status != VR_OK) {
+            free(number);
+            return status;
+        }
+    }
+    *out = number;
+    return VR_OK;
+}
+
 /* ---- viewers ---- */
 
 static const struct vr_viewer new_viewer = {.age = NAN};

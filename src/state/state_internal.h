@@ -9,8 +9,9 @@
 #include "trending.h"
 
 #define VR_TIME_UNSET INT64_MIN
-#define VR_TIME_MAX_MS INT64_C(253402300799999) /* the end of the year 9999: sums and differences stay far from 2^63 \
-                                                 */
+#define VR_TIME_MAX_MS                                                                            \
+    INT64_C(253402300799999) /* the end of the year 9999: sums and differences stay far from 2^63 \
+                              */
 
 struct vr_state {
     struct vr_state_config config;
@@ -22,6 +23,10 @@ struct vr_state {
     int64_t start_ms;            /* what shifted bundles take for as_of_ms; VR_TIME_UNSET at first */
     uint64_t verdicts[3];        /* events by enum vr_event_verdict; changed through __atomic builtins only */
 };
+
+/* The numbers of all ids of a list, in a new array that the caller frees; NULL on failure. VR_ERR_NOMEM, _BUSY. */
+enum vr_status vr_state_intern_list(struct vr_state *state, enum vr_id_kind kind, const struct vr_string_list *list,
+                                    uint32_t **out);
 
 /* Milliseconds to add to a bundle's times: 0, or what moves its as_of_ms to the first now_ms that was ever given here,
  * so that a later reload of the same bundle does not move its uploads away from the state. */

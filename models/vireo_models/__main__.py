@@ -1,0 +1,108 @@
+"""Command line: ``python -m vireo_models train | evaluate | demo``.
+
+    python -m vireo_models train --data kuairand:DIR --out DIR [--config FILE] [--seed N] [--refit]
+    python -m vireo_models train --data simulate:viewers=500,videos=2000 --out DIR
+    python -m vireo_models evaluate --bundle DIR --data kuairand:DIR [--days 20220505,20220506]
+    python -m vireo_models demo --out models/demo
+
+``train`` leaves DIR/bundle (what `vireo serve --bundle` takes), DIR/report.html, metrics.json, tables.txt
+and config.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vireo_models", description="Training, evaluation and export of Vireo's models."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train, evaluate and export a bundle")
+    train.add_argument("--data", required=True, help="kuairand:DIR, simulate or simulate:name=value,...")
+    train.add_argument("--out", required=True, type=Path, help="folder of the run")
+    train.add_argument("--config", type=Path, help="JSON file that replaces settings")
+    train.add_argument("--seed", type=int)
+    train.add_argument(
+        "--refit", action="store_true", help="export models refitted on all days, the report's days included"
+    )
+    train.add_argument("--no-baselines", dest="baselines", action="store_false", help="skip the baselines")
+    judge = commands.add_parser("evaluate", help="judge a bundle on days of a log")
+    judge.add_argument("--bundle", required=True, type=Path)
+    judge.add_argument("--data", required=True)
+    judge.add_argument("--days", help="YYYYMMDD,...; default: the days of report")
+    judge.add_argument("--json", type=Path, help="file for the figures")
+    demo = commands.add_parser("demo", help="make the demo bundle")
+    demo.add_argument("--out", required=True, type=Path)
+    demo.add_argument("--seed", type=int, default=1)
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    from . import config as settings
+    from . import report
+    from .data import load
+    from .evaluate import full_report, run_baselines
+    from .export import write_bundle
+    from .pipeline import refit, train
+
+    started = time.monotonic()
+    config = settings.load(options.config, options.seed)
+    data = load(options.data)
+    run = train(data, config)
+    found = full_report(run, run_baselines(run) if options.baselines else None)
+    shipped = refit(run) if options.refit else run
+    found["refit"] = bool(options.refit)
+    version = f"{data.name}-{config.ranker.architecture}-{config.seed}"
+    write_bundle(shipped, options.out / "bundle", version)
+    found["seconds"] = round(time.monotonic() - started)
+    report.write(options.out, found, config)
+    print(report.as_text(found))
+    print(
+        f"\n{options.out / 'bundle'}: {version}; report: {options.out / 'report.html'}; {found['seconds']} s"
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .data import load
+    from .judge import judge_bundle
+    from .report import as_text
+
+    days = tuple(int(day) for day in options.days.split(",")) if options.days else None
+    found = judge_bundle(options.bundle, load(options.data), days)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    print(as_text(found))
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from .demo import make_demo
+
+    print(make_demo(options.out, options.seed))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status (2: what was asked for cannot be done)."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "passive"
+    )  # waiting threads sleep, so that a busy machine is not stalled
+    from .native import NativeError
+
+    try:
+        {"train": _train, "evaluate": _evaluate, "demo": _demo}[options.command](options)
+    except (ValueError, OSError, NativeError) as error:
+        print(f"vireo_models: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Settings of a training run, with the values that were used for the figures in docs/models.md.
+
+A JSON file given as ``--config`` replaces any of them by section: ``{"ranker": {"experts": 8}}``; an
+unknown name or a value of another type is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A setting that is not known or does not fit; the text names it."""
+
+
+@dataclass
+class TowerConfig:
+    """Two-tower retrieval."""
+
+    dim: int = 64
+    id_width: int = 64  # of the item tower's id embedding
+    user_layers: list[int] = field(default_factory=lambda: [128])  # hidden ones
+    item_layers: list[int] = field(default_factory=lambda: [128])
+    temperature: float = 0.08
+    batch: int = 1024
+    uniform_negatives: int = 1024  # beside those of the batch
+    epochs: int = 8  # over the first part
+    day_epochs: int = 2  # over each later day
+    lr: float = 0.002
+    day_lr: float = 0.0005
+    weight_decay: float = 1e-5
+    dropout: float = 0.1
+    unknown_rate: float = 0.1  # share of videos and creators shown as unknown, so that cold videos work
+    least_context: int = 3  # earlier watches that a training positive needs
+    most_samples: int = 400_000  # positives of the first part
+
+
+@dataclass
+class RankerConfig:
+    """Multi-task ranker."""
+
+    architecture: str = "mmoe"
+    experts: int = 4
+    hidden: int = 128
+    width: int = 64
+    tower_hidden: int = 32
+    batch: int = 1024
+    lr: float = 0.001
+    weight_decay: float = 1e-5
+    table_decay: float = 1e-4
+    dropout: float = 0.1
+    input_dropout: float = 0.05
+    unknown_rate: float = 0.2
+    epochs: int = 12
+    patience: int = 3
+    average: float = 0.998  # of the moving average of the weights; 0 switches it off
+    most_rows: int = 1_000_000
+    loss_weight: dict[str, float] = field(
+        default_factory=lambda: {"click": 1.0, "watch_s": 1.0, "like": 1.0, "finish": 1.0}
+    )
+
+
+@dataclass
+class Config:
+    """All settings of a run."""
+
+    content_dim: int = 64
+    id_width: int = 8  # of the ranker's video embedding
+    seed: int = 1
+    threads: int = 2
+    bootstrap: int = 500
+    tower: TowerConfig = field(default_factory=TowerConfig)
+    ranker: RankerConfig = field(default_factory=RankerConfig)
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def load(path: str | Path | None, seed: int | None = None) -> Config:
+    """Defaults, replaced by what the file says; ``seed`` wins over both."""
+    config = Config()
+    if path is not None:
+        try:
+            update(config, json.loads(Path(path).read_text()), "")
+        except (OSError, json.JSONDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from error
+    if seed is not None:
+        config.seed = seed
+    return config
+
+
+def update(target: Any, values: Any, where: str) -> None:
+    """Replaces settings of ``target`` (a section) by ``values``, a JSON object."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where or 'configuration'}: an object is wanted")
+    for name, value in values.items():
+        path = f"{where}.{name}" if where else name
+        if not hasattr(target, name):
+            raise ConfigError(f"{path}: no such setting")
+        _replace(target, name, value, path)
+
+
+def _replace(target: Any, name: str, value: Any, path: str) -> None:
+    current = getattr(target, name)
+    if dataclasses.is_dataclass(current):
+        update(current, value, path)
+        return
+    if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(current):
+        raise ConfigError(f"{path}: {type(value).__name__} given, {type(current).__name__} wanted")
+    setattr(target, name, value)

@@ -1,0 +1,158 @@
+"""Plots of a run's metrics, each as SVG text for the report; colours tell model, baseline and truth apart
+everywhere."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+MODEL, BASELINE, MARK, GREY = "#2563a8", "#d08a2e", "#5a9a68", "#8a8f98"
+Metrics = dict[str, Any]
+
+
+def _error(one: dict[str, float]) -> list[list[float]]:
+    """A 95 % interval as the error of matplotlib: [[below], [above]]."""
+    return [[one["value"] - one["low"]], [one["high"] - one["value"]]]
+
+
+def draw(paint: Callable[[Axes], None], width: float = 5.2, height: float = 3.4) -> str:
+    """One set of axes painted by ``paint``, as an SVG element."""
+    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(alpha=0.25)
+    paint(axes)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def tower_losses(axes: Axes, found: Metrics) -> None:
+    entries = found["training"]["towers"]
+    axes.plot(range(1, len(entries) + 1), [one["loss"] for one in entries], color=MODEL, marker="o", ms=3)
+    edges = [i for i in range(1, len(entries)) if entries[i]["part"] != entries[i - 1]["part"]]
+    for edge in edges:
+        axes.axvline(edge + 0.5, color=GREY, lw=0.6, ls=":")
+    axes.set(
+        title="Towers: sampled softmax loss", xlabel="pass (dotted: next part of the log)", ylabel="loss"
+    )
+
+
+def ranker_losses(axes: Axes, found: Metrics) -> None:
+    entries = [one for one in found["training"]["ranker"] if "tune" in one]
+    epochs = [one["epoch"] for one in entries]
+    for name in entries[0]["tune"] if entries else []:
+        first = entries[0]["tune"][name]
+        axes.plot(epochs, [one["tune"][name] / first for one in entries], marker="o", ms=3, label=name)
+    axes.axvline(found["training"]["best_epoch"], color=GREY, ls="--", lw=1)
+    axes.set(
+        title="Ranker: loss on the tune day", xlabel="epoch (dashed: kept)", ylabel="loss / loss of epoch 1"
+    )
+    axes.legend(frameon=False)
+
+
+def auc_bars(axes: Axes, found: Metrics) -> None:
+    names = ["click", "finish", "like"]
+    for shift, key, colour, label in (
+        (-0.12, "model", MODEL, "model"),
+        (0.12, "logistic", BASELINE, "logistic regression"),
+    ):
+        for place, name in enumerate(names):
+            if key not in found["ranker"][name]:
+                continue
+            one = found["ranker"][name][key]["auc_interval"]
+            axes.errorbar(
+                place + shift,
+                one["value"],
+                yerr=_error(one),
+                fmt="o",
+                color=colour,
+                capsize=3,
+                label=label if place == 0 else None,
+            )
+    axes.set_xticks(range(len(names)), names)
+    axes.set(title="AUC with 95 % intervals over viewers", ylabel="AUC")
+    axes.legend(frameon=False)
+
+
+def gains(axes: Axes, found: Metrics) -> None:
+    wanted = [(name, "auc_gain", f"{name} AUC") for name in ("click", "finish", "like")]
+    rows = [
+        (found["ranker"][name][key], label) for name, key, label in wanted if key in found["ranker"][name]
+    ]
+    if "xauc_gain" in found["ranker"]["watch_s"]:
+        rows.append((found["ranker"]["watch_s"]["xauc_gain"], "watch XAUC"))
+    for place, (one, _) in enumerate(rows):
+        axes.errorbar(one["value"], place, xerr=_error(one), fmt="o", color=MODEL, capsize=3)
+    axes.axvline(0, color=GREY, lw=1)
+    axes.set_yticks(range(len(rows)), [label for _, label in rows])
+    axes.set(title="Gain over the baseline, paired", xlabel="difference, 95 % interval")
+
+
+def calibration(axes: Axes, found: Metrics, name: str) -> None:
+    parts = found["ranker"][name]["calibration"]
+    predicted, observed = [one["predicted"] for one in parts], [one["observed"] for one in parts]
+    limit = max([*predicted, *observed]) * 1.05
+    axes.plot([0, limit], [0, limit], color=GREY, lw=1, ls="--")
+    axes.plot(predicted, observed, marker="o", ms=4, color=MODEL)
+    unit = " s" if name == "watch_s" else ""
+    axes.set(title=f"{name} by decile of the prediction", xlabel=f"predicted{unit}", ylabel=f"observed{unit}")
+
+
+def recalls(axes: Axes, found: Metrics) -> None:
+    colours = {"towers": MODEL, "cold_start": MODEL, "popularity": BASELINE, "svd": MARK}
+    names = [name for name in colours if name in found["retrieval"]]
+    for shift, cut in ((-0.2, "recall@100"), (0.2, "recall@500")):
+        for place, name in enumerate(names):
+            one = found["retrieval"][name][cut]
+            axes.bar(
+                place + shift,
+                one["value"],
+                0.36,
+                color=colours[name],
+                alpha=0.55 if cut.endswith("500") else 1.0,
+                yerr=_error(one),
+                capsize=2,
+            )
+    axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.set(title="recall@100 (dark) and @500 (pale)", ylabel="recall")
+
+
+def gates(axes: Axes, found: Metrics) -> None:
+    rows = [one for one in found["gates"] if one["level"] == found["gates"][-1]["level"]]
+    experts = sorted({expert for one in rows for expert in one["experts"]})
+    left = [0.0] * len(rows)
+    for expert in experts:
+        share = [
+            one["mean"][one["experts"].index(expert)] if expert in one["experts"] else 0.0 for one in rows
+        ]
+        axes.barh(range(len(rows)), share, left=left, label=f"expert {expert}", height=0.6)
+        left = [a + b for a, b in zip(left, share, strict=True)]
+    axes.set_yticks(range(len(rows)), [one["gate"] for one in rows])
+    axes.set(title="Gate use by task", xlabel="mean weight")
+    axes.legend(
+        frameon=False, ncols=min(len(experts), 4), loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8
+    )
+
+
+def all_plots(found: Metrics) -> list[str]:
+    """Every plot of the report as SVG, in order."""
+    painters: list[Callable[[Axes], None]] = [
+        lambda axes: auc_bars(axes, found),
+        lambda axes: gains(axes, found),
+        lambda axes: recalls(axes, found),
+        lambda axes: calibration(axes, found, "watch_s"),
+        *(lambda axes, name=name: calibration(axes, found, name) for name in ("click", "finish", "like")),
+        lambda axes: gates(axes, found),
+        lambda axes: tower_losses(axes, found),
+        lambda axes: ranker_losses(axes, found),
+    ]
+    return [draw(paint) for paint in painters]

@@ -1,0 +1,191 @@
+"""The written report of a run: metrics.json, config.json, tables as text and one self-contained
+report.html with plots."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from .config import Config
+
+Metrics = dict[str, Any]
+Table = list[list[str]]
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Training report: {{ data.name }}</title>
+<style>
+ body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
+ table { border-collapse: collapse; margin: 1rem 0; }
+ td { padding: .25rem .8rem; text-align: right; }
+ td:first-child { text-align: left; }
+ tr { border-bottom: 1px solid #dde1e7; }
+ tr:first-child { font-weight: 600; }
+ .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
+ .plots svg { width: 100%; height: auto; }
+ pre { background: #f4f5f7; padding: 1rem; overflow-x: auto; font-size: 13px; }
+</style></head><body>
+<h1>Training report</h1>
+<p>Data: <b>{{ data.name }}</b>, {{ data.impressions }} impressions. Judged on {{ days.report | join(", ") }};
+fitted on {{ days.fit[0] }} to {{ days.fit[-1] }}, stopped by {{ days.tune | join(", ") }}, calibrated on
+{{ days.calibrate | join(", ") }}.</p>
+<ul>{% for note in data.notes %}<li>{{ note }}</li>{% endfor %}</ul>
+{% for title, rows in tables %}<h2>{{ title }}</h2>
+<table>{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>
+{% endfor %}
+<div class="plots">{% for plot in plots %}<div>{{ plot | safe }}</div>{% endfor %}</div>
+<h2>Settings</h2><pre>{{ config }}</pre>
+</body></html>
+"""
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _interval(one: dict[str, float] | None, digits: int = 4) -> str:
+    return (
+        ""
+        if one is None
+        else f"{one['value']:+.{digits}f} [{one['low']:+.{digits}f}, {one['high']:+.{digits}f}]"
+    )
+
+
+def probability_table(found: Metrics) -> Table:
+    """AUC and log loss of click, finish and like beside logistic regression."""
+    head = ["head", "rate", "AUC", "logistic", "gain [95 %]", "log loss", "logistic", "gain [95 %]", "ECE"]
+    rows = [head]
+    for name in ("click", "finish", "like"):
+        one = found["ranker"][name]
+        model, other = one["model"], one.get("logistic", {})
+        rows.append(
+            [
+                name,
+                _number(one["rate"]),
+                _number(model["auc"]),
+                _number(other.get("auc")),
+                _interval(one.get("auc_gain")),
+                _number(model["log_loss"]),
+                _number(other.get("log_loss")),
+                _interval(one.get("log_loss_gain"), 5),
+                _number(model["ece"]),
+            ]
+        )
+    return rows
+
+
+def watch_table(found: Metrics) -> Table:
+    """E[watch_s] beside the ridge: means with means, medians with medians."""
+    one = found["ranker"]["watch_s"]
+    model, ridge, log = one["model"], one.get("ridge", {}), one.get("ridge_log", {})
+    return [
+        ["watch_s", "model", "ridge on log1p", "gain [95 %]"],
+        ["XAUC", _number(model["xauc"]), _number(ridge.get("xauc")), _interval(one.get("xauc_gain"))],
+        [
+            "MAE of the mean, s",
+            _number(model["mae"], 3),
+            _number(ridge.get("mae"), 3),
+            _interval(one.get("mae_gain"), 3),
+        ],
+        [
+            "MAE of the median, s",
+            _number(one["model_median"]["mae"], 3),
+            _number(log.get("mae"), 3),
+            _interval(one.get("median_mae_gain"), 3),
+        ],
+        [
+            "predicted / observed mean",
+            _number(model["mean_ratio"], 3),
+            _number(ridge.get("mean_ratio"), 3),
+            "",
+        ],
+    ]
+
+
+def decile_table(found: Metrics) -> Table:
+    """Predicted and observed mean of watch_s in each decile of the prediction."""
+    rows = [["decile", "predicted, s", "observed, s", "ratio"]]
+    for number, one in enumerate(found["ranker"]["watch_s"]["calibration"], start=1):
+        ratio = one["predicted"] / max(one["observed"], 1e-9)
+        rows.append(
+            [str(number), _number(one["predicted"], 2), _number(one["observed"], 2), _number(ratio, 3)]
+        )
+    return rows
+
+
+def recall_table(found: Metrics) -> Table:
+    """recall@100 and @500 with intervals."""
+    rows = [["retrieval", "recall@100", "over popularity [95 %]", "recall@500", "over popularity [95 %]"]]
+    for name in ("towers", "cold_start", "popularity", "svd"):
+        if name not in found["retrieval"]:
+            continue
+        cuts = [found["retrieval"][name][f"recall@{k}"] for k in (100, 500)]
+        cells = [
+            cell for one in cuts for cell in (_number(one["value"]), _interval(one.get("over_popularity")))
+        ]
+        rows.append([name.replace("_", " "), *cells])
+    return rows
+
+
+def tables(found: Metrics) -> list[tuple[str, Table]]:
+    """Titles and tables of the report."""
+    rows, viewers = found["ranker"]["rows"], found["ranker"]["viewers"]
+    made = [
+        (f"Probabilities, {rows} impressions of {viewers} viewers", probability_table(found)),
+        ("Watch time", watch_table(found)),
+        ("Watch time by decile of the prediction", decile_table(found)),
+        (
+            f"Retrieval, {found['retrieval']['targets']} targets of {found['retrieval']['viewers']} viewers",
+            recall_table(found),
+        ),
+    ]
+    if "truth" in found["ranker"]:
+        made.append(("Against the simulator's truth", _truth_table(found["ranker"]["truth"])))
+    return made
+
+
+def _truth_table(truth: Metrics) -> Table:
+    rows = [["head", "correlation with the truth", "AUC of the truth itself"]]
+    rows += [
+        [name, _number(one["correlation"], 3), _number(one.get("best_auc"))] for name, one in truth.items()
+    ]
+    return rows
+
+
+def text_table(rows: Table) -> str:
+    """Aligned columns, the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def as_text(found: Metrics) -> str:
+    """All tables as text, with the data that they are about."""
+    days = found["days"]
+    head = f"Data: {found['data']['name']}; judged on {', '.join(map(str, days['report']))}"
+    parts = [f"{title}\n{text_table(rows)}" for title, rows in tables(found)]
+    return "\n\n".join([head, *parts])
+
+
+def write(folder: Path, found: Metrics, config: Config) -> None:
+    """Writes metrics.json, config.json, tables.txt and report.html into ``folder``."""
+    from .plots import all_plots
+
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = json.dumps(config.as_dict(), indent=1)
+    (folder / "metrics.json").write_text(json.dumps(found, indent=1) + "\n")
+    (folder / "config.json").write_text(settings + "\n")
+    (folder / "tables.txt").write_text(as_text(found) + "\n")
+    page = Environment(autoescape=True).from_string(PAGE)
+    html = page.render(
+        data=found["data"], days=found["days"], tables=tables(found), plots=all_plots(found), config=settings
+    )
+    (folder / "report.html").write_text(html)

@@ -1,0 +1,336 @@
+"""Two-tower retrieval: viewer and video networks trained so that their dot product ranks what will be
+watched long.
+
+The loss is a softmax over sampled videos: those of the batch (sampled as often as they are watched) and
+uniform draws; each logit is lowered by the log of the video's expected number of draws (logQ correction,
+Yi et al., RecSys 2019), so that the towers estimate the viewer's own distribution and not its ratio to
+popularity. The user tower reads the weighted mean of the item tower's outputs over recent watches, so
+both are trained through the history too.
+
+Training goes forward in time (``Progressive``): first the history rows, then day by day. The vectors of a
+ranker row come from towers that have seen only the days before it: otherwise ``dot_tower`` would know the
+labels of its own row, and the ranker would trust it more than it deserves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .config import TowerConfig
+from .data import counters
+from .features import Declaration
+from .networks import Assemble, Column, Tables, TowerLayers
+from .rows import Histories, Query, RowMaker, chunks
+from .schema import Dataset
+
+torch.sparse.check_sparse_tensor_invariants.disable()  # the places come from checked tables
+
+POSITIVE = counters.LONG_VIEW | counters.LIKE
+
+
+@dataclass
+class ViewerBlock:
+    """What the user tower reads of n rows."""
+
+    dense: Tensor  # float32 [n, D]
+    index: Tensor  # int64 [n, I]
+    hist_video: Tensor  # int64 [n, 50]
+    hist_weight: Tensor  # float32 [n, 50]
+    hist_content: Tensor  # float16 [n, content_dim]
+
+    def __len__(self) -> int:
+        return len(self.dense)
+
+    def take(self, rows: Tensor) -> ViewerBlock:
+        return ViewerBlock(
+            self.dense[rows],
+            self.index[rows],
+            self.hist_video[rows],
+            self.hist_weight[rows],
+            self.hist_content[rows],
+        )
+
+
+@dataclass
+class Samples:
+    """Positives to learn from: ``item[i]`` was watched long by a viewer in the state ``block[i]``."""
+
+    item: Tensor  # int64 [n], video rows
+    day: np.ndarray  # int32 [n], YYYYMMDD; 0 for history rows
+    block: ViewerBlock
+
+
+def torch_columns(maker: RowMaker, declaration: Declaration, names: list[str], entity: str) -> list[Column]:
+    """Layout of ``names`` as the networks take it."""
+    shapes = declaration.table_shapes(names)
+    return [
+        Column(
+            c.name,
+            c.kind,
+            c.width,
+            c.slot,
+            c.table or "",
+            c.vector or "",
+            shapes.get(c.table or "", (0, 0))[0],
+        )
+        for c in maker.space.columns(names, entity)
+    ]
+
+
+def history_vector(table: Tensor, block: ViewerBlock) -> Tensor:
+    """Weighted mean of the rows of ``table`` [videos, dim] over recent watches: [n, dim]."""
+    return weighted_mean(block.hist_video, block.hist_weight, table)
+
+
+def weighted_mean(video: Tensor, weight: Tensor, table: Tensor) -> Tensor:
+    """video, weight [n, 50] and table [videos, dim] -> [n, dim]; a sparse product, as most weights are 0."""
+    there = weight > 0
+    row = torch.arange(len(video))[:, None].expand_as(video)[there]
+    place = torch.stack([row, video[there]])
+    matrix = torch.sparse_coo_tensor(place, weight[there].to(table.dtype), (len(video), len(table)))
+    return torch.sparse.mm(matrix, table)
+
+
+class TowerModel(nn.Module):
+    """User and item tower over one catalogue; ``content`` is float32 [videos, content_dim]."""
+
+    def __init__(self, maker: RowMaker, config: TowerConfig, content: np.ndarray) -> None:
+        super().__init__()
+        declaration, videos = maker.declaration, len(maker.data.videos)
+        shapes = declaration.table_shapes([*declaration.user_inputs, *declaration.item_inputs])
+        self.tables = Tables(shapes)
+        unknown = {"tower.video": config.unknown_rate, "tower.creator": config.unknown_rate}
+        user_columns = torch_columns(maker, declaration, declaration.user_inputs, "viewer")
+        item_columns = torch_columns(maker, declaration, declaration.item_inputs, "video")
+        self.user_rows, self.item_rows = (
+            Assemble(user_columns, self.tables),
+            Assemble(item_columns, self.tables, unknown),
+        )
+        self.user = TowerLayers(self.user_rows.width, [*config.user_layers, config.dim], config.dropout)
+        self.item = TowerLayers(self.item_rows.width, [*config.item_layers, config.dim], config.dropout)
+        dense, index = maker.space.transform(
+            declaration.item_inputs, "video", maker.video_raw(np.arange(videos))
+        )
+        self.register_buffer("item_dense", torch.from_numpy(dense), persistent=False)
+        self.register_buffer("item_index", torch.from_numpy(index).long(), persistent=False)
+        self.register_buffer("content", torch.from_numpy(content), persistent=False)
+
+    def item_vectors(self, unknown_videos: bool = False) -> Tensor:
+        """[videos, dim]; ``unknown_videos`` shows every id as unknown, as for a video uploaded later."""
+        index = self.item_index
+        if unknown_videos:
+            slot = next(column.slot for column in self.item_rows.columns if column.table == "tower.video")
+            index = index.clone()
+            index[:, slot] = 0
+        return self.item(self.item_rows(self.item_dense, index, {"content": self.content}))
+
+    def user_vectors(self, block: ViewerBlock, items: Tensor) -> Tensor:
+        """[n, dim] for viewers whose history vector is taken over ``items`` [videos, dim]."""
+        vectors = {"hist_tower": history_vector(items, block), "hist_content": block.hist_content.float()}
+        return self.user(self.user_rows(block.dense, block.index, vectors))
+
+
+# ---- samples ----
+
+
+def viewer_block(maker: RowMaker, query: Query, content: np.ndarray) -> ViewerBlock:
+    """The user tower's view of the rows of ``query``; content float32 [videos, content_dim]."""
+    names = maker.declaration.user_inputs
+    dense, index = maker.space.transform(names, "viewer", maker.viewer_raw(query))
+    histories = maker.histories(query.recent)
+    return ViewerBlock(
+        torch.from_numpy(dense),
+        torch.from_numpy(index).long(),
+        torch.from_numpy(histories.video).long(),
+        torch.from_numpy(histories.weight),
+        torch.from_numpy(history_content(histories, content)),
+    )
+
+
+def history_content(histories: Histories, content: np.ndarray) -> np.ndarray:
+    """hist_content of each row, float16 [n, content_dim]."""
+    table = torch.from_numpy(content)
+    video, weight = torch.from_numpy(histories.video).long(), torch.from_numpy(histories.weight)
+    parts = [weighted_mean(video[p], weight[p], table).half().numpy() for p in chunks(len(video), 16_384)]
+    return np.concatenate(parts)
+
+
+def _event_days(data: Dataset, time_ms: np.ndarray) -> np.ndarray:
+    """Local day (YYYYMMDD) of each event, 0 for history rows."""
+    local = (time_ms + data.utc_offset_min * 60_000).astype("datetime64[ms]").astype("datetime64[D]")
+    text = np.char.replace(local.astype(str), "-", "")
+    return np.where(time_ms < 0, 0, text.astype(np.int64)).astype(np.int32)
+
+
+def positives(maker: RowMaker, config: TowerConfig) -> tuple[np.ndarray, counters.Recent, np.ndarray]:
+    """Events to learn from: their numbers in ``maker.events``, what came before, and viewers.
+
+    A positive is a long view or like of a video that is not among the viewer's recent watches, as recall
+    counts it.
+    """
+    known = maker.events
+    viewer = np.repeat(np.arange(len(known.offsets) - 1), np.diff(known.offsets))
+    event = np.flatnonzero(known.flags & POSITIVE)
+    start, end = known.offsets[viewer[event]], event.copy()
+    logged = known.time_ms[event] >= 0
+    before = counters.recent_at(maker.data, known, viewer[event][logged], known.time_ms[event][logged])
+    end[logged] = before.end
+    start = np.maximum(start, end - counters.RECENT_LENGTH)
+    enough = end - start >= np.where(logged, 1, config.least_context)
+    recent = counters.Recent(known, start[enough], end[enough])
+    event = event[enough]
+    fresh = _not_recent(recent, known.video[event])
+    recent = counters.Recent(known, recent.start[fresh], recent.end[fresh])
+    return event[fresh], recent, viewer[event[fresh]]
+
+
+def _not_recent(recent: counters.Recent, video: np.ndarray) -> np.ndarray:
+    """bool [n]: the video is not among the recent watches of its row."""
+    steps = np.arange(counters.RECENT_LENGTH)
+    found = np.ones(len(video), bool)
+    for part in chunks(len(video)):
+        index = recent.start[part][:, None] + steps
+        there = index < recent.end[part][:, None]
+        same = recent.events.video[np.where(there, index, 0)] == video[part][:, None]
+        found[part] = ~(same & there).any(axis=1)
+    return found
+
+
+def _sample_query(viewer: np.ndarray, video: np.ndarray, recent: counters.Recent) -> Query:
+    none = np.zeros((len(viewer), 6))
+    return Query(viewer, video, np.zeros(len(viewer), np.int64), np.zeros(len(viewer)), recent, none, none)
+
+
+def tower_query(maker: RowMaker, config: TowerConfig, rng: np.random.Generator) -> tuple[Query, np.ndarray]:
+    """Rows of all positives (the first part thinned to ``most_samples``) and the local day of each."""
+    event, recent, viewer = positives(maker, config)
+    day = _event_days(maker.data, maker.events.time_ms[event])
+    old = np.flatnonzero(day == 0)
+    if len(old) > config.most_samples:
+        drop = rng.permutation(old)[config.most_samples :]
+        keep = np.setdiff1d(np.arange(len(day)), drop)
+        event, viewer, day = event[keep], viewer[keep], day[keep]
+        recent = counters.Recent(recent.events, recent.start[keep], recent.end[keep])
+    return _sample_query(viewer, maker.events.video[event], recent), day
+
+
+def make_samples(maker: RowMaker, query: Query, day: np.ndarray, content: np.ndarray) -> Samples:
+    """Samples of the rows of ``tower_query``."""
+    return Samples(torch.from_numpy(query.video.astype(np.int64)), day, viewer_block(maker, query, content))
+
+
+# ---- loss ----
+
+
+def sampled_softmax(
+    user: Tensor, items: Tensor, target: Tensor, drawn: Tensor, log_expected: Tensor, temperature: float
+) -> Tensor:
+    """Mean loss of n positives against the batch's own videos and ``drawn`` ones.
+
+    user [n, dim], items [videos, dim], target [n] and drawn [m] video rows; log_expected [videos] is the
+    log of how often a video is expected among the n + m candidates. A candidate equal to a row's target
+    is struck out of that row.
+    """
+    candidates = torch.cat([target, drawn])
+    logits = user @ items[candidates].T / temperature - log_expected[candidates]
+    same = candidates[None, :] == target[:, None]
+    same[torch.arange(len(target)), torch.arange(len(target))] = False
+    logits = logits.masked_fill(same, float("-inf"))
+    return nn.functional.cross_entropy(logits, torch.arange(len(target)))
+
+
+def log_expected_draws(target_count: Tensor, batch: int, uniform: int) -> Tensor:
+    """log E[draws of each video] among ``batch`` positives and ``uniform`` draws, from its count of
+    positives [videos]."""
+    share = target_count / target_count.sum().clamp_min(1)
+    return torch.log((batch * share + uniform / len(target_count)).clamp_min(1e-9))
+
+
+# ---- training ----
+
+
+class TowerTrainer:
+    """Adam over a model; ``run`` makes passes over the samples it is given."""
+
+    def __init__(self, model: TowerModel, config: TowerConfig, seed: int) -> None:
+        self.model, self.config = model, config
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
+        self.rng = torch.Generator().manual_seed(seed)
+        self.losses: list[dict[str, float]] = []
+
+    def run(self, samples: Samples, rows: np.ndarray, epochs: int, lr: float, label: str) -> None:
+        """``epochs`` passes over the samples ``rows``; the rate falls to a tenth along a cosine."""
+        if not len(rows):
+            return
+        config, videos = self.config, len(self.model.content)
+        counts = torch.bincount(samples.item[rows], minlength=videos).float()
+        batch = min(config.batch, len(rows))
+        log_expected = log_expected_draws(counts, batch, config.uniform_negatives)
+        steps = max(len(rows) // batch, 1)
+        self.model.train()
+        bar = tqdm(range(epochs), desc=f"towers, {label}", leave=False)
+        for epoch in bar:
+            order = torch.randperm(len(rows), generator=self.rng).numpy()
+            total = 0.0
+            for step in range(steps):
+                share = (epoch + step / steps) / epochs
+                self._set_rate(lr * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * share))))
+                picked = torch.from_numpy(rows[order[step * batch : (step + 1) * batch]])
+                total += self._step(samples, picked, log_expected)
+            self.losses.append({"part": label, "epoch": epoch + 1, "loss": total / steps})
+            bar.set_postfix(loss=f"{total / steps:.4f}")
+        self.model.eval()
+
+    def _set_rate(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def _step(self, samples: Samples, picked: Tensor, log_expected: Tensor) -> float:
+        items = self.model.item_vectors()
+        user = self.model.user_vectors(samples.block.take(picked), items)
+        drawn = torch.randint(len(items), (self.config.uniform_negatives,), generator=self.rng)
+        loss = sampled_softmax(
+            user, items, samples.item[picked], drawn, log_expected, self.config.temperature
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach())
+
+
+@torch.no_grad()
+def served_items(model: TowerModel) -> np.ndarray:
+    """Item vectors as the bundle holds them: float16, [videos, dim]."""
+    model.eval()
+    return model.item_vectors().numpy().astype(np.float16)
+
+
+@torch.no_grad()
+def serve_users(model: TowerModel, block: ViewerBlock, items: np.ndarray) -> np.ndarray:
+    """User tower outputs float32 [n, dim] over the vectors ``items`` that the bundle holds."""
+    model.eval()
+    table = torch.from_numpy(items.astype(np.float32))
+    rows = torch.arange(len(block))
+    parts = [model.user_vectors(block.take(rows[part]), table).numpy() for part in chunks(len(block), 16_384)]
+    return np.concatenate(parts)
+
+
+def train_progressively(
+    trainer: TowerTrainer, samples: Samples, later_days: list[int], before: Callable[[int], None]
+) -> None:
+    """All before the first of ``later_days`` at once (history rows are day 0), then each of them;
+    ``before(day)`` is called when the towers know exactly what came before the day."""
+    config = trainer.config
+    first = np.flatnonzero(samples.day < later_days[0])
+    trainer.run(samples, first, config.epochs, config.lr, "first part")
+    for day in later_days:
+        before(day)
+        trainer.run(samples, np.flatnonzero(samples.day == day), config.day_epochs, config.day_lr, str(day))

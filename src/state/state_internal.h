@@ -9,9 +9,8 @@
 #include "trending.h"
 
 #define VR_TIME_UNSET INT64_MIN
-#define VR_TIME_MAX_MS                                                                            \
-    INT64_C(253402300799999) /* the end of the year 9999: sums and differences stay far from 2^63 \
-                              */
+/* The end of the year 9999: sums and differences of such times stay far from 2^63. */
+#define VR_TIME_MAX_MS INT64_C(253402300799999)
 
 struct vr_state {
     struct vr_state_config config;

@@ -4,8 +4,9 @@
 enum vr_status vr_caps_create(const struct vr_rerank_input *input, struct vr_arena *arena, struct vr_caps *out)
 {
     *out = (struct vr_caps){.input = input};
+    out->broken = vr_arena_calloc(arena, input->count, sizeof *out->broken);
     out->placed = vr_arena_calloc(arena, input->want, sizeof *out->placed);
-    if (out->placed == NULL) {
+    if (out->broken == NULL || out->placed == NULL) {
         return VR_ERR_NOMEM;
     }
     for (uint32_t c = 0; c < input->config->cap_count; c++) {
@@ -17,7 +18,8 @@ enum vr_status vr_caps_create(const struct vr_rerank_input *input, struct vr_are
     return VR_OK;
 }
 
-uint32_t vr_caps_broken(const struct vr_caps *caps, uint32_t candidate)
+/* Several caps may belong to one rule, so its bit is made anew from all. */
+static void judge(const struct vr_caps *caps, uint32_t candidate)
 {
     const struct vr_rerank_config *config = caps->input->config;
     uint32_t broken = 0;
@@ -26,20 +28,19 @@ uint32_t vr_caps_broken(const struct vr_caps *caps, uint32_t candidate)
             broken |= 1u << vr_caps_rule(&config->cap[c]);
         }
     }
-    return broken;
+    caps->broken[candidate] = (uint8_t)broken;
 }
 
 /* Add `step` (1 or -1 as unsigned) to the count of every candidate in the group of `member`. */
 static void shift(const struct vr_caps *caps, uint32_t c, uint32_t member, uint32_t step)
 {
     const int32_t *group = vr_caps_groups(caps->input, &caps->input->config->cap[c]);
-    uint32_t *in_window = caps->in_window[c];
     int32_t mine = group[member];
-    if (mine < 0) {
-        return;
-    }
-    for (uint32_t i = 0; i < caps->input->count; i++) {
-        in_window[i] += group[i] == mine ? step : 0u;
+    for (uint32_t i = 0; mine >= 0 && i < caps->input->count; i++) {
+        if (group[i] == mine) {
+            caps->in_window[c][i] += step;
+            judge(caps, i);
+        }
     }
 }
 

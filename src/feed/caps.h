@@ -1,6 +1,6 @@
-/* Caps: at most `max` videos of one creator (or topic) in any `window` consecutive positions. Kept as a count for each
- * candidate of how many of its group stand in the window that ends before the next position, so that a check is one
- * comparison. */
+/* Caps: at most `max` videos of one creator (or topic) in any `window` consecutive positions. Kept for each candidate:
+ * how many of its group stand in the window that ends before the next position, and which caps that breaks. Placing a
+ * video touches its group alone, and the selector reads one byte a candidate. */
 #ifndef VIREO_FEED_CAPS_H
 #define VIREO_FEED_CAPS_H
 
@@ -9,15 +9,13 @@
 struct vr_caps {
     const struct vr_rerank_input *input;
     uint32_t *in_window[VR_CAPS_MAX]; /* by cap, [count]: of the candidate's group in the last window - 1 positions */
+    uint8_t *broken;                  /* [count], bits (1 << enum vr_rule) that forbid it at the next position */
     uint32_t *placed;                 /* [want], candidates by position */
     uint32_t placed_count;
 };
 
 /* Arena memory. VR_ERR_NOMEM. */
 enum vr_status vr_caps_create(const struct vr_rerank_input *input, struct vr_arena *arena, struct vr_caps *out);
-
-/* Bits (1 << enum vr_rule) of the cap rules that forbid the candidate at the next position. */
-uint32_t vr_caps_broken(const struct vr_caps *caps, uint32_t candidate);
 
 /* Put the candidate at the next position. */
 void vr_caps_place(struct vr_caps *caps, uint32_t candidate);

@@ -2,41 +2,42 @@
 #include "gain.h"
 
 #include <math.h>
-#include <string.h>
+#define SUMS 4u /* side by side, so that the compiler adds several at once */
 
-/* Candidates lie side by side, so that the compiler works on several at once; sums run over the dimensions in order. */
-void vr_gains_compare(struct vr_gains *gains, uint32_t candidate)
+/* Products of floats are exact in double. */
+static double dot(const float *a, const float *b, uint32_t dim)
 {
-    uint32_t count = gains->input->count;
-    double *cosine = gains->cosine;
-    memset(cosine, 0, count * sizeof *cosine);
-    for (uint32_t k = 0; k < gains->input->dim; k++) {
-        const double *row = gains->unit + (size_t)k * count;
-        double weight = row[candidate];
-        for (uint32_t i = 0; i < count; i++) {
-            cosine[i] += weight * row[i];
+    double sum[SUMS] = {0.0};
+    uint32_t whole = dim - dim % SUMS;
+    for (uint32_t k = 0; k < whole; k += SUMS) {
+        for (uint32_t s = 0; s < SUMS; s++) {
+            sum[s] += (double)a[k + s] * (double)b[k + s];
         }
     }
-}
-
-static double length(const float *vector, uint32_t dim)
-{
-    double square = 0.0;
-    for (uint32_t k = 0; k < dim; k++) {
-        square += (double)vector[k] * (double)vector[k];
+    for (uint32_t k = whole; k < dim; k++) {
+        sum[k % SUMS] += (double)a[k] * (double)b[k];
     }
-    return sqrt(square);
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-static void normalize(struct vr_gains *gains)
+static const float *vector_of(const struct vr_rerank_input *input, uint32_t candidate)
+{
+    return input->vector + (size_t)candidate * input->dim;
+}
+
+double vr_gains_cosine(const struct vr_gains *gains, uint32_t a, uint32_t b)
+{
+    const struct vr_rerank_input *input = gains->input;
+    return dot(vector_of(input, a), vector_of(input, b), input->dim) * gains->scale[a] * gains->scale[b];
+}
+
+static void measure_vectors(struct vr_gains *gains)
 {
     const struct vr_rerank_input *input = gains->input;
     for (uint32_t i = 0; i < input->count; i++) {
-        const float *vector = input->vector + (size_t)i * input->dim;
-        double scale = length(vector, input->dim);
-        for (uint32_t k = 0; k < input->dim; k++) {
-            gains->unit[(size_t)k * input->count + i] = scale > 0.0 ? vector[k] / scale : 0.0;
-        }
+        const float *vector = vector_of(input, i);
+        double square = dot(vector, vector, input->dim);
+        gains->scale[i] = square > 0.0 ? 1.0 / sqrt(square) : 0.0;
     }
 }
 
@@ -61,12 +62,13 @@ static void scale_scores(struct vr_gains *gains, const struct vr_filtered *filte
 static enum vr_status allocate(struct vr_gains *gains, struct vr_arena *arena)
 {
     uint32_t count = gains->input->count;
-    size_t dim = gains->input->config->gain == VR_GAIN_SCORE ? 0 : gains->input->dim;
     gains->value = vr_arena_calloc(arena, count, sizeof *gains->value);
     gains->quality = vr_arena_calloc(arena, count, sizeof *gains->quality);
-    gains->cosine = vr_arena_calloc(arena, count, sizeof *gains->cosine);
-    gains->unit = vr_arena_calloc(arena, dim * count, sizeof *gains->unit);
-    bool whole = gains->value != NULL && gains->quality != NULL && gains->cosine != NULL && gains->unit != NULL;
+    gains->scale = vr_arena_calloc(arena, count, sizeof *gains->scale);
+    gains->settled = vr_arena_calloc(arena, count, sizeof *gains->settled);
+    gains->placed = vr_arena_calloc(arena, gains->input->want, sizeof *gains->placed);
+    bool whole = gains->value != NULL && gains->quality != NULL && gains->scale != NULL && gains->settled != NULL &&
+                 gains->placed != NULL;
     return whole ? VR_OK : VR_ERR_NOMEM;
 }
 
@@ -84,16 +86,25 @@ enum vr_status vr_gains_create(const struct vr_rerank_input *input, const struct
     if (input->config->gain == VR_GAIN_SCORE) {
         return VR_OK;
     }
-    normalize(out);
+    measure_vectors(out);
     scale_scores(out, filtered);
     return input->config->gain == VR_GAIN_MMR ? vr_mmr_create(out, arena) : vr_dpp_create(out, arena);
 }
 
-void vr_gains_place(struct vr_gains *gains, uint32_t candidate)
+void vr_gains_settle(struct vr_gains *gains, uint32_t candidate)
 {
+    if (gains->settled[candidate] == gains->placed_count) {
+        return;
+    }
     switch (gains->input->config->gain) {
     case VR_GAIN_SCORE: break;
-    case VR_GAIN_MMR: vr_mmr_place(gains, candidate); break;
-    case VR_GAIN_DPP: vr_dpp_place(gains, candidate); break;
+    case VR_GAIN_MMR: vr_mmr_settle(gains, candidate); break;
+    case VR_GAIN_DPP: vr_dpp_settle(gains, candidate); break;
     }
+    gains->settled[candidate] = gains->placed_count;
+}
+
+void vr_gains_place(struct vr_gains *gains, uint32_t candidate)
+{
+    gains->placed[gains->placed_count++] = candidate;
 }

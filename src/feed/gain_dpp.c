@@ -1,23 +1,27 @@
 /* Greedy MAP of a determinantal point process (gain.h) with the incremental Cholesky factor of Chen, Zhang and Zhou,
- * "Fast Greedy MAP Inference for Determinantal Point Process", NeurIPS 2018: position k costs O(k + dim) a candidate.
- */
+ * "Fast Greedy MAP Inference for Determinantal Point Process", NeurIPS 2018: the k-th placed video costs O(k + dim)
+ * for each candidate that is settled. */
 #include "gain.h"
 
 #include <math.h>
 
 /* Rounding may take a residual to 0 or below where S is all but singular; the nugget is its true lower bound. */
+static double floored(double residual)
+{
+    return fmax(residual, 0.5 * VR_DPP_NUGGET);
+}
+
 static void refresh(struct vr_gains *gains, uint32_t i)
 {
     double theta = gains->input->config->dpp_theta;
-    double residual = fmax(gains->residual[i], 0.5 * VR_DPP_NUGGET);
-    gains->value[i] = theta * gains->quality[i] + (1.0 - theta) * log(residual);
+    gains->value[i] = theta * gains->quality[i] + (1.0 - theta) * log(floored(gains->residual[i]));
 }
 
 enum vr_status vr_dpp_create(struct vr_gains *gains, struct vr_arena *arena)
 {
     uint32_t count = gains->input->count;
     gains->residual = vr_arena_calloc(arena, count, sizeof *gains->residual);
-    gains->factor = vr_arena_calloc(arena, (size_t)gains->input->want * count, sizeof *gains->factor);
+    gains->factor = vr_arena_calloc(arena, (size_t)count * gains->input->want, sizeof *gains->factor);
     if (gains->residual == NULL || gains->factor == NULL) {
         return VR_ERR_NOMEM;
     }
@@ -28,31 +32,30 @@ enum vr_status vr_dpp_create(struct vr_gains *gains, struct vr_arena *arena)
     return VR_OK;
 }
 
-/* row[i] += sum over earlier rows k of factor[k, candidate] * factor[k, i] */
-static void accumulate(const struct vr_gains *gains, uint32_t candidate, double *row)
+static double *factor_row(const struct vr_gains *gains, uint32_t candidate)
 {
-    uint32_t count = gains->input->count;
-    for (uint32_t k = 0; k < gains->placed; k++) {
-        const double *earlier = gains->factor + (size_t)k * count;
-        double weight = earlier[candidate];
-        for (uint32_t i = 0; i < count; i++) {
-            row[i] += weight * earlier[i];
-        }
-    }
+    return gains->factor + (size_t)candidate * gains->input->want;
 }
 
-void vr_dpp_place(struct vr_gains *gains, uint32_t candidate)
+/* The entry of a candidate's row for the p-th placed video, whose own row and residual are complete. */
+static double factor_entry(const struct vr_gains *gains, uint32_t candidate, uint32_t p)
 {
-    uint32_t count = gains->input->count;
-    double *row = gains->factor + (size_t)gains->placed * count; /* zeros until now */
-    double root = sqrt(fmax(gains->residual[candidate], 0.5 * VR_DPP_NUGGET));
-    accumulate(gains, candidate, row);
-    vr_gains_compare(gains, candidate);
-    for (uint32_t i = 0; i < count; i++) {
-        double similarity = i == candidate ? 1.0 : (1.0 - VR_DPP_NUGGET) * 0.5 * (1.0 + gains->cosine[i]);
-        row[i] = (similarity - row[i]) / root;
-        gains->residual[i] -= row[i] * row[i];
-        refresh(gains, i);
+    uint32_t placed = gains->placed[p];
+    const double *mine = factor_row(gains, candidate);
+    const double *its = factor_row(gains, placed);
+    double rest = (1.0 - VR_DPP_NUGGET) * 0.5 * (1.0 + vr_gains_cosine(gains, candidate, placed));
+    for (uint32_t k = 0; k < p; k++) {
+        rest -= mine[k] * its[k];
     }
-    gains->placed++;
+    return rest / sqrt(floored(gains->residual[placed]));
+}
+
+void vr_dpp_settle(struct vr_gains *gains, uint32_t candidate)
+{
+    double *row = factor_row(gains, candidate);
+    for (uint32_t p = gains->settled[candidate]; p < gains->placed_count; p++) {
+        row[p] = factor_entry(gains, candidate, p);
+        gains->residual[candidate] -= row[p] * row[p];
+    }
+    refresh(gains, candidate);
 }

@@ -1,6 +1,7 @@
-/* Maximal marginal relevance (gain.h): the largest cosine to a placed video is kept up to date, so that a position
- * costs one cosine a candidate. */
+/* Maximal marginal relevance (gain.h): a placed video costs one cosine for each candidate that is settled. */
 #include "gain.h"
+
+#include <math.h>
 
 static void refresh(struct vr_gains *gains, uint32_t i)
 {
@@ -20,13 +21,11 @@ enum vr_status vr_mmr_create(struct vr_gains *gains, struct vr_arena *arena)
     return VR_OK;
 }
 
-void vr_mmr_place(struct vr_gains *gains, uint32_t candidate)
+void vr_mmr_settle(struct vr_gains *gains, uint32_t candidate)
 {
-    vr_gains_compare(gains, candidate);
-    for (uint32_t i = 0; i < gains->input->count; i++) {
-        if (gains->cosine[i] > gains->nearest[i]) {
-            gains->nearest[i] = gains->cosine[i];
-            refresh(gains, i);
-        }
+    for (uint32_t p = gains->settled[candidate]; p < gains->placed_count; p++) {
+        double cosine = vr_gains_cosine(gains, candidate, gains->placed[p]);
+        gains->nearest[candidate] = fmax(gains->nearest[candidate], cosine);
     }
+    refresh(gains, candidate);
 }

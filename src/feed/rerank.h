@@ -26,18 +26,17 @@ struct vr_rerank_input {
 struct vr_rerank_item {
     uint32_t candidate; /* index into the input */
     float gain;
-    uint32_t score_rank;
-    struct vr_move *moves; /* want_trace */
+    uint32_t score_rank; /* this and the moves only with want_trace */
+    struct vr_move *moves;
     uint32_t move_count;
 };
 
 struct vr_rerank_output {
     struct vr_rerank_item *item; /* [count], in position order, arena memory */
     uint32_t count;
-    uint32_t
-        filtered[VR_FILTER_COUNT];    /* each removed candidate counted once, under the first filter that removed it */
-    uint32_t gave_way[VR_RULE_COUNT]; /* positions at which a rule gave way */
-    const char *short_reason;         /* NULL when count == want */
+    uint32_t filtered[VR_FILTER_COUNT]; /* each removed candidate once, under the first filter that removed it */
+    uint32_t gave_way[VR_RULE_COUNT];   /* positions at which a rule gave way */
+    const char *short_reason;           /* NULL when count == want */
 };
 
 /* Filters in the order of enum vr_filter (SCORE last), then selection. VR_ERR_NOMEM. */

@@ -82,7 +82,7 @@ static bool is_better(const struct selector *s, uint32_t a, uint32_t b)
 
 static uint8_t broken_rules(const struct selector *s, uint32_t i, bool fresh_due)
 {
-    uint32_t broken = vr_caps_broken(&s->caps, i);
+    uint32_t broken = s->caps.broken[i];
     broken |= fresh_due && !vr_is_fresh(s->input, i) ? RULE_BIT(VR_RULE_FRESHNESS) : 0u;
     broken |= s->filtered->reserve[i] ? RULE_BIT(VR_RULE_SEEN) : 0u;
     return (uint8_t)broken;
@@ -91,6 +91,17 @@ static uint8_t broken_rules(const struct selector *s, uint32_t i, bool fresh_due
 static const uint8_t *levels_now(const struct selector *s)
 {
     return s->out->count < s->input->config->min_items ? s->level_of : s->level_late;
+}
+
+/* Whether candidate i, of the level of `best` or a lower one, takes the place of `best`, whose gain is settled. A gain
+ * that is not settled is too large if anything, so that whoever loses by it has lost. */
+static bool takes_over(struct selector *s, uint32_t i, uint32_t best, bool lower)
+{
+    if (!lower && !is_better(s, i, best)) {
+        return false;
+    }
+    vr_gains_settle(&s->gains, i);
+    return lower || is_better(s, i, best);
 }
 
 /* The candidate for the next position, or NOBODY: the lowest level, then the best gain. Fills s->broken. */
@@ -106,7 +117,8 @@ static uint32_t best_candidate(struct selector *s)
         }
         s->broken[i] = broken_rules(s, i, fresh_due);
         uint8_t mine = level[s->broken[i]];
-        if (mine < best_level || (mine == best_level && best != NOBODY && is_better(s, i, best))) {
+        bool eligible = mine < best_level || (mine == best_level && best != NOBODY);
+        if (eligible && takes_over(s, i, best, mine < best_level)) {
             best = i;
             best_level = mine;
         }
@@ -149,7 +161,29 @@ static void add_move(struct vr_rerank_item *item, enum vr_move_kind kind, enum v
     item->moves[item->move_count++] = (struct vr_move){kind, rule, position};
 }
 
-/* The moves of the chosen item, in order of position. VR_ERR_NOMEM. */
+/* 1 + the candidates that passed the filters and have a higher score, or the same and an earlier place. */
+static uint32_t score_rank(const struct selector *s, uint32_t candidate)
+{
+    const float *score = s->input->score;
+    uint32_t rank = 1;
+    for (uint32_t i = 0; i < s->input->count; i++) {
+        bool before = score[i] > score[candidate] || (score[i] == score[candidate] && i < candidate);
+        rank += s->filtered->passed[i] && before ? 1u : 0u;
+    }
+    return rank;
+}
+
+/* Explanations compare the chosen item with all others, so every gain must be what it is. */
+static void settle_all(struct selector *s)
+{
+    for (uint32_t i = 0; i < s->input->count; i++) {
+        if (!s->taken[i]) {
+            vr_gains_settle(&s->gains, i);
+        }
+    }
+}
+
+/* The moves of the chosen item, in order of position, and its place by score. VR_ERR_NOMEM. */
 static enum vr_status trace(struct selector *s, struct vr_rerank_item *item)
 {
     uint32_t chosen = item->candidate;
@@ -158,6 +192,8 @@ static enum vr_status trace(struct selector *s, struct vr_rerank_item *item)
     if (item->moves == NULL) {
         return VR_ERR_NOMEM;
     }
+    item->score_rank = score_rank(s, chosen);
+    settle_all(s);
     for (uint32_t r = 0; r < VR_RULE_COUNT; r++) {
         if (s->held_at[r][chosen] != 0) {
             add_move(item, VR_MOVE_HELD, (enum vr_rule)r, s->held_at[r][chosen]);
@@ -175,24 +211,11 @@ static enum vr_status trace(struct selector *s, struct vr_rerank_item *item)
     return VR_OK;
 }
 
-/* 1 + the candidates that passed the filters and have a higher score, or the same and an earlier place. */
-static uint32_t score_rank(const struct selector *s, uint32_t candidate)
-{
-    const float *score = s->input->score;
-    uint32_t rank = 1;
-    for (uint32_t i = 0; i < s->input->count; i++) {
-        bool before = score[i] > score[candidate] || (score[i] == score[candidate] && i < candidate);
-        rank += s->filtered->passed[i] && before ? 1u : 0u;
-    }
-    return rank;
-}
-
 static enum vr_status place(struct selector *s, uint32_t chosen)
 {
     struct vr_rerank_item *item = &s->out->item[s->out->count];
     item->candidate = chosen;
     item->gain = (float)s->gains.value[chosen];
-    item->score_rank = score_rank(s, chosen);
     enum vr_status status = s->input->want_trace ? trace(s, item) : VR_OK;
     if (status != VR_OK) {
         return status;

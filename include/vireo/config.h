@@ -20,7 +20,7 @@ struct vr_server_config {
     const char *admin;            /* "HOST:PORT", default "127.0.0.1:8081"; loopback unless admin_allow_remote */
     bool admin_allow_remote;      /* default false */
     uint32_t max_connections;     /* default 1024; more are answered 503 and closed */
-    uint32_t max_body_bytes;      /* default 65536 */
+    uint32_t max_body_bytes;      /* default 524288: 1,000 events, or 1,000 excluded ids */
     uint32_t request_deadline_ms; /* from the first byte of a request to its last, default 5000; not restarted */
     uint32_t idle_timeout_ms;     /* keep-alive without a request, default 60000 */
     uint32_t write_timeout_ms;    /* an answer that the reader does not take, default 10000 */

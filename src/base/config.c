@@ -78,7 +78,7 @@ static void set_scalar_defaults(struct vr_config *config)
         .server = {.listen = "127.0.0.1:8080",
                    .admin = "127.0.0.1:8081",
                    .max_connections = 1024,
-                   .max_body_bytes = 65536,
+                   .max_body_bytes = 524288,
                    .request_deadline_ms = 5000,
                    .idle_timeout_ms = 60000,
                    .write_timeout_ms = 10000,

@@ -3,23 +3,14 @@
 #include <stdlib.h>
 
 #include "lane.h"
+#include "rerank.h"
 #include "rows.h"
 
 #define SIMILAR_RESULTS 200u /* looked at for GET /v1/similar, before the filters */
 
-static bool may_bring_seen_back(const struct vr_rerank_config *config)
-{
-    for (uint32_t i = 0; i < config->give_way_count; i++) {
-        if (config->give_way[i] == VR_RULE_SEEN) {
-            return true;
-        }
-    }
-    return false;
-}
-
 uint32_t vr_binding_max_candidates(const struct vr_feed_config *config)
 {
-    uint32_t sum = may_bring_seen_back(&config->rerank) ? VR_COUNT_MAX : 0;
+    uint32_t sum = vr_rule_may_give_way(&config->rerank, VR_RULE_SEEN) ? VR_COUNT_MAX : 0;
     for (uint32_t s = 0; s < VR_SOURCE_COUNT; s++) {
         sum += config->source[s].enabled ? config->source[s].count : 0;
     }

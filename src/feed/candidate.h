@@ -17,7 +17,7 @@ struct vr_candidates {
     int32_t *row;
     uint32_t *found_offset;    /* [count + 1] into found */
     struct vr_found_at *found; /* ordered by source */
-    float *heads;              /* [count, VR_HEAD_COUNT], after ranking */
+    float *heads;              /* [count, VR_HEAD_COUNT], zeros until ranked */
     float *gates;              /* [count, gates, experts] with explain, else NULL */
     float *term;               /* [count, terms] */
     float *score;              /* [count], NaN: dropped */

@@ -3,6 +3,7 @@
  * the selector takes them only if the feed would be short. */
 #include <string.h>
 
+#include "rerank.h"
 #include "rows.h"
 #include "steps.h"
 
@@ -15,11 +16,12 @@ struct reserve {
 
 static void add(const struct vr_visit *visit, int32_t row, struct reserve *reserve)
 {
-    bool known = vr_rows_hold(&visit->skip, row) && !vr_rows_hold(&visit->excluded, row);
-    for (uint32_t i = 0; i < reserve->count; i++) {
-        known = known && reserve->row[i] != row;
+    bool wanted =
+        reserve->count < VR_COUNT_MAX && vr_rows_hold(&visit->skip, row) && !vr_rows_hold(&visit->excluded, row);
+    for (uint32_t i = 0; wanted && i < reserve->count; i++) {
+        wanted = reserve->row[i] != row;
     }
-    if (known && reserve->count < VR_COUNT_MAX) {
+    if (wanted) {
         reserve->row[reserve->count++] = row;
     }
 }
@@ -62,14 +64,11 @@ static enum vr_status append(struct vr_candidates *candidates, const struct rese
     return VR_OK;
 }
 
-static bool seen_may_come_back(const struct vr_rerank_config *rules)
+/* Heads of zeros, which a ranker that fails leaves as they are. VR_ERR_NOMEM. */
+static enum vr_status make_heads(struct vr_candidates *candidates, struct vr_arena *arena)
 {
-    for (uint32_t i = 0; i < rules->give_way_count; i++) {
-        if (rules->give_way[i] == VR_RULE_SEEN) {
-            return true;
-        }
-    }
-    return false;
+    candidates->heads = vr_arena_calloc(arena, (size_t)candidates->count * VR_HEAD_COUNT, sizeof *candidates->heads);
+    return candidates->heads != NULL ? VR_OK : VR_ERR_NOMEM;
 }
 
 void vr_step_merge(const struct vr_lane *lane, struct vr_visit *visit, struct vr_merge_scratch *scratch)
@@ -78,11 +77,14 @@ void vr_step_merge(const struct vr_lane *lane, struct vr_visit *visit, struct vr
     struct reserve reserve = {.count = 0};
     enum vr_status status =
         vr_merge(scratch, visit->found, vr_binding_max_candidates(lane->config), arena, &visit->candidates);
-    if (status == VR_OK && seen_may_come_back(&lane->config->rerank)) {
+    if (status == VR_OK && vr_rule_may_give_way(&lane->config->rerank, VR_RULE_SEEN)) {
         find_reserve(visit, &reserve);
     }
     if (status == VR_OK && reserve.count > 0) {
         status = append(&visit->candidates, &reserve, arena);
+    }
+    if (status == VR_OK) {
+        status = make_heads(&visit->candidates, arena);
     }
     if (status != VR_OK) {
         vr_visit_fail(visit, status);

@@ -56,17 +56,6 @@ static uint64_t latest_deadline(const struct vr_lane *lane, uint32_t count)
     return latest;
 }
 
-/* Heads of zeros, which a ranker that fails leaves as they are. */
-static void make_room(struct vr_visit *visit)
-{
-    struct vr_candidates *candidates = &visit->candidates;
-    candidates->heads =
-        vr_arena_calloc(visit->job->arena, (size_t)candidates->count * VR_HEAD_COUNT, sizeof *candidates->heads);
-    if (candidates->heads == NULL) {
-        vr_visit_fail(visit, VR_ERR_NOMEM);
-    }
-}
-
 static void finish(const struct vr_lane *lane, struct vr_visit *visit, const struct vr_engine_ranked *ranked,
                    enum vr_status status)
 {
@@ -79,20 +68,15 @@ static void finish(const struct vr_lane *lane, struct vr_visit *visit, const str
 
 void vr_step_rank(struct vr_lane *lane, uint32_t count)
 {
-    uint32_t ready = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        make_room(lane->open[i]);
-        if (vr_visit_is_open(lane->open[i])) {
-            lane->open[ready] = lane->open[i];
-            lane->rank[ready++] = engine_rank(lane->open[i]);
-        }
-    }
-    if (ready == 0) {
+    if (count == 0) {
         return;
     }
+    for (uint32_t i = 0; i < count; i++) {
+        lane->rank[i] = engine_rank(lane->open[i]);
+    }
     enum vr_status status =
-        vr_engine_score(lane->binding->slot, ready, lane->rank, latest_deadline(lane, ready), lane->ranked);
-    for (uint32_t i = 0; i < ready; i++) {
+        vr_engine_score(lane->binding->slot, count, lane->rank, latest_deadline(lane, count), lane->ranked);
+    for (uint32_t i = 0; i < count; i++) {
         finish(lane, lane->open[i], &lane->ranked[i], status);
     }
 }

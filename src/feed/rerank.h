@@ -42,6 +42,9 @@ struct vr_rerank_output {
 /* Filters in the order of enum vr_filter (SCORE last), then selection. VR_ERR_NOMEM. */
 enum vr_status vr_rerank(const struct vr_rerank_input *input, struct vr_arena *arena, struct vr_rerank_output *out);
 
+/* Whether the configuration lists the rule among those that yield. */
+bool vr_rule_may_give_way(const struct vr_rerank_config *config, enum vr_rule rule);
+
 /* The invariants, from input and output alone: no item twice, none blocked, excluded, unsafe, unknown or too old for
  * the viewer; each rule broken at exactly as many positions as it gave way; quotas met unless freshness gave way; as
  * many items as wanted or a reason. False leaves the broken one in *why (static text). */

@@ -7,16 +7,6 @@
 #include "caps.h"
 #include "freshness.h"
 
-static bool is_listed(const struct vr_rerank_config *config, enum vr_rule rule)
-{
-    for (uint32_t i = 0; i < config->give_way_count; i++) {
-        if (config->give_way[i] == rule) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Unknown safety, an unknown classifier score and an unknown age limit for a minor all forbid the video. */
 static bool may_be_shown(const struct vr_rerank_input *in, uint32_t i)
 {
@@ -102,7 +92,7 @@ static const char *check_rules(const struct vr_rerank_input *in, const struct vr
         if (broken[r] != out->gave_way[r]) {
             return "a rule is broken at other positions than those where it gave way";
         }
-        if (broken[r] > 0 && !is_listed(in->config, (enum vr_rule)r)) {
+        if (broken[r] > 0 && !vr_rule_may_give_way(in->config, (enum vr_rule)r)) {
             return "a rule gave way that never yields";
         }
     }

@@ -18,7 +18,7 @@ void vr_step_lookups(const struct vr_lane *lane, struct vr_visit *visit);
 /* retrieve.c: two-tower and content retrieval of lane->open[count] in one engine call. */
 void vr_step_search(struct vr_lane *lane, uint32_t count);
 
-/* combine.c: merge and dedupe, and what may come back as seen where the rule is listed. */
+/* combine.c: merge and dedupe, what may come back as seen where the rule is listed, and heads of zeros. */
 void vr_step_merge(const struct vr_lane *lane, struct vr_visit *visit, struct vr_merge_scratch *scratch);
 
 /* rank.c: the ranker over lane->open[count] in one engine call. */

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.process import ROOT, run
-from harness.reports import FAILED, PASSED, Case, judged, parse_junit, parse_tap, single
+from harness.reports import FAILED, PASSED, Case, judged, parse_junit, parse_tap, plain, single
 
 LONG = os.environ.get("VIREO_LONG", "") not in ("", "0")
 LIMIT_S = 6000.0 if LONG else 600.0
@@ -149,7 +149,7 @@ def thread_job(source: Path) -> Job:
 
     def work() -> list[Case]:
         done = run([str(BUILD / "tsan/tests" / name)], limit_s=LIMIT_S, env={**SANITIZER_ENV, **ONE_THREAD})
-        return single(name, done)
+        return plain(name, done)
 
     return Job(name, work, ("tsan",))
 

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from harness.process import Finished
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+SKIP_STATUS = 77  # of a plain program that found nothing to test with, as Automake and Meson have it
 
 SANITIZER = re.compile(
     r"(ERROR|WARNING): (Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|: runtime error: "
@@ -81,3 +82,10 @@ def single(name: str, done: Finished) -> list[Case]:
     """The one case of a program that is a test as a whole."""
     passed = done.ended_well and not SANITIZER.search(done.output)
     return [Case(name, PASSED if passed else FAILED, "" if passed else f"{done.why()}\n{done.output}")]
+
+
+def plain(name: str, done: Finished) -> list[Case]:
+    """The one case of a plain test program, which may say by its exit status that it was skipped."""
+    if done.status == SKIP_STATUS and not SANITIZER.search(done.output):
+        return [Case(name, SKIPPED, done.output)]
+    return single(name, done)

@@ -7,7 +7,7 @@ import pytest
 
 from harness.groups import Group, Job, all_groups, merge, missing
 from harness.process import Finished, run
-from harness.reports import FAILED, PASSED, SKIPPED, Case, judged, parse_junit, parse_tap, single
+from harness.reports import FAILED, PASSED, SKIPPED, Case, judged, parse_junit, parse_tap, plain, single
 
 # What Criterion 2.4.1 writes: a crash and a timeout look like a failed assertion, a leak like a pass.
 CRITERION = """TAP version 13
@@ -60,6 +60,14 @@ def test_sanitizer_report_fails_a_passing_program(words: str) -> None:
 def test_bad_end_fails(status: int | None) -> None:
     assert verdicts(judged([Case("t", PASSED)], Finished(status, ""), "t")) == [PASSED, FAILED]
     assert verdicts(single("t", Finished(status, ""))) == [FAILED]
+
+
+def test_skipped_thread_test_is_seen_as_skipped() -> None:
+    assert verdicts(plain("t", Finished(77, "skipped: no data"))) == [SKIPPED]
+    assert verdicts(plain("t", Finished(77, REPORTS[0]))) == [FAILED]
+    assert verdicts(plain("t", Finished(1, "skipped: no data"))) == [FAILED]
+    assert verdicts(plain("t", Finished(0, ""))) == [PASSED]
+    assert verdicts(single("t", Finished(77, ""))) == [FAILED]
 
 
 def test_junit_report_is_read(tmp_path: Path) -> None:

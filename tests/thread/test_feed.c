@@ -91,7 +91,7 @@ int main(void)
     uint32_t answered = 0;
     if (feed_bundle(1) == NULL) {
         printf("skipped: no data (the small bundle is made by the Python environment)\n");
-        return 0;
+        return 77; /* seen as skipped by CTest and tests/run_all.py */
     }
     feed_rig_open(&rig, many_lanes);
     must(vr_model_load(feed_bundle(2), rig.backend, &rig.config->retrieval, rig.state, FEED_NOW_MS, &other), "model");

@@ -81,7 +81,7 @@ struct vr_feature_space;
 
 /* Read `fields` and `features` of a bundle's JSON. `weights` gives tables and long vocabularies; it must outlive the
  * space. It may be NULL in training, before tables exist: then embedding and bucket features need the key "width"
- * beside "table", which gives their columns. VR_ERR_FORMAT names the feature and key. */
+ * beside "table", which gives their columns, and may have "rows". VR_ERR_FORMAT names the feature and key. */
 enum vr_status vr_feature_space_create(struct vr_json_value bundle, const struct vr_safetensors *weights,
                                        struct vr_feature_space **out);
 void vr_feature_space_destroy(struct vr_feature_space *space); /* NULL is accepted */

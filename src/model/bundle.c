@@ -150,7 +150,7 @@ static enum vr_status read_networks(struct vr_bundle *bundle, struct vr_json_val
 
 static enum vr_status read_bundle(struct vr_bundle *bundle, const char *folder, struct vr_json_value root)
 {
-    struct vr_json_value files;
+    struct vr_json_value files = {NULL, 0};
     enum vr_status status = read_manifest(bundle, root, &files);
     if (status == VR_OK) {
         status = vr_bundle_open_files(bundle, folder, files);
@@ -215,16 +215,15 @@ static enum vr_status read_folder(struct vr_bundle *bundle, const char *folder)
 enum vr_status vr_bundle_open(const char *folder, struct vr_bundle **out)
 {
     struct vr_bundle *bundle = calloc(1, sizeof *bundle);
-    enum vr_status status = VR_OK;
-    if (bundle != NULL) {
-        bundle->storage = calloc(1, sizeof *bundle->storage);
+    if (bundle == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "no memory for a bundle");
     }
-    if (bundle == NULL || bundle->storage == NULL) {
-        status = vr_fail(VR_ERR_NOMEM, "no memory for a bundle");
+    bundle->storage = calloc(1, sizeof *bundle->storage);
+    if (bundle->storage == NULL) {
+        free(bundle);
+        return vr_fail(VR_ERR_NOMEM, "no memory for a bundle");
     }
-    if (status == VR_OK) {
-        status = vr_arena_create(65536, &bundle->storage->arena);
-    }
+    enum vr_status status = vr_arena_create(65536, &bundle->storage->arena);
     if (status == VR_OK) {
         status = read_folder(bundle, folder);
     }
@@ -253,13 +252,11 @@ void vr_bundle_close(struct vr_bundle *bundle)
     destroy_blocks(bundle->ranker.block, VR_ENTITY_COUNT);
     vr_dict_destroy(bundle->video_rows);
     vr_feature_space_destroy(bundle->features);
-    for (size_t f = 0; bundle->storage != NULL && f < VR_FILE_COUNT; f++) {
+    for (size_t f = 0; f < VR_FILE_COUNT; f++) {
         vr_safetensors_close(bundle->storage->file[f].tensors);
         vr_mapping_close(&bundle->storage->file[f].mapping);
     }
-    if (bundle->storage != NULL) {
-        vr_arena_destroy(bundle->storage->arena);
-    }
+    vr_arena_destroy(bundle->storage->arena);
     free(bundle->storage);
     free(bundle);
 }

@@ -67,21 +67,31 @@ static enum vr_status check_inputs(const struct vr_feature_space *space, struct 
     return VR_OK;
 }
 
-static enum vr_status read_inputs(struct vr_bundle *bundle, struct vr_json_value spec, const char *where,
-                                  bool (*suits)(const struct vr_feature *), const enum vr_entity *entity,
+/* What sets the two towers apart. */
+struct tower_kind {
+    const char *key; /* in bundle.json */
+    bool (*suits)(const struct vr_feature *);
+    uint32_t blocks;
+    enum vr_entity entity[2]; /* [blocks] */
+};
+static const struct tower_kind user_kind = {"user_tower", suits_user_tower, 2, {VR_ENTITY_VIEWER, VR_ENTITY_CONTEXT}};
+static const struct tower_kind item_kind = {"item_tower", suits_item_tower, 1, {VR_ENTITY_VIDEO, VR_ENTITY_VIDEO}};
+
+static enum vr_status read_inputs(struct vr_bundle *bundle, struct vr_json_value spec, const struct tower_kind *kind,
                                   struct vr_tower *tower)
 {
-    struct vr_json_value inputs;
-    enum vr_status status = vr_manifest_array(spec, where, "inputs", 1, 4096, &inputs);
+    struct vr_json_value inputs = {NULL, 0};
+    enum vr_status status = vr_manifest_array(spec, kind->key, "inputs", 1, 4096, &inputs);
     if (status == VR_OK) {
-        status = check_inputs(bundle->features, inputs, where, suits);
+        status = check_inputs(bundle->features, inputs, kind->key, kind->suits);
     }
-    for (uint32_t i = 0; status == VR_OK && i < tower->block_count; i++) {
-        status = vr_feature_block_create(bundle->features, inputs, entity[i], &tower->block[i]);
+    for (uint32_t i = 0; status == VR_OK && i < kind->blocks; i++) {
+        status = vr_feature_block_create(bundle->features, inputs, kind->entity[i], &tower->block[i]);
         if (status == VR_OK) {
+            tower->block_count++;
             tower->width += tower->block[i].width;
         } else {
-            status = vr_fail_in(status, "%s", where);
+            status = vr_fail_in(status, "%s", kind->key);
         }
     }
     return status;
@@ -151,31 +161,24 @@ static enum vr_status read_layers(struct vr_bundle *bundle, struct vr_json_value
     return VR_OK;
 }
 
-static enum vr_status read_tower(struct vr_bundle *bundle, struct vr_json_value root, const char *key,
-                                 bool (*suits)(const struct vr_feature *), const enum vr_entity *entity,
+static enum vr_status read_tower(struct vr_bundle *bundle, struct vr_json_value root, const struct tower_kind *kind,
                                  struct vr_tower *tower)
 {
-    struct vr_json_value spec;
-    enum vr_status status = vr_manifest_get(root, "", key, VR_JSON_OBJECT, &spec);
+    struct vr_json_value spec = {NULL, 0};
+    enum vr_status status = vr_manifest_get(root, "", kind->key, VR_JSON_OBJECT, &spec);
     if (status == VR_OK) {
-        status = vr_manifest_keys(spec, key, "inputs layers");
+        status = vr_manifest_keys(spec, kind->key, "inputs layers");
     }
     if (status == VR_OK) {
-        status = read_inputs(bundle, spec, key, suits, entity, tower);
+        status = read_inputs(bundle, spec, kind, tower);
     }
-    return status == VR_OK ? read_layers(bundle, spec, key, tower) : vr_in_json(status);
+    return status == VR_OK ? read_layers(bundle, spec, kind->key, tower) : vr_in_json(status);
 }
 
 enum vr_status vr_bundle_read_towers(struct vr_bundle *bundle, struct vr_json_value root)
 {
-    static const enum vr_entity user[] = {VR_ENTITY_VIEWER, VR_ENTITY_CONTEXT}, item[] = {VR_ENTITY_VIDEO};
-    bundle->user_tower.block_count = 2;
-    bundle->item_tower.block_count = 1;
-    enum vr_status status = read_tower(bundle, root, "user_tower", suits_user_tower, user, &bundle->user_tower);
-    if (status == VR_OK) {
-        status = read_tower(bundle, root, "item_tower", suits_item_tower, item, &bundle->item_tower);
-    }
-    return status;
+    enum vr_status status = read_tower(bundle, root, &user_kind, &bundle->user_tower);
+    return status == VR_OK ? read_tower(bundle, root, &item_kind, &bundle->item_tower) : status;
 }
 
 static enum vr_status check_finite(const struct vr_tensor *tensor)

@@ -90,7 +90,7 @@ static enum vr_status read_fields(struct vr_bundle *bundle, struct vr_claims *cl
 {
     struct vr_bundle_videos *videos = &bundle->videos;
     uint32_t fields = vr_feature_field_count(bundle->features, VR_ENTITY_VIDEO);
-    videos->field = vr_arena_calloc(bundle->storage->arena, fields - VR_VIDEO_FIELDS, sizeof *videos->field);
+    videos->field = vr_arena_calloc(bundle->storage->arena, fields - VR_VIDEO_FIELDS, sizeof(struct vr_tensor *));
     enum vr_status status = videos->field == NULL ? VR_ERR_NOMEM : VR_OK;
     for (uint32_t i = VR_VIDEO_FIELDS; status == VR_OK && i < fields; i++) {
         struct vr_field field = vr_feature_field(bundle->features, VR_ENTITY_VIDEO, i);

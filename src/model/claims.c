@@ -69,9 +69,9 @@ enum vr_status vr_claim_tensor(struct vr_claims *claims, const char *name, enum 
 
 enum vr_status vr_claim_f32(struct vr_claims *claims, const char *name, struct vr_shape shape, const float **out)
 {
-    const struct vr_tensor *tensor;
+    const struct vr_tensor *tensor = NULL;
     enum vr_status status = vr_claim_tensor(claims, name, VR_DTYPE_F32, shape, &tensor);
-    if (status == VR_OK) {
+    if (tensor != NULL) {
         *out = tensor->data;
     }
     return status;
@@ -79,9 +79,9 @@ enum vr_status vr_claim_f32(struct vr_claims *claims, const char *name, struct v
 
 enum vr_status vr_claim_f64(struct vr_claims *claims, const char *name, struct vr_shape shape, const double **out)
 {
-    const struct vr_tensor *tensor;
+    const struct vr_tensor *tensor = NULL;
     enum vr_status status = vr_claim_tensor(claims, name, VR_DTYPE_F64, shape, &tensor);
-    if (status == VR_OK) {
+    if (tensor != NULL) {
         *out = tensor->data;
     }
     return status;
@@ -89,9 +89,9 @@ enum vr_status vr_claim_f64(struct vr_claims *claims, const char *name, struct v
 
 enum vr_status vr_claim_u8(struct vr_claims *claims, const char *name, struct vr_shape shape, const uint8_t **out)
 {
-    const struct vr_tensor *tensor;
+    const struct vr_tensor *tensor = NULL;
     enum vr_status status = vr_claim_tensor(claims, name, VR_DTYPE_U8, shape, &tensor);
-    if (status == VR_OK) {
+    if (tensor != NULL) {
         *out = tensor->data;
     }
     return status;
@@ -100,9 +100,9 @@ enum vr_status vr_claim_u8(struct vr_claims *claims, const char *name, struct vr
 enum vr_status vr_claim_index(struct vr_claims *claims, const char *name, struct vr_shape shape, int64_t low,
                               int64_t high, const int32_t **out)
 {
-    const struct vr_tensor *tensor;
+    const struct vr_tensor *tensor = NULL;
     enum vr_status status = vr_claim_tensor(claims, name, VR_DTYPE_I32, shape, &tensor);
-    if (status != VR_OK) {
+    if (tensor == NULL) {
         return status;
     }
     const int32_t *index = tensor->data;
@@ -119,10 +119,10 @@ enum vr_status vr_claim_index(struct vr_claims *claims, const char *name, struct
 enum vr_status vr_claim_offsets(struct vr_claims *claims, const char *name, uint64_t count, uint64_t total,
                                 const uint32_t **out)
 {
-    const struct vr_tensor *tensor;
+    const struct vr_tensor *tensor = NULL;
     uint64_t length = count == VR_DIM_ANY ? VR_DIM_ANY : count + 1;
     enum vr_status status = vr_claim_tensor(claims, name, VR_DTYPE_U32, VR_SHAPE_1(length), &tensor);
-    if (status != VR_OK) {
+    if (tensor == NULL) {
         return status;
     }
     const uint32_t *offset = tensor->data;
@@ -185,13 +185,13 @@ enum vr_status vr_claim_strings(struct vr_claims *claims, const char *name, uint
     char bytes_name[160], offsets_name[160];
     snprintf(bytes_name, sizeof bytes_name, "%s.bytes", name);
     snprintf(offsets_name, sizeof offsets_name, "%s.offsets", name);
-    const struct vr_tensor *bytes;
+    const struct vr_tensor *bytes = NULL;
     struct vr_string_list list = {NULL, NULL, 0};
     enum vr_status status = vr_claim_tensor(claims, bytes_name, VR_DTYPE_U8, VR_SHAPE_1(VR_DIM_ANY), &bytes);
-    if (status == VR_OK) {
+    if (bytes != NULL) {
         status = vr_claim_offsets(claims, offsets_name, count, bytes->bytes, &list.offset);
     }
-    if (status != VR_OK) {
+    if (bytes == NULL || list.offset == NULL) {
         return status;
     }
     list.bytes = bytes->data;

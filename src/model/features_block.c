@@ -57,10 +57,11 @@ enum vr_status vr_feature_block_create(const struct vr_feature_space *space, str
     }
     block.column = calloc(room, sizeof *block.column);
     block.feature = calloc(room, sizeof *block.feature);
-    enum vr_status status = VR_OK;
     if (block.column == NULL || block.feature == NULL) {
-        status = vr_fail(VR_ERR_NOMEM, "no memory for a block of features");
+        vr_feature_block_destroy(&block);
+        return vr_fail(VR_ERR_NOMEM, "no memory for a block of features");
     }
+    enum vr_status status = VR_OK;
     for (struct vr_json_iter it = vr_json_begin(names); status == VR_OK && vr_json_next(&it, NULL, &element);) {
         uint32_t number = 0;
         status = find_feature(space, element, &number);
@@ -141,32 +142,29 @@ static int32_t bucket_row(const struct vr_feature *f, double x)
     return (int32_t)low + 1;
 }
 
-/* One feature over all rows; `stride` floats or indexes between rows of the output. */
-static void transform_column(const struct vr_feature *f, size_t rows, const double *raw, uint32_t fields, float *dense,
-                             size_t dense_stride, int32_t *index, size_t index_stride)
+static double dense_value(const struct vr_feature *f, const double *raw)
 {
-    for (size_t r = 0; r < rows; r++, raw += fields) {
-        switch (f->kind) {
-        case VR_FEATURE_DENSE: dense[r * dense_stride] = (float)standardise(f, scaled(f, raw[f->field])); break;
-        case VR_FEATURE_RATE:
-            dense[r * dense_stride] = (float)standardise(f, scaled(f, rate(f, raw[f->field], raw[f->denominator])));
-            break;
-        case VR_FEATURE_EMBEDDING: index[r * index_stride] = embedding_row(f, raw[f->field]); break;
-        case VR_FEATURE_BUCKET: index[r * index_stride] = bucket_row(f, raw[f->field]); break;
-        case VR_FEATURE_VECTOR: return;
-        }
-    }
+    double x = f->kind == VR_FEATURE_RATE ? rate(f, raw[f->field], raw[f->denominator]) : raw[f->field];
+    return standardise(f, scaled(f, x));
+}
+
+static int32_t table_row(const struct vr_feature *f, const double *raw)
+{
+    return f->kind == VR_FEATURE_BUCKET ? bucket_row(f, raw[f->field]) : embedding_row(f, raw[f->field]);
 }
 
 void vr_feature_transform(const struct vr_feature_space *space, const struct vr_feature_block *block, size_t rows,
                           const double *raw, float *dense, int32_t *index)
 {
-    uint32_t fields = space->fields[block->entity].count;
+    const uint32_t fields = space->fields[block->entity].count;
     for (uint32_t i = 0; i < block->count; i++) {
         const struct vr_column *column = &block->column[i];
         const struct vr_feature *feature = &space->feature[block->feature[i]];
-        float *to_dense = column->kind == VR_COLUMN_DENSE ? dense + column->slot : NULL;
-        int32_t *to_index = column->kind == VR_COLUMN_TABLE ? index + column->slot : NULL;
-        transform_column(feature, rows, raw, fields, to_dense, block->dense_count, to_index, block->index_count);
+        for (size_t r = 0; column->kind == VR_COLUMN_DENSE && r < rows; r++) {
+            dense[r * block->dense_count + column->slot] = (float)dense_value(feature, raw + r * fields);
+        }
+        for (size_t r = 0; column->kind == VR_COLUMN_TABLE && r < rows; r++) {
+            index[r * block->index_count + column->slot] = table_row(feature, raw + r * fields);
+        }
     }
 }

@@ -44,7 +44,7 @@ static enum vr_status add_built_in(struct vr_feature_space *space, enum vr_entit
     uint32_t count;
     const char *const *names = vr_built_in_fields(entity, &count);
     set->field = vr_arena_calloc(space->arena, count + declared, sizeof *set->field);
-    set->vocab = vr_arena_calloc(space->arena, count + declared, sizeof *set->vocab);
+    set->vocab = vr_arena_calloc(space->arena, count + declared, sizeof(struct vr_dict *));
     if (set->field == NULL || set->vocab == NULL) {
         return VR_ERR_NOMEM;
     }

@@ -242,7 +242,7 @@ enum vr_status vr_python_history_matches(size_t rows, const int32_t *video, cons
                                          size_t videos, const int32_t *topic, const int32_t *creator,
                                          const int32_t *candidate, double *out)
 {
-    struct vr_recent recent[VR_RECENT_MAX];
+    struct vr_recent recent[VR_RECENT_MAX] = {{-1, 0, 0, 0}};
     double raw[VR_PAIR_FIELDS];
     for (size_t r = 0; r < rows; r++) {
         enum vr_status status = gather(r, video, NULL, flags, count, recent);

@@ -15,7 +15,8 @@ static int position(const char *list, struct vr_str word)
 {
     for (int i = 0; *list != '\0'; i++) {
         size_t len = strcspn(list, " ");
-        if (len == word.len && memcmp(list, word.data, len) == 0) {
+        struct vr_str at = {list, len};
+        if (vr_str_equal(at, word)) {
             return i;
         }
         list += len + (list[len] == ' ');
@@ -29,8 +30,8 @@ enum vr_status vr_manifest_keys(struct vr_json_value object, const char *where, 
         return vr_fail(VR_ERR_FORMAT, "%s%smust be an object, not %s", where, separator(where),
                        vr_json_type_name(vr_json_type_of(object)));
     }
-    struct vr_str key;
-    struct vr_json_value value;
+    struct vr_str key = {NULL, 0};
+    struct vr_json_value value = {NULL, 0};
     for (struct vr_json_iter it = vr_json_begin(object); vr_json_next(&it, &key, &value);) {
         if (position(allowed, key) < 0) {
             return vr_fail(VR_ERR_FORMAT, "%s%sunknown key '%s'", where, separator(where), vr_show(key).text);
@@ -41,7 +42,7 @@ enum vr_status vr_manifest_keys(struct vr_json_value object, const char *where, 
 
 bool vr_manifest_has(struct vr_json_value object, const char *key)
 {
-    struct vr_json_value value;
+    struct vr_json_value value = {NULL, 0};
     struct vr_str name = vr_str_of(key), at;
     for (struct vr_json_iter it = vr_json_begin(object); vr_json_next(&it, &at, &value);) {
         if (vr_str_equal(at, name)) {
@@ -57,7 +58,7 @@ enum vr_status vr_manifest_get(struct vr_json_value object, const char *where, c
     if (!vr_manifest_has(object, key)) {
         return vr_fail(VR_ERR_FORMAT, "%s%skey '%s' is missing", where, separator(where), key);
     }
-    struct vr_json_value value;
+    struct vr_json_value value = {NULL, 0};
     enum vr_status status = vr_json_get(object, key, &value);
     if (status != VR_OK) {
         return status;
@@ -74,7 +75,7 @@ enum vr_status vr_manifest_get(struct vr_json_value object, const char *where, c
 enum vr_status vr_manifest_array(struct vr_json_value object, const char *where, const char *key, size_t min,
                                  size_t max, struct vr_json_value *out)
 {
-    struct vr_json_value value;
+    struct vr_json_value value = {NULL, 0};
     enum vr_status status = vr_manifest_get(object, where, key, VR_JSON_ARRAY, &value);
     if (status != VR_OK) {
         return status;
@@ -91,7 +92,7 @@ enum vr_status vr_manifest_array(struct vr_json_value object, const char *where,
 enum vr_status vr_manifest_str(struct vr_json_value object, const char *where, const char *key, size_t max,
                                struct vr_str *out)
 {
-    struct vr_json_value value;
+    struct vr_json_value value = {NULL, 0};
     struct vr_str text = {NULL, 0};
     enum vr_status status = vr_manifest_get(object, where, key, VR_JSON_STRING, &value);
     if (status == VR_OK) {
@@ -111,7 +112,7 @@ enum vr_status vr_manifest_str(struct vr_json_value object, const char *where, c
 enum vr_status vr_manifest_word(struct vr_json_value object, const char *where, const char *key, const char *words,
                                 uint32_t *out)
 {
-    struct vr_str text;
+    struct vr_str text = {NULL, 0};
     enum vr_status status = vr_manifest_str(object, where, key, 64, &text);
     if (status != VR_OK) {
         return status;
@@ -127,7 +128,7 @@ enum vr_status vr_manifest_word(struct vr_json_value object, const char *where, 
 
 enum vr_status vr_manifest_bool(struct vr_json_value object, const char *where, const char *key, bool *out)
 {
-    struct vr_json_value value;
+    struct vr_json_value value = {NULL, 0};
     enum vr_status status = vr_manifest_get(object, where, key, VR_JSON_BOOL, &value);
     return status == VR_OK ? vr_json_as_bool(value, out) : status;
 }
@@ -135,7 +136,7 @@ enum vr_status vr_manifest_bool(struct vr_json_value object, const char *where, 
 enum vr_status vr_manifest_int(struct vr_json_value object, const char *where, const char *key, int64_t min,
                                int64_t max, int64_t *out)
 {
-    struct vr_json_value value;
+    struct vr_json_value value = {NULL, 0};
     int64_t number = 0;
     enum vr_status status = vr_manifest_get(object, where, key, VR_JSON_INT, &value);
     if (status == VR_OK) {
@@ -165,7 +166,7 @@ enum vr_status vr_manifest_u32(struct vr_json_value object, const char *where, c
 
 enum vr_status vr_manifest_double(struct vr_json_value object, const char *where, const char *key, double *out)
 {
-    struct vr_json_value value;
+    struct vr_json_value value = {NULL, 0};
     double number = 0;
     enum vr_status status = vr_manifest_get(object, where, key, VR_JSON_DOUBLE, &value);
     if (status == VR_OK) {

@@ -305,7 +305,7 @@ enum vr_status vr_safetensors_open(const char *path, struct vr_safetensors **out
     if (status == VR_OK) {
         status = create(mapping.data, mapping.bytes, &file);
     }
-    if (status != VR_OK) {
+    if (file == NULL) {
         vr_mapping_close(&mapping);
         return vr_fail_in(status, "%s", path);
     }

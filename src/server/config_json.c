@@ -152,6 +152,7 @@ static void put_rerank(struct vr_json_writer *out, const struct vr_rerank_config
 static void put_state(struct vr_json_writer *out, const struct vr_state_config *state)
 {
     open_object(out, "state");
+    put_uint(out, "max_viewers", state->max_viewers);
     put_uint(out, "recent_watches", state->recent_watches);
     put_float(out, "trending_half_life_h", state->trending_half_life_h);
     put_uint(out, "trending_refresh_ms", state->trending_refresh_ms);

@@ -128,7 +128,7 @@ static enum vr_status read_recommend(struct vr_loop *loop, struct vr_exchange *e
                                      .default_timeout_ms = config->lanes.default_timeout_ms,
                                      .now_ms = vr_clock_wall_ms(),
                                      .received_us = exchange->received_us};
-    struct vr_json_value root;
+    struct vr_json_value root = {0};
     enum vr_status status = parse_body(loop, exchange, &root);
     if (status == VR_OK) {
         status = vr_recommend_read(root, &rules, call->job.arena, &call->job.request);
@@ -288,7 +288,7 @@ static enum vr_handled handle_events(struct vr_loop *loop, struct vr_exchange *e
     }
     struct vr_arena *arena = scratch->job.arena;
     int64_t now_ms = vr_clock_wall_ms();
-    struct vr_json_value root;
+    struct vr_json_value root = {0};
     struct vr_event_batch batch;
     struct vr_event_result *result = NULL;
     enum vr_status status = parse_body(loop, exchange, &root);

@@ -208,7 +208,7 @@ static enum vr_http_outcome parse_field(struct vr_http_request *request, const c
     }
     const char *colon = memchr(line.data, ':', line.len);
     struct vr_str name = {line.data, colon != NULL ? (size_t)(colon - line.data) : 0};
-    if (!is_token(name)) {
+    if (colon == NULL || !is_token(name)) {
         return refuse(request, 400, "a header field without a proper name");
     }
     struct vr_str value = {colon + 1, line.len - name.len - 1};
@@ -305,7 +305,7 @@ static enum vr_http_outcome next_line(struct vr_http_request *request, const cha
 enum vr_http_outcome vr_http_parse(struct vr_http_request *request, const char *buffer, size_t len, uint64_t max_body)
 {
     while (request->phase != VR_HTTP_PHASE_BODY) {
-        struct vr_str line = {NULL, 0};
+        struct vr_str line = {buffer, 0};
         bool found = false;
         enum vr_http_outcome outcome = next_line(request, buffer, len, &line, &found);
         if (outcome == VR_HTTP_BAD || !found) {

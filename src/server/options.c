@@ -23,9 +23,9 @@ const char vr_usage[] =
 /* A flag with what it does to the options: `path` names a setting, else `take` reads the value. */
 struct flag {
     enum vr_command command;
+    bool is_switch; /* takes no value: the setting becomes "true" */
     const char *name;
     const char *path; /* a setting of the configuration */
-    bool is_switch;   /* takes no value: the setting becomes "true" */
     enum vr_status (*take)(struct vr_options *out, const char *value);
 };
 
@@ -100,16 +100,16 @@ static enum vr_status take_set(struct vr_options *out, const char *value)
 }
 
 static const struct flag flags[] = {
-    {VR_COMMAND_SERVE, "--bundle", NULL, false, take_bundle},
-    {VR_COMMAND_SERVE, "--listen", "server.listen", false, NULL},
-    {VR_COMMAND_SERVE, "--admin", "server.admin", false, NULL},
-    {VR_COMMAND_SERVE, "--config", NULL, false, take_config},
-    {VR_COMMAND_SERVE, "--data", NULL, false, take_data},
-    {VR_COMMAND_SERVE, "--replay", "server.replay", true, NULL},
-    {VR_COMMAND_SERVE, "--set", NULL, false, take_set},
-    {VR_COMMAND_SHOW, "--server", NULL, false, take_server},
-    {VR_COMMAND_SHOW, "--user", NULL, false, take_user},
-    {VR_COMMAND_SHOW, "--count", NULL, false, take_count},
+    {VR_COMMAND_SERVE, false, "--bundle", NULL, take_bundle},
+    {VR_COMMAND_SERVE, false, "--listen", "server.listen", NULL},
+    {VR_COMMAND_SERVE, false, "--admin", "server.admin", NULL},
+    {VR_COMMAND_SERVE, false, "--config", NULL, take_config},
+    {VR_COMMAND_SERVE, false, "--data", NULL, take_data},
+    {VR_COMMAND_SERVE, true, "--replay", "server.replay", NULL},
+    {VR_COMMAND_SERVE, false, "--set", NULL, take_set},
+    {VR_COMMAND_SHOW, false, "--server", NULL, take_server},
+    {VR_COMMAND_SHOW, false, "--user", NULL, take_user},
+    {VR_COMMAND_SHOW, false, "--count", NULL, take_count},
 };
 
 static const struct flag *find_flag(enum vr_command command, const char *name, size_t len)

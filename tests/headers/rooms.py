@@ -35,7 +35,7 @@ ROOMS = (
     Room("kernels", "kernels", ("compute", "base"), {"cuda": "*", "cublas": "*", "mma.h": "*"}),
     Room("state", "src/state", ("model", "base")),
     Room("feed", "src/feed", ("state", "model", "compute", "base")),
-    Room("server", "src/server", ("feed", "state", "model", "compute", "json", "base"), {"event2/": "*.c"}),
+    Room("server", "src/server", ("feed", "state", "model", "compute", "json", "base"), {"event2/": "*"}),
 )
 
 # Owners that the file names do not tell.

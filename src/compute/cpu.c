@@ -62,19 +62,19 @@ static void *buffer_host(struct vr_buffer *buffer)
 static void stream_destroy(struct vr_stream *stream)
 {
     if (stream != NULL) {
-        free(stream->pack);
+        free(stream->scratch);
         free(stream);
     }
 }
 
 static enum vr_status stream_create(struct vr_backend *backend, struct vr_stream **out)
 {
-    const size_t floats = backend->device->pack_floats;
+    const size_t bytes = backend->device->scratch_bytes;
     struct vr_stream *stream = calloc(1, sizeof *stream);
-    if (stream != NULL && floats > 0) {
-        stream->pack = aligned_alloc(ALIGNMENT, floats * sizeof(float));
+    if (stream != NULL && bytes > 0) {
+        stream->scratch = aligned_alloc(ALIGNMENT, bytes);
     }
-    if (stream == NULL || (floats > 0 && stream->pack == NULL)) {
+    if (stream == NULL || (bytes > 0 && stream->scratch == NULL)) {
         stream_destroy(stream);
         return vr_fail(VR_ERR_NOMEM, "no memory for a stream");
     }
@@ -177,7 +177,7 @@ static const struct vr_backend_ops cpu_ops = {
     .index_create = vr_cpu_index_create,
 };
 
-static enum vr_status backend_new(const struct vr_backend_ops *ops, unsigned threads, size_t pack_floats,
+static enum vr_status backend_new(const struct vr_backend_ops *ops, unsigned threads, size_t scratch_bytes,
                                   struct vr_backend **out)
 {
     struct vr_backend *backend = calloc(1, sizeof *backend);
@@ -188,7 +188,7 @@ static enum vr_status backend_new(const struct vr_backend_ops *ops, unsigned thr
         return vr_fail(VR_ERR_NOMEM, "no memory for a backend");
     }
     device->threads = threads;
-    device->pack_floats = pack_floats;
+    device->scratch_bytes = scratch_bytes;
     backend->ops = ops;
     backend->device = device;
     *out = backend;
@@ -203,5 +203,5 @@ enum vr_status vr_backend_open_reference(struct vr_backend **out)
 enum vr_status vr_cpu_backend_open(unsigned threads, struct vr_backend **out)
 {
     vr_openblas_core_choose();
-    return backend_new(&cpu_ops, threads, VR_PACK_FLOATS, out);
+    return backend_new(&cpu_ops, threads, VR_SCRATCH_BYTES, out);
 }

@@ -13,20 +13,23 @@ struct vr_buffer {
 /* Scratch of one lane; operations run at once, so a stream has nothing to wait for. */
 struct vr_stream {
     struct vr_backend *backend;
-    float *pack; /* linear_tiles.c: [VR_PACK_FLOATS], weights as tiles; NULL in the reference backend */
+    void *scratch; /* [VR_SCRATCH_BYTES], aligned to 64, of the operation that runs; NULL in the reference backend */
 };
 
+#define VR_SCRATCH_BYTES (1024u * 1024u) /* weights as tiles (linear_tiles.c), selections (scan.c) */
+#define VR_K_MAX 1000u                   /* of a search */
+
 struct vr_device {
-    unsigned threads;   /* an index build may use this many; 0: all cores */
-    size_t pack_floats; /* of each stream */
+    unsigned threads;     /* an index build may use this many; 0: all cores */
+    size_t scratch_bytes; /* of each stream */
 };
 
 /* How an index is searched; each kind of index defines what `state` is. */
 struct vr_index {
     uint32_t rows, dim;
     struct vr_index_kind_ops {
-        enum vr_status (*search)(struct vr_index *index, const struct vr_index_search *args, const float *query,
-                                 int32_t *row, float *score);
+        enum vr_status (*search)(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args,
+                                 const float *query, int32_t *row, float *score);
         void (*destroy)(void *state);
     } ops;
     void *state;
@@ -73,7 +76,6 @@ enum vr_status vr_reference_index_create(struct vr_backend *backend, const struc
                                          struct vr_index **out);
 
 /* linear_tiles.c */
-#define VR_PACK_FLOATS (256u * 1024u)
 enum vr_status vr_tiles_linear(struct vr_stream *stream, const struct vr_linear *args);
 
 /* openblas_core.c: see there. */
@@ -81,9 +83,11 @@ void vr_openblas_core_choose(void);
 const char *vr_openblas_core_name(void);
 enum vr_status vr_openblas_core_set(const char *name);
 
-/* scan.c: exact search, and the choice between it and FAISS. */
-enum vr_status vr_scan_index_create(const struct vr_index_spec *spec, struct vr_index **out);
+/* index.c: the kind that the specification names. */
 enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out);
+
+/* scan.c: exact search. */
+enum vr_status vr_scan_index_create(const struct vr_index_spec *spec, struct vr_index **out);
 
 /* faiss_index.c */
 enum vr_status vr_faiss_index_create(const struct vr_index_spec *spec, unsigned threads, struct vr_index **out);

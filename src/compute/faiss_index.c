@@ -40,7 +40,7 @@ static enum vr_status take_found(const struct vr_index *index, const int64_t *id
     const struct faiss_state *state = index->state;
     float vector[4096];
     for (uint32_t i = 0; i < fetched; i++) {
-        if (id[i] < 0 || vr_row_listed(out.row, out.count, (int32_t)id[i])) {
+        if (id[i] < 0 || vr_exclusion_has(out, (int32_t)id[i])) {
             continue;
         }
         const enum vr_status status = vr_faiss_vector(state->faiss, id[i], vector);
@@ -101,9 +101,10 @@ static void nothing_found(const struct vr_index_search *args, int32_t *row, floa
     }
 }
 
-static enum vr_status search(struct vr_index *index, const struct vr_index_search *args, const float *query,
-                             int32_t *row, float *score)
+static enum vr_status search(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args,
+                             const float *query, int32_t *row, float *score)
 {
+    (void)stream;
     const struct faiss_state *state = index->state;
     if (state->faiss == NULL) {
         nothing_found(args, row, score);

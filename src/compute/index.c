@@ -3,7 +3,6 @@
 
 #include "cpu.h"
 
-#define K_MAX 1000u
 #define DIM_MAX 4096u
 
 enum vr_status vr_cpu_index_wrap(const struct vr_index_spec *spec, struct vr_index_kind_ops ops, void *state,
@@ -44,9 +43,8 @@ enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_i
 
 enum vr_status vr_cpu_index_search(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args)
 {
-    (void)stream;
-    if (args->k > K_MAX) {
-        return vr_fail(VR_ERR_INVALID, "index search: k is %u, at most %u", args->k, K_MAX);
+    if (args->k > VR_K_MAX) {
+        return vr_fail(VR_ERR_INVALID, "index search: k is %u, at most %u", args->k, VR_K_MAX);
     }
     const size_t results = (size_t)args->queries * args->k;
     const float *query = vr_cpu_at(args->query, (size_t)args->queries * index->dim, 4, "index search: query");
@@ -55,5 +53,5 @@ enum vr_status vr_cpu_index_search(struct vr_stream *stream, struct vr_index *in
     if (query == NULL || row == NULL || score == NULL) {
         return VR_ERR_INVALID;
     }
-    return results == 0 ? VR_OK : index->ops.search(index, args, query, row, score);
+    return results == 0 ? VR_OK : index->ops.search(stream, index, args, query, row, score);
 }

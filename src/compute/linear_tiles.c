@@ -14,6 +14,8 @@
 #include "dot_tiles.h"
 #include "linear.h"
 
+#define PACK_FLOATS (VR_SCRATCH_BYTES / (uint32_t)sizeof(float))
+
 /* Outputs first .. first + count as tiles; lanes past the end are zeros. */
 static void pack(const struct vr_linear *args, const struct vr_linear_at *at, uint32_t first, uint32_t count,
                  float *tile)
@@ -37,13 +39,13 @@ static void pack(const struct vr_linear *args, const struct vr_linear_at *at, ui
 /* Outputs of one call of the kernel: as many tiles as the scratch holds. */
 static uint32_t block_outputs(const struct vr_linear *args)
 {
-    const uint32_t tiles = VR_PACK_FLOATS / (VR_TILE_LANES * args->in);
+    const uint32_t tiles = PACK_FLOATS / (VR_TILE_LANES * args->in);
     return VR_TILE_LANES * (tiles < VR_BLOCK_TILES ? tiles : VR_BLOCK_TILES);
 }
 
 enum vr_status vr_tiles_linear(struct vr_stream *stream, const struct vr_linear *args)
 {
-    if (args->in == 0 || args->in > VR_PACK_FLOATS / VR_TILE_LANES) {
+    if (args->in == 0 || args->in > PACK_FLOATS / VR_TILE_LANES) {
         return vr_reference_linear(stream, args);
     }
     struct vr_linear_at at;
@@ -53,13 +55,14 @@ enum vr_status vr_tiles_linear(struct vr_stream *stream, const struct vr_linear 
     }
     vr_dot_block *block = vr_dot_block_choose(false);
     const uint32_t outputs = block_outputs(args);
+    float *tile = stream->scratch;
     float dot[VR_DOT_ROWS][VR_BLOCK_LANES];
     for (uint32_t first = 0; first < args->out; first += outputs) {
         const uint32_t count = args->out - first < outputs ? args->out - first : outputs;
-        pack(args, &at, first, count, stream->pack);
+        pack(args, &at, first, count, tile);
         for (size_t r = 0; r < args->rows; r += VR_DOT_ROWS) {
             const uint32_t rows = args->rows - r < VR_DOT_ROWS ? (uint32_t)(args->rows - r) : VR_DOT_ROWS;
-            block(stream->pack, (count + VR_TILE_LANES - 1) / VR_TILE_LANES, args->in, at.x + r * args->x_stride,
+            block(tile, (count + VR_TILE_LANES - 1) / VR_TILE_LANES, args->in, at.x + r * args->x_stride,
                   args->x_stride, rows, dot);
             for (uint32_t i = 0; i < rows; i++) {
                 vr_linear_finish(args, &at, r + i, first, count, dot[i]);

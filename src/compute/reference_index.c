@@ -5,9 +5,10 @@
 #include "exclusion.h"
 #include "topk.h"
 
-static enum vr_status search(struct vr_index *index, const struct vr_index_search *args, const float *query,
-                             int32_t *row, float *score)
+static enum vr_status search(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args,
+                             const float *query, int32_t *row, float *score)
 {
+    (void)stream;
     const float *vector = index->state;
     for (uint32_t q = 0; q < args->queries; q++) {
         const struct vr_exclusion out = vr_exclusion_of(args, q);
@@ -17,7 +18,7 @@ static enum vr_status search(struct vr_index *index, const struct vr_index_searc
             for (uint32_t i = 0; i < index->dim; i++) {
                 dot += query[(size_t)q * index->dim + i] * vector[(size_t)r * index->dim + i];
             }
-            if (!vr_row_listed(out.row, out.count, (int32_t)r)) {
+            if (!vr_exclusion_has(out, (int32_t)r)) {
                 vr_topk_push(&top, dot, (int32_t)r);
             }
         }

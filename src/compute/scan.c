@@ -1,18 +1,19 @@
 /* The exact index: every row is scored, in blocks of 256 rows that all queries of the batch share while the block is
- * in the cache; scores above a query's threshold go to its heap, after a look at its exclusions. Vectors that were
- * halves stay halves, others are floats. Halves measured
- * 15.1 against 17.6 ms for one query over 1,000,000 rows of 64, and 74 against 93 us over 20,000 (Zen 4, one thread).
- */
+ * in the cache; scores that can still enter go to the query's selection (select.h), after a look at its exclusions.
+ * Vectors that were halves stay halves, others are floats. Halves measured 15.1 against 17.6 ms for one query over
+ * 1,000,000 rows of 64, and 74 against 93 us over 20,000 (Zen 4, one thread). */
+#include <emmintrin.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cpu.h"
 #include "dot_tiles.h"
 #include "exclusion.h"
-#include "topk.h"
-#include "vireo/half.h"
+#include "select.h"
 
-#define HEAPS 64u /* queries that walk over the blocks together */
+#define GROUP 64u       /* queries that walk over the blocks together */
+#define SLACK_KEYS 256u /* keys beyond k between two shrinkings of a selection */
+_Static_assert((VR_K_MAX + SLACK_KEYS) * GROUP * sizeof(uint64_t) <= VR_SCRATCH_BYTES, "selections fit the scratch");
 
 struct scan {
     vr_dot_block *block;
@@ -21,36 +22,49 @@ struct scan {
     char *tile; /* [tiles, dim, 16]; rows past the end are zeros */
 };
 
-/* How many of a tile's scores reach the threshold; lanes past the end count too. Without a branch: for nearly all
- * tiles it is zero. */
-static uint32_t reaching(const float *score, float threshold)
+/* Bit `lane` of a tile is set where its score reaches the limit; NaN does not. SSE2 is in every x86-64. */
+static uint32_t reaching(const float *score, float limit)
 {
-    uint32_t count = 0;
-    for (uint32_t lane = 0; lane < VR_TILE_LANES; lane++) {
-        count += score[lane] >= threshold;
+    uint32_t lanes = 0;
+    for (uint32_t lane = 0; lane < VR_TILE_LANES; lane += 4) {
+        const __m128 reaches = _mm_cmpge_ps(_mm_loadu_ps(score + lane), _mm_set1_ps(limit));
+        lanes |= (uint32_t)_mm_movemask_ps(reaches) << lane;
     }
-    return count;
+    return lanes;
 }
 
-/* Scores of one block, which begins at row `first`, into one query's heap. */
-static void take_scores(struct vr_topk *top, const float *score, uint32_t rows, uint32_t first, struct vr_exclusion out)
+/* The scores of the set lanes; the tile begins at row `first`. */
+static void take_lanes(struct vr_select *select, const float *score, uint32_t lanes, uint32_t first,
+                       struct vr_exclusion out)
+{
+    for (; lanes != 0; lanes &= lanes - 1) {
+        const uint32_t lane = (uint32_t)__builtin_ctz(lanes);
+        const int32_t row = (int32_t)(first + lane);
+        if (!vr_exclusion_has(out, row)) {
+            vr_select_push(select, score[lane], row);
+        }
+    }
+}
+
+/* Scores of one block, which begins at row `first`, into one query's selection. */
+static void take_scores(struct vr_select *select, const float *score, uint32_t rows, uint32_t first,
+                        struct vr_exclusion out)
 {
     for (uint32_t r = 0; r < rows; r += VR_TILE_LANES) {
-        if (reaching(score + r, vr_topk_threshold(top)) == 0) {
+        const uint32_t past = rows - r < VR_TILE_LANES ? UINT32_MAX << (rows - r) : 0; /* lanes that are no rows */
+        const uint32_t lanes = reaching(score + r, select->limit) & ~past;
+        if (lanes == 0) {
             continue;
         }
-        const uint32_t count = rows - r < VR_TILE_LANES ? rows - r : VR_TILE_LANES;
-        for (uint32_t i = 0; i < count; i++) {
-            const int32_t row = (int32_t)(first + r + i);
-            if (score[r + i] >= vr_topk_threshold(top) && !vr_row_listed(out.row, out.count, row)) {
-                vr_topk_push(top, score[r + i], row);
-            }
+        take_lanes(select, score + r, lanes, first + r, out);
+        if (select->room - select->count < VR_TILE_LANES) {
+            vr_select_shrink(select);
         }
     }
 }
 
 static void scan_block(const struct vr_index *index, const struct vr_index_search *args, uint32_t first_tile,
-                       const float *query, uint32_t first_query, uint32_t queries, struct vr_topk *top)
+                       const float *query, uint32_t first_query, uint32_t queries, struct vr_select *select)
 {
     const struct scan *scan = index->state;
     float score[VR_DOT_ROWS][VR_BLOCK_LANES];
@@ -62,27 +76,28 @@ static void scan_block(const struct vr_index *index, const struct vr_index_searc
         scan->block(scan->tile + first_tile * scan->tile_bytes, tiles, index->dim, query + (size_t)q * index->dim,
                     index->dim, group, score);
         for (uint32_t i = 0; i < group; i++) {
-            take_scores(&top[q + i], score[i], rows, first_row, vr_exclusion_of(args, first_query + q + i));
+            take_scores(&select[q + i], score[i], rows, first_row, vr_exclusion_of(args, first_query + q + i));
         }
     }
 }
 
-static enum vr_status search(struct vr_index *index, const struct vr_index_search *args, const float *query,
-                             int32_t *row, float *score)
+static enum vr_status search(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args,
+                             const float *query, int32_t *row, float *score)
 {
     const struct scan *scan = index->state;
-    for (uint32_t first = 0; first < args->queries; first += HEAPS) {
-        struct vr_topk top[HEAPS];
-        const uint32_t queries = args->queries - first < HEAPS ? args->queries - first : HEAPS;
+    const uint32_t room = args->k + SLACK_KEYS;
+    for (uint32_t first = 0; first < args->queries; first += GROUP) {
+        struct vr_select select[GROUP];
+        const uint32_t queries = args->queries - first < GROUP ? args->queries - first : GROUP;
         for (uint32_t q = 0; q < queries; q++) {
-            const size_t at = (size_t)(first + q) * args->k;
-            top[q] = vr_topk_open(score + at, row + at, args->k);
+            select[q] = vr_select_open((uint64_t *)stream->scratch + (size_t)q * room, room, args->k);
         }
         for (uint32_t tile = 0; tile < scan->tiles; tile += VR_BLOCK_TILES) {
-            scan_block(index, args, tile, query + (size_t)first * index->dim, first, queries, top);
+            scan_block(index, args, tile, query + (size_t)first * index->dim, first, queries, select);
         }
         for (uint32_t q = 0; q < queries; q++) {
-            vr_topk_finish(&top[q]);
+            const size_t at = (size_t)(first + q) * args->k;
+            vr_select_finish(&select[q], score + at, row + at);
         }
     }
     return VR_OK;

@@ -71,20 +71,3 @@ void vr_topk_finish(struct vr_topk *top)
         put(top, i, 0.0f, -1);
     }
 }
-
-bool vr_row_listed(const int32_t *list, uint32_t count, int32_t row)
-{
-    uint32_t low = 0;
-    while (low < count) {
-        const uint32_t middle = low + (count - low) / 2;
-        if (list[middle] == row) {
-            return true;
-        }
-        if (list[middle] < row) {
-            low = middle + 1;
-        } else {
-            count = middle;
-        }
-    }
-    return false;
-}

@@ -1,5 +1,6 @@
-/* The k best of a stream of (score, row), kept in the caller's two result rows: a heap whose root is the worst, and in
- * the end the sorted answer. Larger scores are better, equal scores by the smaller row; a NaN score is never taken. */
+/* The k best of a stream of (score, row) in any order, for the reference and FAISS' findings: a heap in the caller's
+ * two result rows whose root is the worst, and in the end the sorted answer. Larger scores are better, equal scores by
+ * the smaller row; a NaN score is never taken. */
 #ifndef VIREO_COMPUTE_TOPK_H
 #define VIREO_COMPUTE_TOPK_H
 
@@ -23,19 +24,9 @@ static inline struct vr_topk vr_topk_open(float *score, int32_t *row, uint32_t k
     return top;
 }
 
-/* Rows come in ascending order or the tie rule is checked against all that are kept: both are right. */
 void vr_topk_push(struct vr_topk *top, float score, int32_t row);
-
-/* A score that is below this cannot enter. */
-static inline float vr_topk_threshold(const struct vr_topk *top)
-{
-    return top->count < top->k ? -__builtin_inff() : top->score[0];
-}
 
 /* Sort best first and fill the rest with row -1, score 0. */
 void vr_topk_finish(struct vr_topk *top);
-
-/* Is `row` in the ascending list? */
-bool vr_row_listed(const int32_t *list, uint32_t count, int32_t row);
 
 #endif

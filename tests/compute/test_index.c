@@ -33,6 +33,13 @@ static void *must_alloc(size_t bytes)
     return block;
 }
 
+static bool whole; /* vectors and queries of -2 .. 2 */
+
+static float component(struct dice *dice)
+{
+    return whole ? roundf(2.0f * dice_unit(dice)) : dice_unit(dice);
+}
+
 static struct vr_table put_vectors(struct world *w, const struct setting *s, struct dice *dice)
 {
     struct vr_table table = {.rows = s->rows, .width = DIM, .dtype = s->dtype};
@@ -40,8 +47,8 @@ static struct vr_table put_vectors(struct world *w, const struct setting *s, str
     uint16_t *half = must_alloc(count * sizeof *half);
     w->vector = must_alloc(count * sizeof(float));
     for (size_t i = 0; i < count; i++) {
-        half[i] = vr_half_from_float(dice_unit(dice));
-        w->vector[i] = s->dtype == VR_TABLE_F16 ? vr_half_to_float(half[i]) : dice_unit(dice);
+        half[i] = vr_half_from_float(component(dice));
+        w->vector[i] = s->dtype == VR_TABLE_F16 ? vr_half_to_float(half[i]) : component(dice);
     }
     table.data = s->dtype == VR_TABLE_F16 ? rig_put(&w->rig, half, count * sizeof *half)
                                           : rig_put(&w->rig, w->vector, count * sizeof(float));
@@ -59,7 +66,9 @@ static void world_open(struct world *w, struct vr_backend *backend, const struct
     spec.config = (struct vr_index_config){s->kind, 32, 256, 0, probes};
     cr_assert_eq(backend->ops->index_create(backend, &spec, &w->index), VR_OK, "%s", vr_error_text());
     w->query = must_alloc((size_t)s->queries * DIM * sizeof(float));
-    dice_floats(&dice, w->query, (size_t)s->queries * DIM);
+    for (size_t i = 0; i < (size_t)s->queries * DIM; i++) {
+        w->query[i] = component(&dice);
+    }
     w->row = must_alloc((size_t)s->queries * s->k * sizeof(int32_t));
     w->score = must_alloc((size_t)s->queries * s->k * sizeof(float));
 }
@@ -337,6 +346,33 @@ Test(index, same_answer_alone_and_in_a_batch)
         world_close(&w);
     }
     vr_backend_destroy(backend);
+}
+
+/* Small whole numbers: sums are exact in any order, so the scan must give the reference's very answer, and every score
+ * is shared by many rows. Long enough for the selection to shrink several times. */
+Test(index, ties_are_the_references)
+{
+    const struct setting s = {VR_INDEX_EXACT, VR_TABLE_F32, 9001, 5, 100};
+    struct vr_backend *backend[2] = {NULL, cpu()};
+    int32_t *row[2];
+    whole = true;
+    cr_assert_eq(vr_backend_open_reference(&backend[0]), VR_OK);
+    for (int b = 0; b < 2; b++) {
+        struct world w = {0};
+        world_open(&w, backend[b], &s);
+        uint32_t *offset;
+        int32_t *exclude = exclusions(&s, 3, &offset);
+        cr_assert_eq(search(&w, s.queries, s.k, w.query, offset, exclude), VR_OK, "%s", vr_error_text());
+        row[b] = must_alloc((size_t)s.queries * s.k * sizeof(int32_t));
+        memcpy(row[b], w.row, (size_t)s.queries * s.k * sizeof(int32_t));
+        free(offset);
+        free(exclude);
+        world_close(&w);
+        vr_backend_destroy(backend[b]);
+    }
+    cr_assert_eq(memcmp(row[0], row[1], (size_t)s.queries * s.k * sizeof(int32_t)), 0);
+    free(row[0]);
+    free(row[1]);
 }
 
 Test(index, wrong_sizes_are_refused)

@@ -1,0 +1,98 @@
+"""What the command line refuses, each beside a message that names it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vireo_models import config
+from vireo_models.__main__ import main
+from vireo_models.export import _replace
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        ("kuairand", "kuairand"),
+        ("kuairand:", "kuairand"),
+        ("movielens:here", "movielens"),
+        ("simulate:viewers=no", "no"),
+        ("simulate:cats=3", "cats"),
+        ("simulate:viewers=1", "viewers"),
+        ("simulate:days=3,viewers=20,videos=100", "days"),
+    ],
+)
+def test_bad_data_is_refused(data: str, word: str, tmp_path: Path, capsys: Capture) -> None:
+    assert main(["train", "--data", data, "--out", str(tmp_path / "run")]) == 2
+    assert word in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_folder_and_a_missing_file_are_named(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["train", "--data", f"kuairand:{tmp_path / 'nowhere'}", "--out", str(tmp_path / "run")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main(["train", "--data", f"kuairand:{tmp_path / 'empty'}", "--out", str(tmp_path / "run")]) == 2
+    assert "log_2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ('{"ranker": {"expert": 3}}', "ranker.expert"),
+        ('{"tower": {"epochs": "many"}}', "tower.epochs"),
+        ('{"tower": 3}', "tower"),
+        ('{"seed": 1.5}', "seed"),
+        ("[]", "configuration"),
+        ("{", "Expecting"),
+    ],
+)
+def test_bad_settings_are_refused(text: str, word: str, tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(text)
+    arguments = ["train", "--data", "simulate", "--out", str(tmp_path / "run"), "--config", str(path)]
+    assert main(arguments) == 2
+    assert word in capsys.readouterr().err
+
+
+def test_settings_replace_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({"ranker": {"experts": 8, "lr": 1}, "content_dim": 32}))
+    found = config.load(path, seed=9)
+    assert (found.ranker.experts, found.ranker.lr, found.content_dim, found.seed) == (8, 1.0, 32, 9)
+    assert found.tower == config.TowerConfig()
+
+
+def test_a_missing_settings_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(config.ConfigError, match=r"none\.json"):
+        config.load(tmp_path / "none.json")
+
+
+def test_a_folder_that_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
+    new, old = tmp_path / "new", tmp_path / "old"
+    new.mkdir()
+    old.mkdir()
+    (old / "letters.txt").write_text("keep me")
+    with pytest.raises(FileExistsError, match="not a bundle"):
+        _replace(new, old)
+    assert (old / "letters.txt").read_text() == "keep me"
+    (old / "bundle.json").write_text("{}")
+    _replace(new, old)
+    assert list(old.iterdir()) == []
+    assert not new.exists()
+
+
+def test_a_bundle_that_is_not_there_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    arguments = [
+        "evaluate",
+        "--bundle",
+        str(tmp_path / "none"),
+        "--data",
+        "simulate:viewers=20,videos=100,creators=9",
+    ]
+    assert main([*arguments, "--days", "20260101"]) == 2
+    assert capsys.readouterr().err

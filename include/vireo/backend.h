@@ -168,7 +168,7 @@ struct vr_backend_ops {
     void *(*buffer_host)(struct vr_buffer *buffer); /* NULL for device memory of a GPU */
 
     enum vr_status (*stream_create)(struct vr_backend *backend, struct vr_stream **out);
-    void (*stream_destroy)(struct vr_stream *stream);
+    void (*stream_destroy)(struct vr_stream *stream); /* once what was put on it has ended: buffers may go next */
     enum vr_status (*stream_poll)(struct vr_stream *stream, bool *done); /* everything put on it so far */
 
     enum vr_status (*copy)(struct vr_stream *stream, struct vr_view to, struct vr_view from, size_t bytes);

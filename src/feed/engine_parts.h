@@ -96,7 +96,7 @@ struct vr_engine_slot {
     struct vr_engine *engine;
     struct vr_stream *stream;
     uint32_t max_requests, max_rows, max_k, chunk;
-    bool busy; /* a call ended by its deadline: the device may still read the staging */
+    bool busy; /* the device may still copy from or to the staging: since the first copy after a wait that succeeded */
     struct vr_buffer *staging, *device;
 
     struct engine_pair recent_index, recent_weight; /* int32, float [requests, VR_RECENT_MAX] */
@@ -134,7 +134,8 @@ static inline struct vr_view view_at(struct vr_view view, size_t elements)
     return view;
 }
 
-/* Wait for what an earlier call left on the device; first thing in every call. */
+/* Wait for what an earlier call left on the device (it missed its deadline, or failed half-way); first thing in every
+ * call, before anything is written to staging. */
 enum vr_status slot_begin(struct vr_engine_slot *slot, uint64_t deadline_us);
 enum vr_status slot_wait(struct vr_engine_slot *slot, uint64_t deadline_us);
 

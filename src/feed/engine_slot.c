@@ -198,7 +198,7 @@ void vr_engine_slot_destroy(struct vr_engine_slot *slot)
 enum vr_status slot_wait(struct vr_engine_slot *slot, uint64_t deadline_us)
 {
     const enum vr_status status = vr_stream_wait(slot->engine->backend, slot->stream, deadline_us);
-    slot->busy = status == VR_ERR_TIMEOUT;
+    slot->busy = status != VR_OK;
     return status;
 }
 
@@ -209,10 +209,12 @@ enum vr_status slot_begin(struct vr_engine_slot *slot, uint64_t deadline_us)
 
 enum vr_status slot_push(struct vr_engine_slot *slot, const struct engine_pair *pair, size_t elements)
 {
+    slot->busy = true;
     return slot_ops(slot)->copy(slot->stream, pair->device, pair->staging, elements * 4);
 }
 
 enum vr_status slot_pull(struct vr_engine_slot *slot, const struct engine_pair *pair, size_t elements)
 {
+    slot->busy = true;
     return slot_ops(slot)->copy(slot->stream, pair->staging, pair->device, elements * 4);
 }

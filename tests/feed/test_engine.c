@@ -423,6 +423,55 @@ Test(engine, faiss_indexes_serve_too)
     }
 }
 
+/* ---- a device that is not done when a call ends ---- */
+
+static const struct vr_backend_ops *plain_ops;
+static bool in_flight, touched_in_flight, call_begins;
+
+static enum vr_status slow_linear(struct vr_stream *stream, const struct vr_linear *args)
+{
+    in_flight = true;
+    return plain_ops->linear(stream, args);
+}
+
+static enum vr_status slow_poll(struct vr_stream *stream, bool *done)
+{
+    in_flight = false;
+    return plain_ops->stream_poll(stream, done);
+}
+
+/* The first copy of a call reads staging that the call has just filled. */
+static enum vr_status slow_copy(struct vr_stream *stream, struct vr_view to, struct vr_view from, size_t bytes)
+{
+    touched_in_flight = touched_in_flight || (call_begins && in_flight);
+    call_begins = false;
+    return plain_ops->copy(stream, to, from, bytes);
+}
+
+Test(engine, staging_is_not_filled_while_a_failed_calls_work_is_in_flight)
+{
+    struct rig rig;
+    struct vr_engine_user user[REQUESTS];
+    struct vr_engine_rank rank[REQUESTS];
+    struct vr_engine_retrieved found[REQUESTS];
+    struct vr_engine_ranked scored[REQUESTS];
+    rig_open(&rig, "hard", exact);
+    make_batch(rig.engine, user, rank);
+    plain_ops = rig.backend->ops;
+    struct vr_backend_ops slow = *plain_ops;
+    slow.linear = slow_linear;
+    slow.stream_poll = slow_poll;
+    slow.copy = slow_copy;
+    rig.backend->ops = &slow;
+    cr_assert_eq(vr_engine_score(rig.slot, 3, rank, 0, scored), VR_ERR_TIMEOUT);
+    cr_assert(in_flight, "the deadline passed with work on the stream");
+    call_begins = true;
+    cr_assert_eq(vr_engine_retrieve(rig.slot, 3, user, ENGINE_SOON, found), VR_OK);
+    cr_assert(!call_begins && !touched_in_flight);
+    rig.backend->ops = plain_ops;
+    rig_close(&rig);
+}
+
 /* ---- faults ---- */
 
 /* Everything an engine does once; the first failure ends it. */

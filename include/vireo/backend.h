@@ -148,12 +148,13 @@ struct vr_index_spec {
 struct vr_index_search {
     uint32_t queries, k;  /* k <= 1,000 */
     struct vr_view query; /* float [queries, dim] */
-    /* Rows that query q must not return: exclude[exclude_offset[q] .. exclude_offset[q+1]), ascending. Host memory,
-     * read before the call returns. NULL offsets: nothing is excluded. */
-    const uint32_t *exclude_offset; /* [queries + 1] */
-    const int32_t *exclude;
-    struct vr_view row;   /* int32 [queries, k], -1 where fewer were found */
-    struct vr_view score; /* float [queries, k], 0 where row is -1 */
+    /* Rows that query q must not return: exclude[exclude_offset[q] .. exclude_offset[q+1]), ascending. Views like all
+     * the rest, so that a captured search reads each launch's own lists. */
+    bool has_exclude;
+    struct vr_view exclude_offset; /* uint32 [queries + 1], rising from 0 */
+    struct vr_view exclude;        /* int32 [exclude_offset[queries]] */
+    struct vr_view row;            /* int32 [queries, k], -1 where fewer were found */
+    struct vr_view score;          /* float [queries, k], 0 where row is -1 */
 };
 
 /* What a backend does. Members may be NULL only where said. All return enum vr_status; VR_ERR_BACKEND carries the

@@ -24,12 +24,21 @@ struct vr_device {
     size_t scratch_bytes; /* of each stream */
 };
 
+/* The addresses of a search's arguments, checked. */
+struct vr_search_at {
+    uint32_t queries, k;
+    const float *query;             /* [queries, dim] */
+    const uint32_t *exclude_offset; /* [queries + 1]; NULL: nothing is excluded */
+    const int32_t *exclude;
+    int32_t *row; /* [queries, k] */
+    float *score; /* [queries, k] */
+};
+
 /* How an index is searched; each kind of index defines what `state` is. */
 struct vr_index {
     uint32_t rows, dim;
     struct vr_index_kind_ops {
-        enum vr_status (*search)(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args,
-                                 const float *query, int32_t *row, float *score);
+        enum vr_status (*search)(struct vr_stream *stream, struct vr_index *index, const struct vr_search_at *at);
         void (*destroy)(void *state);
     } ops;
     void *state;

@@ -4,21 +4,20 @@
 
 #include <stdbool.h>
 
-#include "vireo/backend.h"
+#include "cpu.h"
 
 struct vr_exclusion {
     const int32_t *row; /* [count], ascending */
     uint32_t count;
 };
 
-static inline struct vr_exclusion vr_exclusion_of(const struct vr_index_search *args, uint32_t query)
+static inline struct vr_exclusion vr_exclusion_of(const struct vr_search_at *at, uint32_t query)
 {
-    struct vr_exclusion none = {NULL, 0};
-    if (args->exclude_offset == NULL) {
-        return none;
+    struct vr_exclusion list = {NULL, 0};
+    if (at->exclude_offset != NULL) {
+        list.row = at->exclude + at->exclude_offset[query];
+        list.count = at->exclude_offset[query + 1] - at->exclude_offset[query];
     }
-    const uint32_t first = args->exclude_offset[query];
-    struct vr_exclusion list = {args->exclude + first, args->exclude_offset[query + 1] - first};
     return list;
 }
 

@@ -56,14 +56,19 @@ static enum vr_status take_found(const struct vr_index *index, const int64_t *id
     return VR_OK;
 }
 
+static struct vr_topk open_top(const struct vr_search_at *at, uint32_t query)
+{
+    const size_t place = (size_t)query * at->k;
+    return vr_topk_open(at->score + place, at->row + place, at->k);
+}
+
 /* Queries first .. first + count with one call of the library. A query that is not finite finds nothing: the library
  * would walk its graph by comparisons that are all false. */
-static enum vr_status search_some(struct vr_index *index, const struct vr_index_search *args, const float *query,
-                                  uint32_t first, uint32_t count, int64_t *id, uint32_t fetched, int32_t *row,
-                                  float *score)
+static enum vr_status search_some(struct vr_index *index, const struct vr_search_at *at, uint32_t first, uint32_t count,
+                                  int64_t *id, uint32_t fetched)
 {
     const struct faiss_state *state = index->state;
-    const float *begin = query + (size_t)first * index->dim;
+    const float *begin = at->query + (size_t)first * index->dim;
     for (size_t i = 0; i < (size_t)count * fetched; i++) {
         id[i] = -1;
     }
@@ -72,56 +77,54 @@ static enum vr_status search_some(struct vr_index *index, const struct vr_index_
         status = vr_faiss_search(state->faiss, count, begin, fetched, id);
     }
     for (uint32_t q = 0; status == VR_OK && q < count; q++) {
-        const size_t at = (size_t)(first + q) * args->k;
-        struct vr_topk top = vr_topk_open(score + at, row + at, args->k);
-        if (query_is_finite(begin + (size_t)q * index->dim, index->dim)) {
-            status = take_found(index, id + (size_t)q * fetched, fetched, begin + (size_t)q * index->dim,
-                                vr_exclusion_of(args, first + q), &top);
+        struct vr_topk top = open_top(at, first + q);
+        const float *query = begin + (size_t)q * index->dim;
+        if (query_is_finite(query, index->dim)) {
+            status = take_found(index, id + (size_t)q * fetched, fetched, query, vr_exclusion_of(at, first + q), &top);
         }
         vr_topk_finish(&top);
     }
     return status;
 }
 
-static uint32_t largest_exclusion(const struct vr_index_search *args)
+static uint32_t largest_exclusion(const struct vr_search_at *at)
 {
     uint32_t largest = 0;
-    for (uint32_t q = 0; q < args->queries; q++) {
-        const uint32_t count = vr_exclusion_of(args, q).count;
+    for (uint32_t q = 0; q < at->queries; q++) {
+        const uint32_t count = vr_exclusion_of(at, q).count;
         largest = count > largest ? count : largest;
     }
     return largest;
 }
 
-static void nothing_found(const struct vr_index_search *args, int32_t *row, float *score)
+static void nothing_found(const struct vr_search_at *at)
 {
-    for (uint32_t q = 0; q < args->queries; q++) {
-        struct vr_topk top = vr_topk_open(score + (size_t)q * args->k, row + (size_t)q * args->k, args->k);
+    for (uint32_t q = 0; q < at->queries; q++) {
+        struct vr_topk top = open_top(at, q);
         vr_topk_finish(&top);
     }
 }
 
-static enum vr_status search(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args,
-                             const float *query, int32_t *row, float *score)
+static enum vr_status search(struct vr_stream *stream, struct vr_index *index, const struct vr_search_at *at)
 {
     (void)stream;
     const struct faiss_state *state = index->state;
     if (state->faiss == NULL) {
-        nothing_found(args, row, score);
+        nothing_found(at);
         return VR_OK;
     }
-    const uint32_t widest = fetch_count(index, args->k, largest_exclusion(args));
-    int64_t *id = malloc((state->batch ? args->queries : 1) * (size_t)widest * sizeof *id);
+    const uint32_t widest = fetch_count(index, at->k, largest_exclusion(at));
+    int64_t *id = malloc((state->batch ? at->queries : 1) * (size_t)widest * sizeof *id);
     if (id == NULL) {
         return vr_fail(VR_ERR_NOMEM, "faiss: no memory for %u results", widest);
     }
     enum vr_status status = VR_OK;
     if (state->batch) {
-        status = search_some(index, args, query, 0, args->queries, id, widest, row, score);
+        status = search_some(index, at, 0, at->queries, id, widest);
     }
-    for (uint32_t q = 0; !state->batch && status == VR_OK && q < args->queries; q++) {
-        const uint32_t fetched = fetch_count(index, args->k, vr_exclusion_of(args, q).count);
-        status = search_some(index, args, query, q, 1, id, fetched, row, score);
+    for (uint32_t q = 0; !state->batch && status == VR_OK && q < at->queries; q++) {
+        const uint32_t fetched = fetch_count(index, at->k, vr_exclusion_of(at, q).count);
+        status = search_some(index, at, q, 1, id, fetched);
     }
     free(id);
     return status;

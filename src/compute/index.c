@@ -41,17 +41,36 @@ enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_i
     return vr_faiss_index_create(spec, backend->device->threads, out);
 }
 
-enum vr_status vr_cpu_index_search(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args)
+static enum vr_status resolve_exclusions(const struct vr_index_search *args, struct vr_search_at *out)
+{
+    out->exclude_offset = vr_cpu_at(args->exclude_offset, args->queries + (size_t)1, 4, "index search: exclude_offset");
+    if (out->exclude_offset == NULL) {
+        return VR_ERR_INVALID;
+    }
+    out->exclude = vr_cpu_at(args->exclude, out->exclude_offset[args->queries], 4, "index search: exclude");
+    return out->exclude == NULL ? VR_ERR_INVALID : VR_OK;
+}
+
+static enum vr_status resolve(const struct vr_index *index, const struct vr_index_search *args,
+                              struct vr_search_at *out)
 {
     if (args->k > VR_K_MAX) {
         return vr_fail(VR_ERR_INVALID, "index search: k is %u, at most %u", args->k, VR_K_MAX);
     }
     const size_t results = (size_t)args->queries * args->k;
-    const float *query = vr_cpu_at(args->query, (size_t)args->queries * index->dim, 4, "index search: query");
-    int32_t *row = vr_cpu_at(args->row, results, 4, "index search: row");
-    float *score = vr_cpu_at(args->score, results, 4, "index search: score");
-    if (query == NULL || row == NULL || score == NULL) {
+    *out = (struct vr_search_at){.queries = args->queries, .k = args->k};
+    out->query = vr_cpu_at(args->query, (size_t)args->queries * index->dim, 4, "index search: query");
+    out->row = vr_cpu_at(args->row, results, 4, "index search: row");
+    out->score = vr_cpu_at(args->score, results, 4, "index search: score");
+    if (out->query == NULL || out->row == NULL || out->score == NULL) {
         return VR_ERR_INVALID;
     }
-    return results == 0 ? VR_OK : index->ops.search(stream, index, args, query, row, score);
+    return args->has_exclude ? resolve_exclusions(args, out) : VR_OK;
+}
+
+enum vr_status vr_cpu_index_search(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args)
+{
+    struct vr_search_at at;
+    const enum vr_status status = resolve(index, args, &at);
+    return status != VR_OK || at.queries == 0 || at.k == 0 ? status : index->ops.search(stream, index, &at);
 }

@@ -5,18 +5,17 @@
 #include "exclusion.h"
 #include "topk.h"
 
-static enum vr_status search(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args,
-                             const float *query, int32_t *row, float *score)
+static enum vr_status search(struct vr_stream *stream, struct vr_index *index, const struct vr_search_at *at)
 {
     (void)stream;
     const float *vector = index->state;
-    for (uint32_t q = 0; q < args->queries; q++) {
-        const struct vr_exclusion out = vr_exclusion_of(args, q);
-        struct vr_topk top = vr_topk_open(score + (size_t)q * args->k, row + (size_t)q * args->k, args->k);
+    for (uint32_t q = 0; q < at->queries; q++) {
+        const struct vr_exclusion out = vr_exclusion_of(at, q);
+        struct vr_topk top = vr_topk_open(at->score + (size_t)q * at->k, at->row + (size_t)q * at->k, at->k);
         for (uint32_t r = 0; r < index->rows; r++) {
             float dot = 0.0f;
             for (uint32_t i = 0; i < index->dim; i++) {
-                dot += query[(size_t)q * index->dim + i] * vector[(size_t)r * index->dim + i];
+                dot += at->query[(size_t)q * index->dim + i] * vector[(size_t)r * index->dim + i];
             }
             if (!vr_exclusion_has(out, (int32_t)r)) {
                 vr_topk_push(&top, dot, (int32_t)r);

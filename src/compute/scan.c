@@ -63,8 +63,9 @@ static void take_scores(struct vr_select *select, const float *score, uint32_t r
     }
 }
 
-static void scan_block(const struct vr_index *index, const struct vr_index_search *args, uint32_t first_tile,
-                       const float *query, uint32_t first_query, uint32_t queries, struct vr_select *select)
+/* One block, which begins at tile `first_tile`, for a group of queries. */
+static void scan_block(const struct vr_index *index, const struct vr_search_at *at, uint32_t first_tile,
+                       uint32_t first_query, uint32_t queries, struct vr_select *select)
 {
     const struct scan *scan = index->state;
     float score[VR_DOT_ROWS][VR_BLOCK_LANES];
@@ -73,31 +74,30 @@ static void scan_block(const struct vr_index *index, const struct vr_index_searc
     const uint32_t rows = index->rows - first_row < VR_BLOCK_LANES ? index->rows - first_row : VR_BLOCK_LANES;
     for (uint32_t q = 0; q < queries; q += VR_DOT_ROWS) {
         const uint32_t group = queries - q < VR_DOT_ROWS ? queries - q : VR_DOT_ROWS;
-        scan->block(scan->tile + first_tile * scan->tile_bytes, tiles, index->dim, query + (size_t)q * index->dim,
-                    index->dim, group, score);
+        const float *query = at->query + (size_t)(first_query + q) * index->dim;
+        scan->block(scan->tile + first_tile * scan->tile_bytes, tiles, index->dim, query, index->dim, group, score);
         for (uint32_t i = 0; i < group; i++) {
-            take_scores(&select[q + i], score[i], rows, first_row, vr_exclusion_of(args, first_query + q + i));
+            take_scores(&select[q + i], score[i], rows, first_row, vr_exclusion_of(at, first_query + q + i));
         }
     }
 }
 
-static enum vr_status search(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args,
-                             const float *query, int32_t *row, float *score)
+static enum vr_status search(struct vr_stream *stream, struct vr_index *index, const struct vr_search_at *at)
 {
     const struct scan *scan = index->state;
-    const uint32_t room = args->k + SLACK_KEYS;
-    for (uint32_t first = 0; first < args->queries; first += GROUP) {
+    const uint32_t room = at->k + SLACK_KEYS;
+    for (uint32_t first = 0; first < at->queries; first += GROUP) {
         struct vr_select select[GROUP];
-        const uint32_t queries = args->queries - first < GROUP ? args->queries - first : GROUP;
+        const uint32_t queries = at->queries - first < GROUP ? at->queries - first : GROUP;
         for (uint32_t q = 0; q < queries; q++) {
-            select[q] = vr_select_open((uint64_t *)stream->scratch + (size_t)q * room, room, args->k);
+            select[q] = vr_select_open((uint64_t *)stream->scratch + (size_t)q * room, room, at->k);
         }
         for (uint32_t tile = 0; tile < scan->tiles; tile += VR_BLOCK_TILES) {
-            scan_block(index, args, tile, query + (size_t)first * index->dim, first, queries, select);
+            scan_block(index, at, tile, first, queries, select);
         }
         for (uint32_t q = 0; q < queries; q++) {
-            const size_t at = (size_t)(first + q) * args->k;
-            vr_select_finish(&select[q], score + at, row + at);
+            const size_t place = (size_t)(first + q) * at->k;
+            vr_select_finish(&select[q], at->score + place, at->row + place);
         }
     }
     return VR_OK;

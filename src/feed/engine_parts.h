@@ -102,8 +102,9 @@ struct vr_engine_slot {
     struct engine_pair recent_index, recent_weight; /* int32, float [requests, VR_RECENT_MAX] */
     struct engine_pair vector[ENGINE_VECTORS];      /* float [requests, dim] */
     struct engine_pair user_dense, user_index;
-    struct vr_view user_row;                                               /* float [requests, user.width] */
-    struct vr_view user_hidden[2];                                         /* float [requests, widest layer] */
+    struct engine_pair exclude_offset, exclude; /* uint32 [requests + 1], int32 [requests * VR_ENGINE_EXCLUDE_MAX] */
+    struct vr_view user_row;                    /* float [requests, user.width] */
+    struct vr_view user_hidden[2];              /* float [requests, widest layer] */
     struct engine_pair tower_row, tower_score, content_row, content_score; /* [requests, max_k] */
 
     struct engine_pair request_dense, request_index;
@@ -115,9 +116,7 @@ struct vr_engine_slot {
     struct vr_view hidden, expert, logit, mix[2], task_hidden, z;
     struct engine_pair heads, gates; /* float [rows, heads], [rows, gates * experts] */
 
-    uint8_t *missing;         /* [ENGINE_VECTORS, requests]: computed here, not given */
-    int32_t *exclude;         /* [requests * VR_ENGINE_EXCLUDE_MAX] */
-    uint32_t *exclude_offset; /* [requests + 1] */
+    uint8_t *missing; /* [ENGINE_VECTORS, requests]: computed here, not given */
 };
 
 static inline const struct vr_backend_ops *slot_ops(const struct vr_engine_slot *slot)

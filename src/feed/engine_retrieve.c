@@ -3,21 +3,24 @@
 
 #include "engine_parts.h"
 
-static enum vr_status fill_exclusions(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_user *user)
+static enum vr_status send_exclusions(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_user *user)
 {
-    uint32_t end = 0;
+    int32_t *exclude = slot->exclude.host;
+    uint32_t *offset = slot->exclude_offset.host, end = 0;
+    offset[0] = 0;
     for (uint32_t r = 0; r < requests; r++) {
         if (user[r].exclude_count > VR_ENGINE_EXCLUDE_MAX) {
             return vr_fail(VR_ERR_TOO_LARGE, "%u excluded rows, at most %u", user[r].exclude_count,
                            VR_ENGINE_EXCLUDE_MAX);
         }
         if (user[r].exclude_count > 0) {
-            memcpy(slot->exclude + end, user[r].exclude, user[r].exclude_count * sizeof *slot->exclude);
+            memcpy(exclude + end, user[r].exclude, user[r].exclude_count * sizeof *exclude);
         }
         end += user[r].exclude_count;
-        slot->exclude_offset[r + 1] = end;
+        offset[r + 1] = end;
     }
-    return VR_OK;
+    const enum vr_status status = slot_push(slot, &slot->exclude_offset, requests + (size_t)1);
+    return status == VR_OK ? slot_push(slot, &slot->exclude, end) : status;
 }
 
 enum vr_status slot_search(struct vr_engine_slot *slot, struct vr_index *index, struct vr_view query, uint32_t requests,
@@ -27,8 +30,9 @@ enum vr_status slot_search(struct vr_engine_slot *slot, struct vr_index *index, 
         .queries = requests,
         .k = k,
         .query = query,
-        .exclude_offset = exclude ? slot->exclude_offset : NULL,
-        .exclude = exclude ? slot->exclude : NULL,
+        .has_exclude = exclude,
+        .exclude_offset = slot->exclude_offset.device,
+        .exclude = slot->exclude.device,
         .row = row->device,
         .score = score->device,
     };
@@ -160,7 +164,7 @@ enum vr_status vr_engine_retrieve(struct vr_engine_slot *slot, uint32_t requests
         status = slot_begin(slot, deadline_us);
     }
     if (status == VR_OK) {
-        status = fill_exclusions(slot, requests, user);
+        status = send_exclusions(slot, requests, user);
     }
     if (status == VR_OK) {
         status = send_users(slot, requests, user);
@@ -197,9 +201,11 @@ enum vr_status vr_engine_similar(struct vr_engine_slot *slot, int32_t row, uint3
     }
     const struct engine_pair *vector = &slot->vector[ENGINE_HIST_CONTENT];
     vr_engine_content_vector(engine, row, vector->host);
-    slot->exclude[0] = row;
-    slot->exclude_offset[1] = 1;
-    status = slot_push(slot, vector, engine->bundle->content_dim);
+    const struct vr_engine_user itself = {.exclude = &row, .exclude_count = 1};
+    status = send_exclusions(slot, 1, &itself);
+    if (status == VR_OK) {
+        status = slot_push(slot, vector, engine->bundle->content_dim);
+    }
     if (status == VR_OK) {
         status = slot_search(slot, engine->content_index, vector->device, 1, k, &slot->content_row,
                              &slot->content_score, true);

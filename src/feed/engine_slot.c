@@ -58,6 +58,8 @@ static void lay_retrieval(struct layout *layout)
     }
     slot->user_dense = both(layout, requests, engine->user.dense_stride);
     slot->user_index = both(layout, requests, engine->user.index_stride);
+    slot->exclude_offset = both(layout, requests + 1, 1);
+    slot->exclude = both(layout, requests, VR_ENGINE_EXCLUDE_MAX);
     slot->user_row = scratch(layout, requests, engine->user.width);
     slot->user_hidden[0] = scratch(layout, requests, widest);
     slot->user_hidden[1] = scratch(layout, requests, widest);
@@ -134,12 +136,7 @@ static enum vr_status lay_out(struct vr_engine_slot *slot)
 static enum vr_status take_host_memory(struct vr_engine_slot *slot)
 {
     slot->missing = calloc((size_t)ENGINE_VECTORS * slot->max_requests, 1);
-    slot->exclude = calloc((size_t)slot->max_requests * VR_ENGINE_EXCLUDE_MAX, sizeof *slot->exclude);
-    slot->exclude_offset = calloc(slot->max_requests + 1u, sizeof *slot->exclude_offset);
-    if (slot->missing == NULL || slot->exclude == NULL || slot->exclude_offset == NULL) {
-        return vr_fail(VR_ERR_NOMEM, "no memory for a lane's slot");
-    }
-    return VR_OK;
+    return slot->missing != NULL ? VR_OK : vr_fail(VR_ERR_NOMEM, "no memory for a lane's slot");
 }
 
 enum vr_status vr_engine_slot_create(struct vr_engine *engine, uint32_t max_requests, uint32_t max_candidates,
@@ -190,8 +187,6 @@ void vr_engine_slot_destroy(struct vr_engine_slot *slot)
         ops->buffer_destroy(slot->device);
     }
     free(slot->missing);
-    free(slot->exclude);
-    free(slot->exclude_offset);
     free(slot);
 }
 

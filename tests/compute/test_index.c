@@ -86,17 +86,22 @@ static void world_close(struct world *w)
 static enum vr_status search(struct world *w, uint32_t queries, uint32_t k, const float *query,
                              const uint32_t *exclude_offset, const int32_t *exclude)
 {
-    struct vr_index_search args = {.queries = queries, .k = k, .exclude_offset = exclude_offset, .exclude = exclude};
+    struct vr_index_search args = {.queries = queries, .k = k, .has_exclude = exclude_offset != NULL};
+    const unsigned before = w->rig.buffers;
     const size_t results = (size_t)queries * k;
     args.query = rig_put(&w->rig, query, (size_t)queries * DIM * sizeof(float));
     args.row = rig_put(&w->rig, w->row, results * sizeof(int32_t));
     args.score = rig_put(&w->rig, w->score, results * sizeof(float));
+    if (args.has_exclude) {
+        args.exclude_offset = rig_put(&w->rig, exclude_offset, (queries + 1) * sizeof *exclude_offset);
+        args.exclude = rig_put(&w->rig, exclude, exclude_offset[queries] * sizeof *exclude);
+    }
     const enum vr_status status = w->rig.backend->ops->index_search(w->rig.stream, w->index, &args);
     if (status == VR_OK) {
         rig_get(&w->rig, args.row, results * sizeof(int32_t), w->row);
         rig_get(&w->rig, args.score, results * sizeof(float), w->score);
     }
-    for (int i = 0; i < 3; i++) {
+    while (w->rig.buffers > before) {
         w->rig.backend->ops->buffer_destroy(w->rig.buffer[--w->rig.buffers]);
     }
     return status;
@@ -387,6 +392,11 @@ Test(index, wrong_sizes_are_refused)
     args.row = rig_put(&w.rig, w.row, 10 * sizeof(int32_t));
     args.score = rig_put(&w.rig, w.score, 10 * sizeof(float));
     cr_assert_eq(backend->ops->index_search(w.rig.stream, w.index, &args), VR_OK);
+    args.has_exclude = true;
+    args.exclude_offset = rig_put(&w.rig, (const uint32_t[]){0, 2}, 2 * sizeof(uint32_t));
+    args.exclude = rig_put(&w.rig, (const int32_t[]){3}, sizeof(int32_t));
+    cr_assert_eq(backend->ops->index_search(w.rig.stream, w.index, &args), VR_ERR_INVALID, "a list past its buffer");
+    args.has_exclude = false;
     args.k = 11;
     cr_assert_eq(backend->ops->index_search(w.rig.stream, w.index, &args), VR_ERR_INVALID);
     args.k = 1001;

@@ -11,7 +11,8 @@
 #define HOUR_MS HAND_HOUR_MS
 
 static struct hand_bundle hand;
-static const struct vr_state_config config = {.max_viewers = 1000, .recent_watches = 50,
+static const struct vr_state_config config = {.max_viewers = 1000,
+                                              .recent_watches = 50,
                                               .trending_half_life_h = 12,
                                               .trending_refresh_ms = 0,
                                               .social_half_life_h = 10,

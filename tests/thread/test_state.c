@@ -171,8 +171,11 @@ static void check_end(void)
 
 int main(void)
 {
-    const struct vr_state_config config = {
-        .max_viewers = 1000, .recent_watches = 50, .trending_half_life_h = 12, .trending_refresh_ms = 5, .social_half_life_h = 72};
+    const struct vr_state_config config = {.max_viewers = 1000,
+                                           .recent_watches = 50,
+                                           .trending_half_life_h = 12,
+                                           .trending_refresh_ms = 5,
+                                           .social_half_life_h = 72};
     void *(*const work[])(void *) = {write_events, write_events,  write_events,  write_events, read_viewers,
                                      read_viewers, read_trending, read_trending, serve,        load_models};
     enum { THREADS = sizeof work / sizeof *work };

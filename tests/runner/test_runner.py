@@ -83,7 +83,7 @@ def test_junit_report_is_read(tmp_path: Path) -> None:
 
 
 def ends_soon(state: Path, limit_s: float = 10.0) -> bool:
-    """Whether a killed process has gone, or waits as a zombie for a parent that is not ours; a signal takes a moment."""
+    """Whether a killed process is gone, or a zombie of a parent that is not ours; a signal takes a moment."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
         try:

@@ -1,4 +1,4 @@
-/* The exact scan by AVX2, FMA and F16C (see dot_tiles.h): a tile's component is two registers of 8 rows. Four
+/* The dot products by AVX2, FMA and F16C (see dot_tiles.h): a tile's component is two registers of 8 rows. Four
  * rows by one tile keep 8 sums in registers; a single x takes four tiles at a time. */
 #include <immintrin.h>
 

@@ -1,4 +1,4 @@
-/* The exact scan by AVX-512 (see dot_tiles.h): a tile's component is one register of 16 rows, a x's component a
+/* The dot products by AVX-512 (see dot_tiles.h): a tile's component is one register of 16 rows, a component of x a
  * broadcast. Eight rows by two tiles keep 16 sums in registers; fewer rows take more tiles at a time instead, so
  * that enough independent chains hide the latency of the multiply-add. */
 #include <immintrin.h>

@@ -58,7 +58,6 @@ static enum vr_status resolve(const struct vr_index *index, const struct vr_inde
         return vr_fail(VR_ERR_INVALID, "index search: k is %u, at most %u", args->k, VR_K_MAX);
     }
     const size_t results = (size_t)args->queries * args->k;
-    *out = (struct vr_search_at){.queries = args->queries, .k = args->k};
     out->query = vr_cpu_at(args->query, (size_t)args->queries * index->dim, 4, "index search: query");
     out->row = vr_cpu_at(args->row, results, 4, "index search: row");
     out->score = vr_cpu_at(args->score, results, 4, "index search: score");
@@ -70,7 +69,7 @@ static enum vr_status resolve(const struct vr_index *index, const struct vr_inde
 
 enum vr_status vr_cpu_index_search(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args)
 {
-    struct vr_search_at at;
+    struct vr_search_at at = {.queries = args->queries, .k = args->k};
     const enum vr_status status = resolve(index, args, &at);
     return status != VR_OK || at.queries == 0 || at.k == 0 ? status : index->ops.search(stream, index, &at);
 }

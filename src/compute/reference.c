@@ -7,12 +7,8 @@
 
 #define POOL_WIDTH_MAX 4096u
 
-/* One segment with its addresses. */
-struct source {
-    struct vr_cpu_table table;
-};
-
-static enum vr_status check_segments(const struct vr_gather *args, struct source *source)
+/* table[s]: the addresses of segment s, where it looks rows up. */
+static enum vr_status check_segments(const struct vr_gather *args, struct vr_cpu_table *table)
 {
     if (args->segments > VR_SEGMENTS_MAX) {
         return vr_fail(VR_ERR_INVALID, "gather: %u segments, at most %u", args->segments, VR_SEGMENTS_MAX);
@@ -31,7 +27,7 @@ static enum vr_status check_segments(const struct vr_gather *args, struct source
         if (segment->source >= args->index_stride || segment->width != segment->table.width) {
             return vr_fail(VR_ERR_INVALID, "gather: segment %u does not fit its table", s);
         }
-        const enum vr_status status = vr_cpu_table_at(&segment->table, &source[s].table);
+        const enum vr_status status = vr_cpu_table_at(&segment->table, &table[s]);
         if (status != VR_OK) {
             return status;
         }
@@ -42,8 +38,8 @@ static enum vr_status check_segments(const struct vr_gather *args, struct source
 enum vr_status vr_reference_gather(struct vr_stream *stream, const struct vr_gather *args)
 {
     (void)stream;
-    struct source source[VR_SEGMENTS_MAX];
-    const enum vr_status status = check_segments(args, source);
+    struct vr_cpu_table table[VR_SEGMENTS_MAX];
+    const enum vr_status status = check_segments(args, table);
     if (status != VR_OK) {
         return status;
     }
@@ -60,7 +56,7 @@ enum vr_status vr_reference_gather(struct vr_stream *stream, const struct vr_gat
             if (segment->kind == VR_SEGMENT_DENSE) {
                 memcpy(out, dense + r * args->dense_stride + segment->source, segment->width * sizeof(float));
             } else {
-                vr_cpu_table_row(&source[s].table, index[r * args->index_stride + segment->source], out);
+                vr_cpu_table_row(&table[s], index[r * args->index_stride + segment->source], out);
             }
         }
     }

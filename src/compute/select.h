@@ -19,7 +19,12 @@ struct vr_select {
 /* Empty, over the caller's memory of `room` > k keys; k > 0. */
 static inline struct vr_select vr_select_open(uint64_t *key, uint32_t room, uint32_t k)
 {
-    const struct vr_select select = {key, k, room, 0, -__builtin_inff()};
+    struct vr_select select;
+    select.key = key;
+    select.k = k;
+    select.room = room;
+    select.count = 0;
+    select.limit = -__builtin_inff();
     return select;
 }
 

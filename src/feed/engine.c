@@ -186,11 +186,13 @@ void vr_engine_destroy(struct vr_engine *engine)
     free(engine);
 }
 
-/* The indexes hold copies: tower vectors as halves, content vectors as floats. */
+/* The indexes hold copies: content vectors as floats, tower vectors as halves in the exact index and as floats in
+ * FAISS, whose graph or lists are not counted. */
 uint64_t vr_engine_bytes(const struct vr_engine *engine)
 {
     const uint64_t rows = engine->bundle->videos.count;
-    return engine->resident.bytes + rows * (engine->tower.width * 2ull + engine->content.width * 4ull);
+    const uint64_t tower_component = engine->index_kind == VR_INDEX_EXACT ? sizeof(uint16_t) : sizeof(float);
+    return engine->resident.bytes + rows * (engine->tower.width * tower_component + engine->content.width * 4ull);
 }
 
 const struct vr_bundle *vr_engine_bundle(const struct vr_engine *engine)

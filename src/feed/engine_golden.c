@@ -94,7 +94,7 @@ static uint32_t agreement(const int32_t *got, const int32_t *want, uint32_t coun
     return hits;
 }
 
-/* Fewer videos than ten: the lists end in -1 on both sides or are not long enough to judge. */
+/* A bundle has at least ten videos, so both lists are full. */
 static enum vr_status check_topk(const struct batch *batch, uint32_t i, struct vr_golden_report *worst)
 {
     const struct vr_golden *golden = &batch->engine->bundle->golden;

@@ -42,6 +42,11 @@ static void video_vector(const struct vr_engine *engine, struct engine_inputs *i
     segment->table = vector == VR_VECTOR_TOWER ? engine->tower : engine->content;
 }
 
+/* A request's vectors have the same numbers here and among the features' vectors. */
+_Static_assert((int)ENGINE_HIST_TOWER == (int)VR_VECTOR_HIST_TOWER, "hist_tower");
+_Static_assert((int)ENGINE_HIST_CONTENT == (int)VR_VECTOR_HIST_CONTENT, "hist_content");
+_Static_assert((int)ENGINE_USER_TOWER == (int)VR_VECTOR_USER_TOWER, "user_tower");
+
 static void request_vector(struct engine_inputs *inputs, enum engine_vector vector, const struct vr_segment *place)
 {
     inputs->vector_at[vector] = place->offset;

@@ -22,7 +22,7 @@ from .towers import serve_users
 
 STATE_WATCHES = 20
 MOST_BYTES = 10_000_000
-LEAST_DISTINCT = 0.95  # share of 500 viewers whose ten nearest videos differ from every other's
+LEAST_DISTINCT = 0.95  # share of 500 viewers with a history whose ten nearest videos differ from all others'
 
 
 def demo_config(seed: int) -> Config:
@@ -34,10 +34,12 @@ def demo_config(seed: int) -> Config:
 
 
 def spread(run: Run, viewers: int = 500) -> dict[str, float]:
-    """How much the nearest videos of ``viewers`` viewers differ at as_of."""
+    """How much the nearest videos of the first ``viewers`` viewers with a history differ at as_of. Those who
+    never opened the app are alike to the towers and rightly get one list."""
     assert run.towers is not None and run.items is not None
     state = counters.state_at(run.data, run.data.as_of_ms)
-    rows = np.arange(min(viewers, len(run.data.viewers)), dtype=np.int32)
+    known = np.union1d(run.data.history["viewer"], run.data.impressions["viewer"])
+    rows = known[:viewers].astype(np.int32)
     users = serve_users(run.towers, state_block(run, state, rows), run.items)
     scores = users @ run.items.astype(np.float32).T
     return user_spread(np.argsort(-scores, axis=1, kind="stable")[:, :10])

@@ -27,11 +27,13 @@ class TowerConfig:
     item_layers: list[int] = field(default_factory=lambda: [128])
     temperature: float = 0.08
     batch: int = 1024
-    uniform_negatives: int = 1024  # beside those of the batch
-    epochs: int = 8  # over the first part
+    uniform_negatives: int = 512  # beside those of the batch
+    epochs: int = 4  # over the first part
     day_epochs: int = 2  # over each later day
-    lr: float = 0.002
+    lr: float = 0.003
     day_lr: float = 0.0005
+    table_speed: float = 10.0  # learning rate of the tables over that of the layers
+    table_epsilon: float = 1e-3
     weight_decay: float = 1e-5
     dropout: float = 0.1
     unknown_rate: float = 0.1  # share of videos and creators shown as unknown, so that cold videos work
@@ -49,13 +51,15 @@ class RankerConfig:
     width: int = 64
     tower_hidden: int = 32
     batch: int = 1024
-    lr: float = 0.001
+    lr: float = 0.002
+    epsilon: float = 1e-4  # of Adam, see ranker.py
     weight_decay: float = 1e-5
-    table_decay: float = 1e-4
-    dropout: float = 0.1
+    table_lr: float = 0.003
+    table_epsilon: float = 1e-3
+    dropout: float = 0.3
     input_dropout: float = 0.05
-    unknown_rate: float = 0.2
-    epochs: int = 12
+    unknown_rate: float = 0.05
+    epochs: int = 10
     patience: int = 3
     average: float = 0.998  # of the moving average of the weights; 0 switches it off
     most_rows: int = 1_000_000

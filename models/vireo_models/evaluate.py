@@ -13,7 +13,7 @@ from .baselines import Baselines, fit_baselines
 from .data import counters
 from .data.labels import RetrievalTargets, day_start_ms, retrieval_targets
 from .pipeline import Run, index_sizes, rows_of, state_block
-from .ranker import medians
+from .ranker import watch_readings
 from .towers import serve_users
 
 
@@ -29,7 +29,6 @@ def rank_report(run: Run, rows: np.ndarray, baselines: Baselines | None) -> dict
     assert run.ranker is not None
     judged = rows_of(run, rows)
     heads = run.ranker.predict(judged)
-    median = medians(run.ranker.logits(judged)["watch_s"], run.ranker.ranker.widths_watch_s)
     theirs = baselines.predict(judged) if baselines is not None else None
     viewer = run.query.viewer[rows]
     found = scores.rank_scores(
@@ -37,7 +36,7 @@ def rank_report(run: Run, rows: np.ndarray, baselines: Baselines | None) -> dict
         judged.known.numpy(),
         viewer,
         heads,
-        median,
+        watch_readings(run.ranker, judged),
         theirs,
         run.config.bootstrap,
         run.config.seed,

@@ -23,7 +23,7 @@ from .data.splits import split
 from .features import Declaration
 from .features_reference import string_list
 from .pipeline import make_rank_rows, ranker_columns, raw_rows
-from .ranker import RankerModel, RankRows, medians
+from .ranker import RankerModel, RankRows, watch_readings
 from .rows import Query, RowMaker
 from .schema import Dataset
 from .towers import TowerModel, history_content, serve_users, viewer_block
@@ -128,10 +128,10 @@ def judge_heads(model: BundleModel, days: tuple[int, ...], draws: int, seed: int
         raise JudgeError(f"the log has no impressions on {', '.join(map(str, days))}")
     judged = model.rank_rows(model.maker.log_query().take(rows), task_labels(log.iloc[rows]))
     heads = model.ranker.predict(judged)
-    median = medians(model.ranker.logits(judged)["watch_s"], model.ranker.ranker.widths_watch_s)
+    watch = watch_readings(model.ranker, judged)
     viewer = log["viewer"].to_numpy()[rows]
     found = scores.rank_scores(
-        judged.labels.numpy(), judged.known.numpy(), viewer, heads, median, None, draws, seed
+        judged.labels.numpy(), judged.known.numpy(), viewer, heads, watch, None, draws, seed
     )
     truth = scores.truth_scores(model.data, rows, heads)
     return found | ({"truth": truth} if truth else {})

@@ -77,31 +77,21 @@ def probability_table(found: Metrics) -> Table:
 
 
 def watch_table(found: Metrics) -> Table:
-    """E[watch_s] beside the ridge: means with means, medians with medians."""
+    """watch_s beside the ridge on log1p: the mean with its scaled mean, order and median with its expm1."""
     one = found["ranker"]["watch_s"]
-    model, ridge, log = one["model"], one.get("ridge", {}), one.get("ridge_log", {})
-    return [
-        ["watch_s", "model", "ridge on log1p", "gain [95 %]"],
-        ["XAUC", _number(model["xauc"]), _number(ridge.get("xauc")), _interval(one.get("xauc_gain"))],
-        [
-            "MAE of the mean, s",
-            _number(model["mae"], 3),
-            _number(ridge.get("mae"), 3),
-            _interval(one.get("mae_gain"), 3),
-        ],
-        [
-            "MAE of the median, s",
-            _number(one["model_median"]["mae"], 3),
-            _number(log.get("mae"), 3),
-            _interval(one.get("median_mae_gain"), 3),
-        ],
-        [
-            "predicted / observed mean",
-            _number(model["mean_ratio"], 3),
-            _number(ridge.get("mean_ratio"), 3),
-            "",
-        ],
-    ]
+    ridge, log = one.get("ridge", {}), one.get("ridge_log", {})
+    rows = [["watch_s", "model", "ridge on log1p", "gain [95 %]"]]
+    for title, figure, gain, reading, other, digits in (
+        ("XAUC of the typical value", "xauc", "xauc_gain", "model_typical", log, 4),
+        ("MAE of the median, s", "mae", "mae_gain", "model_median", log, 3),
+        ("XAUC of E[watch_s]", "xauc", "mean_xauc_gain", "model", ridge, 4),
+        ("MAE of E[watch_s], s", "mae", "mean_mae_gain", "model", ridge, 3),
+        ("RMSE of E[watch_s], s (gain: squares)", "rmse", "mean_mse_gain", "model", ridge, 3),
+        ("E[watch_s] / observed mean", "mean_ratio", "", "model", ridge, 3),
+    ):
+        values = [_number(one[reading][figure], digits), _number(other.get(figure), digits)]
+        rows.append([title, *values, _interval(one.get(gain), digits)])
+    return rows
 
 
 def decile_table(found: Metrics) -> Table:

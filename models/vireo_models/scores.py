@@ -25,12 +25,15 @@ def rank_scores(
     known: np.ndarray,
     viewer: np.ndarray,
     heads: np.ndarray,
-    median: np.ndarray,
+    watch: Predictions,
     baseline: Predictions | None,
     draws: int,
     seed: int,
 ) -> dict[str, Any]:
-    """labels, known, heads [n, 4] in the order of TASKS; viewer, median [n]; baselines by name [n]."""
+    """labels, known, heads [n, 4] in the order of TASKS; viewer [n]; ``watch`` is what watch_readings gives.
+
+    Baselines by name [n].
+    """
     found: dict[str, Any] = {"rows": len(labels), "viewers": len(np.unique(viewer))}
     for column, name in enumerate(TASKS):
         rows = known[:, column]
@@ -38,7 +41,8 @@ def rank_scores(
         weights = metrics.viewer_weights(viewer[rows], draws, seed)
         theirs = {key: value[rows] for key, value in (baseline or {}).items()}
         if name == "watch_s":
-            found[name] = _watch(truth, ours, median[rows], theirs, weights)
+            readings = {key: value[rows] for key, value in watch.items()}
+            found[name] = _watch(truth, ours, readings, theirs, weights)
         else:
             found[name] = _binary(truth, ours, theirs.get(name), weights)
     return found
@@ -71,29 +75,34 @@ def _binary_figures(truth: np.ndarray, p: np.ndarray) -> dict[str, Any]:
 def _watch_figures(truth: np.ndarray, value: np.ndarray) -> dict[str, Any]:
     return {
         "mae": metrics.mae(truth, value),
+        "rmse": float(np.sqrt(np.mean((truth - value) ** 2))),
         "xauc": metrics.xauc(truth, value),
         "mean_ratio": float(value.mean() / max(truth.mean(), 1e-9)),
     }
 
 
 def _watch(
-    truth: np.ndarray, ours: np.ndarray, median: np.ndarray, theirs: Predictions, weights: np.ndarray
+    truth: np.ndarray, ours: np.ndarray, readings: Predictions, theirs: Predictions, weights: np.ndarray
 ) -> dict[str, Any]:
-    """Means are compared with means (the ridge scaled to a right mean), medians with the ridge's expm1."""
+    """Like is compared with like: the mean with the ridge scaled to a right mean; the typical value
+    (for order) and the median (for absolute error), both read from the same bins, with the ridge's expm1."""
     found: dict[str, Any] = {
         "mean": float(truth.mean()),
         "model": _watch_figures(truth, ours),
-        "model_median": {"mae": metrics.mae(truth, median)},
+        "model_typical": _watch_figures(truth, readings["typical"]),
+        "model_median": _watch_figures(truth, readings["median"]),
         "calibration": metrics.deciles(truth, ours),
     }
-    if "watch_mean" in theirs:
-        found["ridge"] = _watch_figures(truth, theirs["watch_mean"])
-        found["ridge_log"] = _watch_figures(truth, theirs["watch_log"])
-        found["xauc_gain"] = metrics.xauc_gain(truth, ours, theirs["watch_mean"], weights).as_dict()
-        error, other = np.abs(truth - ours), np.abs(truth - theirs["watch_mean"])
-        found["mae_gain"] = metrics.mean_gain(error, other, weights).as_dict()
-        error, other = np.abs(truth - median), np.abs(truth - theirs["watch_log"])
-        found["median_mae_gain"] = metrics.mean_gain(error, other, weights).as_dict()
+    if "watch_mean" not in theirs:
+        return found
+    mean, log = theirs["watch_mean"], theirs["watch_log"]
+    found["ridge"], found["ridge_log"] = _watch_figures(truth, mean), _watch_figures(truth, log)
+    found["mean_xauc_gain"] = metrics.xauc_gain(truth, ours, mean, weights).as_dict()
+    found["mean_mae_gain"] = metrics.mean_gain(np.abs(truth - ours), np.abs(truth - mean), weights).as_dict()
+    found["mean_mse_gain"] = metrics.mean_gain((truth - ours) ** 2, (truth - mean) ** 2, weights).as_dict()
+    found["xauc_gain"] = metrics.xauc_gain(truth, readings["typical"], log, weights).as_dict()
+    errors = np.abs(truth - readings["median"]), np.abs(truth - log)
+    found["mae_gain"] = metrics.mean_gain(*errors, weights).as_dict()
     return found
 
 

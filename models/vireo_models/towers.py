@@ -260,9 +260,13 @@ class TowerTrainer:
 
     def __init__(self, model: TowerModel, config: TowerConfig, seed: int) -> None:
         self.model, self.config = model, config
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
+        tables = list(model.tables.parameters())
+        others = [*model.user.parameters(), *model.item.parameters()]
+        groups = [
+            {"params": others},
+            {"params": tables, "eps": config.table_epsilon},
+        ]  # why: ranker.py, _optimizer
+        self.optimizer = torch.optim.Adam(groups, lr=config.lr, weight_decay=config.weight_decay)
         self.rng = torch.Generator().manual_seed(seed)
         self.losses: list[dict[str, float]] = []
 
@@ -290,8 +294,8 @@ class TowerTrainer:
         self.model.eval()
 
     def _set_rate(self, lr: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        others, tables = self.optimizer.param_groups
+        others["lr"], tables["lr"] = lr, lr * self.config.table_speed
 
     def _step(self, samples: Samples, picked: Tensor, log_expected: Tensor) -> float:
         items = self.model.item_vectors()

@@ -28,7 +28,7 @@ LEAST_DISTINCT = 0.95  # share of 500 viewers with a history whose ten nearest v
 def demo_config(seed: int) -> Config:
     """Settings of the demo."""
     config = Config(seed=seed, id_width=4)
-    config.tower.id_width = 16
+    config.tower.id_width = 8
     config.ranker.hidden, config.ranker.width, config.ranker.epochs = 64, 32, 8
     return config
 

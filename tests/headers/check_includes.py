@@ -19,7 +19,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 LIBC = re.compile(
     r"^(assert|complex|ctype|dirent|errno|fcntl|fenv|float|ftw|getopt|inttypes|limits|locale|malloc|math|netdb|poll|"
     r"pthread|sched|semaphore|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|stdnoreturn|"
-    r"string|strings|syslog|tgmath|threads|time|uchar|unistd|wchar|wctype|immintrin|cpuid|execinfo)\.h$"
+    r"string|strings|syslog|tgmath|threads|time|uchar|unistd|wchar|wctype|emmintrin|immintrin|cpuid|execinfo)\.h$"
     r"|^(sys|netinet|arpa|linux)/[a-z_0-9]+\.h$"
 )
 CXX_LIBRARY = re.compile(r"^[a-z_]+$")

@@ -31,7 +31,7 @@ ROOMS = (
     Room("base", "src/base", (), {"yaml.h": "config*"}),
     Room("json", "src/json", ("base",), {"simdjson.h": "*.cc"}),
     Room("model", "src/model", ("json", "base"), {"muParserDLL.h": "*.c", "openssl/": "*.c"}),
-    Room("compute", "src/compute", ("base",), {"faiss/": "faiss*.cc"}),
+    Room("compute", "src/compute", ("base",), {"cblas.h": "openblas*.c", "faiss/": "faiss*.cc"}),
     Room("kernels", "kernels", ("compute", "base"), {"cuda": "*", "cublas": "*", "mma.h": "*"}),
     Room("state", "src/state", ("model", "base")),
     Room("feed", "src/feed", ("state", "model", "compute", "base")),

@@ -58,16 +58,14 @@ def _train(options: argparse.Namespace) -> None:
     data = load(options.data)
     run = train(data, config)
     found = full_report(run, run_baselines(run) if options.baselines else None)
-    shipped = refit(run) if options.refit else run
     found["refit"] = bool(options.refit)
-    version = f"{data.name}-{config.ranker.architecture}-{config.seed}"
-    write_bundle(shipped, options.out / "bundle", version)
-    found["seconds"] = round(time.monotonic() - started)
+    found["seconds"] = round(time.monotonic() - started)  # without the refit
     report.write(options.out, found, config)
-    print(report.as_text(found))
-    print(
-        f"\n{options.out / 'bundle'}: {version}; report: {options.out / 'report.html'}; {found['seconds']} s"
-    )
+    print(report.as_text(found), flush=True)
+    version = f"{data.name}-{config.ranker.architecture}-{config.seed}"
+    write_bundle(refit(run) if options.refit else run, options.out / "bundle", version)
+    seconds = round(time.monotonic() - started)
+    print(f"\n{options.out / 'bundle'}: {version}; report: {options.out / 'report.html'}; {seconds} s")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -75,7 +75,7 @@ class Config:
     content_dim: int = 64
     id_width: int = 8  # of the ranker's video embedding
     seed: int = 1
-    threads: int = 2
+    threads: int = 1  # more of them stall on a machine that others use too
     bootstrap: int = 500
     tower: TowerConfig = field(default_factory=TowerConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)

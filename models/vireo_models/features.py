@@ -372,11 +372,12 @@ def _ranker_video(build: _Builder, data: Dataset, vectors: Mapping[str, str], id
 
 
 def _ranker_pair(build: _Builder, data: Dataset) -> list[str]:
-    fresh = build.bucket(
-        "upload_age", "pair", "age_h", "ranker.upload_age", 4, [6, 12, 24, 48, 96, 168, 336, 672]
-    )
+    names = []
+    if data.name != "kuairand":  # all of KuaiRand-Pure was uploaded within three days
+        bounds = [6, 12, 24, 48, 96, 168, 336, 672]
+        names.append(build.bucket("upload_age", "pair", "age_h", "ranker.upload_age", 4, bounds))
     return [
-        *([fresh] if data.name != "kuairand" else []),  # all of KuaiRand-Pure was uploaded within three days
+        *names,
         build.dense("dot_tower", "pair", "dot_tower"),
         build.dense("dot_content", "pair", "dot_content"),
         build.dense("topic_n", "pair", "topic_n", "log1p"),

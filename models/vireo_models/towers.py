@@ -1,5 +1,4 @@
-"""Two-tower retrieval: viewer and video networks trained so that their dot product ranks what will be
-watched long.
+"""Two-tower retrieval: viewer and video networks whose dot product ranks what will be watched long.
 
 The loss is a softmax over sampled videos: those of the batch (sampled as often as they are watched) and
 uniform draws; each logit is lowered by the log of the video's expected number of draws (logQ correction,
@@ -7,9 +6,9 @@ Yi et al., RecSys 2019), so that the towers estimate the viewer's own distributi
 popularity. The user tower reads the weighted mean of the item tower's outputs over recent watches, so
 both are trained through the history too.
 
-Training goes forward in time (``Progressive``): first the history rows, then day by day. The vectors of a
-ranker row come from towers that have seen only the days before it: otherwise ``dot_tower`` would know the
-labels of its own row, and the ranker would trust it more than it deserves.
+Training goes forward in time (``train_progressively``): first the history rows, then day by day. The
+vectors of a ranker row come from towers that have seen only the days before it: otherwise ``dot_tower``
+would know the labels of its own row, and the ranker would trust it more than it deserves.
 """
 
 from __future__ import annotations

@@ -22,13 +22,14 @@ from .towers import serve_users
 
 STATE_WATCHES = 20
 MOST_BYTES = 10_000_000
+LEAST_WATCHED = 10
 LEAST_DISTINCT = 0.95  # share of 500 viewers with a history whose ten nearest videos differ from all others'
 
 
 def demo_config(seed: int) -> Config:
     """Settings of the demo."""
     config = Config(seed=seed, id_width=4)
-    config.tower.id_width = 8
+    config.tower.id_width = 16
     config.ranker.hidden, config.ranker.width, config.ranker.epochs = 64, 32, 8
     return config
 

@@ -37,6 +37,9 @@ SATISFACTION = (
 )
 SAFETY = {"unknown": 0, "safe": 1, "unsafe": 2}
 HALF_TABLES = ("tower.video", "tower.creator", "ranker.video", "ranker.creator")  # large tables: float16
+# The item tower runs for videos that the bundle does not know; those read row 0 of its id table. The outputs
+# for the others are stored. The other rows stay behind.
+ITEM_IDS = "tower.video"
 GOLDEN_CASES = 128
 FIELD_RECENT = ("video", "age_s", "watch_s", "flags")
 
@@ -63,6 +66,8 @@ def weight_tensors(run: Run) -> Tensors:
     for tables in (run.towers.tables, run.ranker.tables):
         found |= {name: tables[name].detach() for name in tables.names}
     tensors = {name: tensor.numpy() for name, tensor in found.items()}
+    if ITEM_IDS in tensors:
+        tensors[ITEM_IDS] = tensors[ITEM_IDS][:1]
     for name in HALF_TABLES:
         if name in tensors:
             tensors[name] = tensors[name].astype(np.float16)
@@ -293,6 +298,7 @@ def _write(folder: Path, described: dict[str, Any], parts: dict[str, Tensors]) -
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, path)
+        path.chmod(0o644)
         content = path.read_bytes()
         files[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     text = json.dumps({**described, "files": files}, indent=1, allow_nan=False)

@@ -22,7 +22,6 @@ from .towers import serve_users
 
 STATE_WATCHES = 20
 MOST_BYTES = 10_000_000
-LEAST_WATCHED = 10
 LEAST_DISTINCT = 0.95  # share of 500 viewers with a history whose ten nearest videos differ from all others'
 
 
@@ -35,14 +34,18 @@ def demo_config(seed: int) -> Config:
 
 
 def spread(run: Run, viewers: int = 500) -> dict[str, float]:
-    """How much the nearest videos of the first ``viewers`` viewers with a history differ at as_of. Those who
-    never opened the app are alike to the towers and rightly get one list."""
+    """How much the nearest videos of the first ``viewers`` viewers with a history differ at as_of. Those
+    who never opened the app are alike to the towers and rightly get one list; recent watches are left
+    out, as served."""
     assert run.towers is not None and run.items is not None
     state = counters.state_at(run.data, run.data.as_of_ms)
     known = np.union1d(run.data.history["viewer"], run.data.impressions["viewer"])
     rows = known[:viewers].astype(np.int32)
     users = serve_users(run.towers, state_block(run, state, rows), run.items)
     scores = users @ run.items.astype(np.float32).T
+    recent = state.recent.padded(rows).video
+    owner = np.repeat(np.arange(len(rows)), recent.shape[1])
+    scores[owner[recent.ravel() >= 0], recent[recent >= 0]] = -np.inf
     return user_spread(np.argsort(-scores, axis=1, kind="stable")[:, :10])
 
 

@@ -4,7 +4,8 @@
 BUILD_PACKAGES := build-essential cmake ninja-build pkg-config libevent-dev libfaiss-dev libopenblas-dev \
 	libsimdjson-dev libmuparser-dev libyaml-dev libssl-dev curl ca-certificates git
 RUN_PACKAGES := python3
-TEST_PACKAGES := libcriterion-dev clang clang-tidy clang-format libclang-rt-14-dev python3 python3-venv
+# FAISS headers include omp.h, which clang (the fuzz build) has from libomp-dev alone.
+TEST_PACKAGES := libcriterion-dev clang clang-tidy clang-format libclang-rt-14-dev libomp-dev python3 python3-venv
 
 # Debian's own Python: another one on the PATH may lack what the pinned wheels need.
 PYTHON := $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)

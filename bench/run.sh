@@ -15,6 +15,6 @@ cmake --build --preset release --target bench_feed
     echo "commit:  $(git describe --always --dirty 2>/dev/null || echo unknown)"
     echo "bundle:  $bundle"
     echo
-    build/release/bench_feed "$bundle" "${BENCH_REQUESTS:-400}" "${BENCH_RUNS:-5}"
+    build/release/bench/bench_feed "$bundle" "${BENCH_REQUESTS:-400}" "${BENCH_RUNS:-5}"
 } | tee "$out/feed.txt"
 tail -n 1 "$out/feed.txt" >"$out/feed.json"

@@ -101,6 +101,21 @@ static size_t input_limit(const struct vr_connection *connection)
     return connection->phase == READING ? request + READ_BYTES : PIPELINED_BYTES;
 }
 
+/* The next size of the input buffer. Once a body's length is known, room for all of it and one read: doubling up to it
+ * would copy it several times and let a client hold twice what it sends. */
+static size_t grown_capacity(const struct vr_connection *connection, size_t held)
+{
+    const struct vr_http_request *request = &connection->request;
+    if (request->phase == VR_HTTP_PHASE_BODY && request->total > held) {
+        return request->total + READ_BYTES;
+    }
+    size_t capacity = connection->in_capacity == 0 ? READ_BYTES : connection->in_capacity * 2;
+    while (capacity - held < READ_BYTES) {
+        capacity *= 2;
+    }
+    return capacity;
+}
+
 /* Room for one more read behind in_len; used-up bytes are dropped first. False when memory is short. */
 static bool make_room(struct vr_connection *connection)
 {
@@ -116,10 +131,7 @@ static bool make_room(struct vr_connection *connection)
     if (connection->in_capacity - held >= READ_BYTES) {
         return true;
     }
-    size_t capacity = connection->in_capacity == 0 ? READ_BYTES : connection->in_capacity * 2;
-    while (capacity - held < READ_BYTES) {
-        capacity *= 2;
-    }
+    size_t capacity = grown_capacity(connection, held);
     char *grown = realloc(connection->in, capacity);
     if (grown == NULL) {
         return false;

@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #define ADMIN_CONNECTIONS_MAX 64u
 #define REFUSALS_MAX 64u /* connections beyond the limit that are told so at one time */
 #define PAUSE_US 100000  /* without accepting, when descriptors are short */
+#define OWN_FILES 64u    /* descriptors of the process itself: log, loop, eventfds, a bundle being opened */
 
 enum vr_status vr_address_split(const char *address, char host[64], char port[8])
 {
@@ -128,8 +130,7 @@ static void on_pause_over(evutil_socket_t fd, short what, void *argument)
 static void take_connection(struct vr_listener *listener, int fd)
 {
     struct vr_loop *loop = listener->loop;
-    uint32_t limit =
-        listener->port == VR_PORT_ADMIN ? ADMIN_CONNECTIONS_MAX : loop->shared->config->server.max_connections;
+    uint32_t limit = listener->port == VR_PORT_ADMIN ? ADMIN_CONNECTIONS_MAX : loop->shared->max_connections;
     uint32_t count = loop->connection_count[listener->port];
     int on = 1;
     if (count >= limit + REFUSALS_MAX) {
@@ -141,21 +142,49 @@ static void take_connection(struct vr_listener *listener, int fd)
     vr_connection_open(loop, listener->port, fd, count >= limit);
 }
 
-static void on_acceptable(evutil_socket_t fd, short what, void *argument)
+/* Take the connections that wait, `most` at the most. False when descriptors or memory are short. */
+static bool accept_waiting(struct vr_listener *listener, int most)
 {
-    struct vr_listener *listener = argument;
-    (void)what;
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        int accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    for (int i = 0; i < most; i++) {
+        int accepted = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (accepted >= 0) {
             take_connection(listener, accepted);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            pause_accepting(listener);
-            return;
+            return false;
         } else if (errno != EINTR && errno != ECONNABORTED) {
-            return;
+            return true;
         }
     }
+    return true;
+}
+
+static void on_acceptable(evutil_socket_t fd, short what, void *argument)
+{
+    struct vr_listener *listener = argument;
+    (void)fd;
+    (void)what;
+    if (!accept_waiting(listener, ACCEPTS_A_TURN)) {
+        pause_accepting(listener);
+    }
+}
+
+uint32_t vr_connections_reserve(uint32_t wanted)
+{
+    const rlim_t others = ADMIN_CONNECTIONS_MAX + 2 * REFUSALS_MAX + OWN_FILES;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= wanted + others) {
+        return wanted;
+    }
+    bool enough = limit.rlim_max == RLIM_INFINITY || limit.rlim_max >= wanted + others;
+    limit.rlim_cur = enough ? wanted + others : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && enough) {
+        return wanted;
+    }
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    uint32_t possible = limit.rlim_cur > others ? (uint32_t)(limit.rlim_cur - others) : 1;
+    vr_log(VR_LOG_WARN, "connections_limited", "wanted=%u possible=%u open_files=%llu", wanted, possible,
+           (unsigned long long)limit.rlim_cur);
+    return possible;
 }
 
 enum vr_status vr_listener_open(struct vr_loop *loop, enum vr_port port, const char *address)
@@ -194,4 +223,12 @@ void vr_listener_close(struct vr_listener *listener)
     event_del(&listener->pause);
     close(listener->fd);
     listener->fd = -1;
+}
+
+void vr_listener_finish(struct vr_listener *listener)
+{
+    if (listener->fd >= 0) {
+        (void)accept_waiting(listener, BACKLOG + 1);
+    }
+    vr_listener_close(listener);
 }

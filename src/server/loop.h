@@ -24,6 +24,7 @@ struct vr_shared {
     struct vr_state *state;
     struct vr_feed *feed;
     enum vr_readiness readiness;
+    uint32_t max_connections; /* of the public port: server.max_connections, less where open files are few */
     int64_t started_ms;
     char id_prefix[20]; /* of the request ids made here: 16 random hexadecimal digits */
 };
@@ -104,6 +105,11 @@ void vr_call_drain(struct vr_loop *loop);
 /* Bind and listen on "HOST:PORT"; VR_ERR_INVALID, VR_ERR_IO with the address in the text. */
 enum vr_status vr_listener_open(struct vr_loop *loop, enum vr_port port, const char *address);
 void vr_listener_close(struct vr_listener *listener);
+/* Take the connections that wait to be accepted, then close: their requests were sent before anybody said no. */
+void vr_listener_finish(struct vr_listener *listener);
+/* Raise the process's limit of open files to what `wanted` public connections need beside the admin port's. Returns how
+ * many there may be: fewer, and a line in the log, where the hard limit is too low. */
+uint32_t vr_connections_reserve(uint32_t wanted);
 /* Split "HOST:PORT" or "[IPv6]:PORT" into NUL-terminated pieces. VR_ERR_INVALID. */
 enum vr_status vr_address_split(const char *address, char host[64], char port[8]);
 /* True when every address that `address` resolves to is loopback. VR_ERR_INVALID when it does not resolve. */

@@ -158,7 +158,7 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
            server->loop->connection_count[VR_PORT_PUBLIC]);
     __atomic_store_n(&server->shared.readiness, VR_READY_DRAINING, __ATOMIC_RELEASE);
     server->drain_began_us = vr_clock_mono_us();
-    vr_listener_close(&server->loop->listener[VR_PORT_PUBLIC]);
+    vr_listener_finish(&server->loop->listener[VR_PORT_PUBLIC]);
     struct timeval step = {0, DRAIN_STEP_MS * 1000};
     event_add(&server->drain_timer, &step);
 }
@@ -243,7 +243,7 @@ static enum vr_status build_feed(struct server *server)
     if (status == VR_OK) {
         status = vr_feed_create(&feed, server->backend, server->shared.state, NULL, &server->shared.feed);
     }
-    return status;
+    return status == VR_ERR_FORMAT ? VR_ERR_INVALID : status; /* a term of the configuration that does not compile */
 }
 
 static void add_events(struct server *server)
@@ -262,6 +262,7 @@ static enum vr_status build(struct server *server)
     const struct vr_server_config *config = &server->setup->config->server;
     enum vr_status status = check_admin_address(config);
     if (status == VR_OK) {
+        server->shared.max_connections = vr_connections_reserve(config->max_connections);
         status = make_id_prefix(server->shared.id_prefix);
     }
     if (status == VR_OK) {

@@ -130,8 +130,12 @@ def clean_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("VIREO_")}
 
 
-def start(bundle: Path, folder: Path, *flags: str, ready: bool = True) -> Server:
-    """Starts `vireo serve` on free ports and waits until it is ready (or listens)."""
+def start(
+    bundle: Path, folder: Path, *flags: str, ready: bool = True, files: tuple[int, int] | None = None
+) -> Server:
+    """Starts `vireo serve` on free ports and waits until it is ready (or listens).
+
+    `files`: the soft and hard limit of open files that it is started under."""
     log_path = folder / f"server-{time.monotonic_ns()}.log"
     command = [
         str(BINARY),
@@ -143,9 +147,10 @@ def start(bundle: Path, folder: Path, *flags: str, ready: bool = True) -> Server
         "--admin",
         "127.0.0.1:0",
     ]
+    limits = ["prlimit", f"--nofile={files[0]}:{files[1]}"] if files else []
     with log_path.open("w") as log:
         process = subprocess.Popen(
-            [*command, *flags],
+            [*limits, *command, *flags],
             stdin=subprocess.DEVNULL,
             stderr=log,
             stdout=log,

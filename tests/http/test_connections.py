@@ -146,6 +146,60 @@ def test_too_many_connections_are_told_so(bundle: Path, tmp_path: Path) -> None:
             connection.close()
 
 
+def resident_kib(server: Server) -> int:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+def test_a_held_body_costs_little_more_than_its_bytes(bundle: Path, tmp_path: Path) -> None:
+    with running(bundle, tmp_path) as server:
+        before = resident_kib(server)
+        body = b" " * (524288 - 1)  # one byte short of what is announced
+        head = request_bytes("POST", "/v1/recommend", b"").replace(b"Length: 0", b"Length: 524288")
+        held = [Connection(server.port) for _ in range(100)]
+        for connection in held:
+            connection.send(head + body)
+        time.sleep(0.5)
+        grown = resident_kib(server) - before
+        assert 100 * 500 < grown < 100 * (512 + 60)
+        for connection in held:
+            connection.close()
+        assert server.recommend("1", count=3)["items"]
+
+
+def ask_for_health(port: int) -> Answer:
+    with Connection(port) as connection:
+        connection.send(request_bytes("GET", "/healthz"))
+        return connection.answer()
+
+
+def test_the_soft_limit_of_open_files_is_raised(bundle: Path, tmp_path: Path) -> None:
+    """Many systems start programs with 1,024 files, which 1,024 connections would use up."""
+    server = start(bundle, tmp_path, files=(256, 4096))
+    held = [Connection(server.port) for _ in range(300)]
+    held[-1].send(POST)
+    assert held[-1].answer().status == 200
+    assert ask_for_health(server.admin).status == 200
+    for connection in held:
+        connection.close()
+    assert server.stop() == 0
+    assert "connections_limited" not in server.log()
+
+
+def test_the_admin_port_answers_when_files_are_few(bundle: Path, tmp_path: Path) -> None:
+    server = start(bundle, tmp_path, files=(300, 300))
+    held = [Connection(server.port) for _ in range(44)]  # 300 less what the other descriptors are for
+    held[-1].send(POST)
+    assert held[-1].answer().status == 200
+    with Connection(server.port) as refused:
+        assert refused.answer().status == 503
+    assert ask_for_health(server.admin).status == 200
+    for connection in held:
+        connection.close()
+    assert server.stop() == 0
+    assert "event=connections_limited wanted=1024 possible=44 open_files=300" in server.log()
+
+
 def test_a_deadline_that_cannot_be_met_is_a_504(bundle: Path, tmp_path: Path) -> None:
     """With one lane and hundreds of requests at once, 1 ms is too short for those at the end of the queue."""
     with running(bundle, tmp_path, "--set", "lanes.count=1", "--set", "lanes.max_batch=1") as server:
@@ -199,6 +253,21 @@ def test_drain_answers_what_is_in_hand(bundle: Path, tmp_path: Path, number: int
     assert idle.is_closed()
     assert server.process.wait(10) == 0, server.log()
     assert "event=stopped clean=true" in server.log()
+
+
+def test_drain_answers_connections_that_wait_to_be_accepted(bundle: Path, tmp_path: Path) -> None:
+    """The process is stopped while they arrive, more than it accepts in a turn; the signal is there first."""
+    server = start(bundle, tmp_path)
+    server.process.send_signal(signal.SIGSTOP)
+    waiting = [Connection(server.port) for _ in range(100)]
+    for connection in waiting:
+        connection.send(POST)
+    server.process.send_signal(signal.SIGTERM)
+    server.process.send_signal(signal.SIGCONT)
+    assert [connection.answer().status for connection in waiting] == [200] * 100
+    for connection in waiting:
+        connection.close()
+    assert server.process.wait(10) == 0, server.log()
 
 
 def test_a_drain_that_is_held_up_ends_in_time(bundle: Path, tmp_path: Path) -> None:

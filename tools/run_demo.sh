@@ -81,5 +81,6 @@ TEXT
 wait "$server"
 server_status=$?
 trap - INT TERM EXIT
+[ "$server_status" -eq 0 ] || cat "$log" >&2
 rm -f "$log"
 exit "$server_status"

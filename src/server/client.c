@@ -16,6 +16,25 @@
 #define ANSWER_BYTES_MAX (8u << 20)
 #define TIMEOUT_S 10
 
+/* A connected socket with time limits, or -1 with errno set. */
+static int connect_one(const struct addrinfo *address)
+{
+    int fd = socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC, address->ai_protocol);
+    if (fd < 0) {
+        return -1;
+    }
+    struct timeval limit = {TIMEOUT_S, 0};
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0 ||
+        connect(fd, address->ai_addr, address->ai_addrlen) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
 static enum vr_status connect_to(const char *server, int *out)
 {
     char host[64], port[8];
@@ -29,17 +48,13 @@ static enum vr_status connect_to(const char *server, int *out)
     if (error != 0) {
         return vr_fail(VR_ERR_INVALID, "%s: %s", server, gai_strerror(error));
     }
-    int fd = socket(list->ai_family, list->ai_socktype | SOCK_CLOEXEC, list->ai_protocol);
-    struct timeval limit = {TIMEOUT_S, 0};
-    bool connected = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0 &&
-                     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0 &&
-                     connect(fd, list->ai_addr, list->ai_addrlen) == 0;
+    int fd = -1;
+    for (const struct addrinfo *one = list; fd < 0 && one != NULL; one = one->ai_next) {
+        fd = connect_one(one); /* "localhost" is ::1 as well, where a server on 127.0.0.1 does not listen */
+    }
     error = errno;
     freeaddrinfo(list);
-    if (!connected) {
-        if (fd >= 0) {
-            close(fd);
-        }
+    if (fd < 0) {
         return vr_fail(VR_ERR_IO, "%s: %s", server, strerror(error));
     }
     *out = fd;
@@ -70,7 +85,8 @@ static enum vr_status receive_all(int fd, char **data, size_t *len)
     while (*data != NULL) {
         ssize_t got = recv(fd, *data + *len, capacity - *len - 1, 0);
         if (got < 0 && errno != EINTR) {
-            return vr_fail(VR_ERR_IO, "receiving: %s", strerror(errno));
+            bool late = errno == EAGAIN; /* what SO_RCVTIMEO ends with */
+            return vr_fail(VR_ERR_IO, "receiving: %s", late ? "no answer in time" : strerror(errno));
         }
         if (got == 0) {
             (*data)[*len] = '\0';

@@ -183,9 +183,10 @@ static enum vr_status read_count(struct vr_str query, uint32_t *count)
     bool given = false;
     *count = VR_COUNT_DEFAULT;
     while (vr_http_query_next(&query, &name, &value)) {
-        if (!vr_str_equal(name, vr_str_of("count")) || given) {
+        bool known = vr_str_equal(name, vr_str_of("count"));
+        if (!known || given) {
             return vr_fail(VR_ERR_INVALID, "%.*s: %s", (int)(name.len < 64 ? name.len : 64), name.data,
-                           given ? "given twice" : "unknown parameter");
+                           known ? "given twice" : "unknown parameter");
         }
         given = true;
         bool digits = value.len == 1 || (value.len == 2 && value.data[0] != '0');

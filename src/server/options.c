@@ -152,9 +152,9 @@ static enum vr_status read_command(const char *word, enum vr_command *out)
     static const struct {
         const char *word;
         enum vr_command command;
-    } commands[] = {{"serve", VR_COMMAND_SERVE},      {"check", VR_COMMAND_CHECK}, {"show", VR_COMMAND_SHOW},
-                    {"version", VR_COMMAND_VERSION},  {"help", VR_COMMAND_HELP},   {"--help", VR_COMMAND_HELP},
-                    {"--version", VR_COMMAND_VERSION}};
+    } commands[] = {{"serve", VR_COMMAND_SERVE},     {"check", VR_COMMAND_CHECK},      {"show", VR_COMMAND_SHOW},
+                    {"version", VR_COMMAND_VERSION}, {"help", VR_COMMAND_HELP},        {"--help", VR_COMMAND_HELP},
+                    {"-h", VR_COMMAND_HELP},         {"--version", VR_COMMAND_VERSION}};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(word, commands[i].word) == 0) {
             *out = commands[i].command;
@@ -168,7 +168,7 @@ static enum vr_status read_words(int argc, char **argv, struct vr_options *out)
 {
     for (int at = 2; at < argc;) {
         enum vr_status status;
-        if (strcmp(argv[at], "--help") == 0) {
+        if (out->command == VR_COMMAND_HELP || strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
             out->command = VR_COMMAND_HELP;
             return VR_OK;
         }

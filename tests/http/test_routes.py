@@ -183,6 +183,8 @@ def test_similar_videos(server: Server) -> None:
     assert server.call("GET", "/v1/similar/nothing").status == 404
     for query in ("count=0", "count=51", "count=x", "count=5&count=5", "cuont=5", "count=05", "count="):
         assert server.call("GET", f"/v1/similar/v1?{query}").status == 400, query
+    unknown = server.call("GET", "/v1/similar/v1?count=5&page=2")
+    assert unknown.json()["detail"] == "page: unknown parameter"
 
 
 def test_served_videos_are_not_served_again(bundle: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@
  *   LINGERING  the last answer has gone; what still comes in is thrown away for a second, so that a reset does not
  *              overtake the answer on its way to the client
  *
+ * After ANSWERS_A_TURN answers to what a client has sent ahead, the other connections have their turn.
+ *
  * A client that closes its sending side still gets its answer; one that resets the connection cancels its call. */
 #include <errno.h>
 #include <stdio.h>
@@ -25,6 +27,7 @@
 #define READ_BYTES 16384u      /* room made for one read(2) */
 #define KEPT_BYTES 32768u      /* an input buffer larger than this is freed when empty */
 #define PIPELINED_BYTES 65536u /* read ahead while a request is worked on */
+#define ANSWERS_A_TURN 16u     /* of pipelined requests, then the other connections have theirs */
 #define LINGER_MS 1000u
 #define HEAD_BYTES 512u /* of an answer */
 
@@ -38,6 +41,7 @@ struct vr_connection {
     enum phase phase;
     bool reading, eof, close_after, in_request;
     struct event read_event, write_event, timer;
+    struct event resume; /* goes on with pipelined requests in the loop's next turn */
 
     char *in; /* bytes in[in_start .. in_len) are not used up */
     size_t in_start, in_len, in_capacity;
@@ -78,6 +82,7 @@ void vr_connection_close(struct vr_connection *connection)
     event_del(&connection->read_event);
     event_del(&connection->write_event);
     event_del(&connection->timer);
+    event_del(&connection->resume);
     close(connection->fd);
     if (connection->previous != NULL) {
         connection->previous->next = connection->next;
@@ -338,12 +343,25 @@ static void await_more(struct vr_connection *connection)
     set_reading(connection, true);
 }
 
-/* Answer what has arrived, as far as it goes. The connection may be closed on return. */
+/* Go on when the loop has looked after the others. A timer does it: an event made active here would run before the loop
+ * polls again. */
+static void yield_turn(struct vr_connection *connection)
+{
+    struct timeval at_once = {0, 0};
+    set_reading(connection, false);
+    event_add(&connection->resume, &at_once);
+}
+
+/* Answer what has arrived, as far as it goes or a turn lasts. The connection may be closed on return. */
 static void run(struct vr_connection *connection)
 {
     uint64_t max_body = connection->loop->shared->config->server.max_body_bytes;
-    for (;;) {
+    for (uint32_t answered = 0;; answered++) {
         size_t held = connection->in_len - connection->in_start;
+        if (held > 0 && answered == ANSWERS_A_TURN) {
+            yield_turn(connection);
+            return;
+        }
         enum vr_http_outcome outcome = VR_HTTP_MORE;
         if (held > 0) {
             outcome = vr_http_parse(&connection->request, connection->in + connection->in_start, held, max_body);
@@ -436,6 +454,13 @@ static void on_writable(evutil_socket_t fd, short what, void *argument)
     }
 }
 
+static void on_resume(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    run(argument);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *argument)
 {
     struct vr_connection *connection = argument;
@@ -461,6 +486,7 @@ void vr_connection_open(struct vr_loop *loop, enum vr_port port, int fd, bool re
     event_assign(&connection->read_event, loop->base, fd, EV_READ | EV_PERSIST, on_readable, connection);
     event_assign(&connection->write_event, loop->base, fd, EV_WRITE | EV_PERSIST, on_writable, connection);
     event_assign(&connection->timer, loop->base, -1, 0, on_timer, connection);
+    event_assign(&connection->resume, loop->base, -1, 0, on_resume, connection);
     connection->next = loop->connections;
     if (loop->connections != NULL) {
         loop->connections->previous = connection;
@@ -481,7 +507,9 @@ void vr_connection_close_idle(struct vr_loop *loop, enum vr_port port)
     struct vr_connection *connection = loop->connections;
     while (connection != NULL) {
         struct vr_connection *next = connection->next;
-        if (connection->port == port && connection->phase == READING && !connection->in_request) {
+        bool idle = connection->phase == READING && !connection->in_request &&
+                    !event_pending(&connection->resume, EV_TIMEOUT, NULL);
+        if (connection->port == port && idle) {
             vr_connection_close(connection);
         }
         connection = next;

@@ -1,6 +1,7 @@
 """Time and bytes: slow senders and readers, expectations, half-closed and vanished clients, limits, drain."""
 
 import json
+import re
 import signal
 import socket
 import struct
@@ -80,6 +81,25 @@ def test_a_slow_reader_does_not_hold_up_others(bundle: Path, tmp_path: Path) -> 
                 slow.sendall(data)
         slow.close()
         assert server.recommend("2", count=5)["items"]
+
+
+def health_answers(metrics: str) -> int:
+    found = re.search(r'requests_total\{route="healthz",code="200"\} (\d+)', metrics)
+    return int(found[1]) if found else 0
+
+
+def test_a_pipeline_takes_turns_with_other_connections(bundle: Path, tmp_path: Path) -> None:
+    """Both arrive while the process is stopped, the pipeline first; the other is not kept waiting for it."""
+    with running(bundle, tmp_path) as server, Connection(server.port) as many, Connection(server.port) as one:
+        for connection in (many, one):
+            connection.send(request_bytes("GET", "/readyz"))
+            assert connection.answer().status == 200
+        server.process.send_signal(signal.SIGSTOP)
+        many.send(request_bytes("GET", "/healthz") * 1500)
+        one.send(request_bytes("GET", "/metrics"))
+        server.process.send_signal(signal.SIGCONT)
+        assert health_answers(one.answer().body.decode()) <= 64
+        assert [many.answer().status for _ in range(1500)] == [200] * 1500
 
 
 def test_expect_continue(server: Server) -> None:

@@ -10,7 +10,7 @@ static enum vr_status read_type(struct vr_json_value value, const char *path, en
 {
     struct vr_str text;
     if (vr_json_as_str(value, &text) != VR_OK) {
-        return vr_fail(VR_ERR_INVALID, "%s: a string, not a %s", path, vr_json_type_name(vr_json_type_of(value)));
+        return vr_fail(VR_ERR_INVALID, "%s: a string, found %s", path, vr_json_type_name(vr_json_type_of(value)));
     }
     for (uint32_t i = 0; i < VR_EVENT_TYPE_COUNT; i++) {
         if (vr_str_equal(text, vr_str_of(vr_event_type_name((enum vr_event_type)i)))) {
@@ -91,7 +91,7 @@ static enum vr_status read_event(struct vr_json_value value, const char *where, 
                                  struct vr_event *out)
 {
     if (vr_json_type_of(value) != VR_JSON_OBJECT) {
-        return vr_fail(VR_ERR_INVALID, "%san event is an object, not a %s", where,
+        return vr_fail(VR_ERR_INVALID, "%san event is an object, found %s", where,
                        vr_json_type_name(vr_json_type_of(value)));
     }
     out->time_ms = now_ms;

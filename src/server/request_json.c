@@ -14,7 +14,7 @@ enum vr_status vr_id_read(struct vr_json_value value, const char *key, struct vr
     if (type == VR_JSON_INT && vr_json_as_int(value, &number) == VR_OK) {
         text.len = (size_t)snprintf(digits, sizeof digits, "%" PRId64, number);
     } else if (type != VR_JSON_STRING || vr_json_as_str(value, &text) != VR_OK) {
-        return vr_fail(VR_ERR_INVALID, "%s: an id is a string or an integer, not a %s", key, vr_json_type_name(type));
+        return vr_fail(VR_ERR_INVALID, "%s: an id is a string or an integer, found %s", key, vr_json_type_name(type));
     }
     if (text.len == 0 || text.len > VR_ID_MAX_BYTES) {
         return vr_fail(VR_ERR_INVALID, "%s: an id has 1 to %u bytes, not %zu", key, VR_ID_MAX_BYTES, text.len);
@@ -26,7 +26,7 @@ enum vr_status vr_id_read(struct vr_json_value value, const char *key, struct vr
 static enum vr_status read_bool(struct vr_json_value value, const char *key, bool *out)
 {
     if (vr_json_as_bool(value, out) != VR_OK) {
-        return vr_fail(VR_ERR_INVALID, "%s: true or false, not a %s", key, vr_json_type_name(vr_json_type_of(value)));
+        return vr_fail(VR_ERR_INVALID, "%s: true or false, found %s", key, vr_json_type_name(vr_json_type_of(value)));
     }
     return VR_OK;
 }
@@ -34,7 +34,7 @@ static enum vr_status read_bool(struct vr_json_value value, const char *key, boo
 static enum vr_status read_range(struct vr_json_value value, const char *key, int64_t low, int64_t high, int64_t *out)
 {
     if (vr_json_type_of(value) != VR_JSON_INT || vr_json_as_int(value, out) != VR_OK) {
-        return vr_fail(VR_ERR_INVALID, "%s: an integer, not a %s", key, vr_json_type_name(vr_json_type_of(value)));
+        return vr_fail(VR_ERR_INVALID, "%s: an integer, found %s", key, vr_json_type_name(vr_json_type_of(value)));
     }
     if (*out < low || *out > high) {
         return vr_fail(VR_ERR_INVALID, "%s: %" PRId64 " is not in %" PRId64 "..%" PRId64, key, *out, low, high);
@@ -91,7 +91,7 @@ static enum vr_status take_time(struct vr_json_value value, struct reading *r)
 static enum vr_status take_exclude(struct vr_json_value value, struct reading *r)
 {
     if (vr_json_type_of(value) != VR_JSON_ARRAY) {
-        return vr_fail(VR_ERR_INVALID, "exclude_ids: an array of ids, not a %s",
+        return vr_fail(VR_ERR_INVALID, "exclude_ids: an array of ids, found %s",
                        vr_json_type_name(vr_json_type_of(value)));
     }
     size_t count = vr_json_count(value);
@@ -130,7 +130,7 @@ static enum vr_status read_context_value(struct vr_str name, struct vr_json_valu
                            VR_CONTEXT_TEXT_MAX);
         }
     } else if (vr_json_as_double(value, &out->number) != VR_OK || !isfinite(out->number)) {
-        return vr_fail(VR_ERR_INVALID, "context.%.*s: a number or a string, not a %s", (int)name.len, name.data,
+        return vr_fail(VR_ERR_INVALID, "context.%.*s: a number or a string, found %s", (int)name.len, name.data,
                        vr_json_type_name(vr_json_type_of(value)));
     }
     out->name = vr_arena_copy(arena, name);
@@ -142,7 +142,7 @@ static enum vr_status take_context(struct vr_json_value value, struct reading *r
 {
     size_t count = vr_json_count(value);
     if (vr_json_type_of(value) != VR_JSON_OBJECT) {
-        return vr_fail(VR_ERR_INVALID, "context: an object, not a %s", vr_json_type_name(vr_json_type_of(value)));
+        return vr_fail(VR_ERR_INVALID, "context: an object, found %s", vr_json_type_name(vr_json_type_of(value)));
     }
     if (count > VR_CONTEXT_MAX) {
         return vr_fail(VR_ERR_INVALID, "context: %zu values, at most %u are taken", count, VR_CONTEXT_MAX);
@@ -228,7 +228,7 @@ enum vr_status vr_recommend_read(struct vr_json_value root, const struct vr_requ
                                  struct vr_arena *arena, struct vr_feed_request *out)
 {
     if (vr_json_type_of(root) != VR_JSON_OBJECT) {
-        return vr_fail(VR_ERR_INVALID, "the body is an object, not a %s", vr_json_type_name(vr_json_type_of(root)));
+        return vr_fail(VR_ERR_INVALID, "the body is an object, found %s", vr_json_type_name(vr_json_type_of(root)));
     }
     *out = (struct vr_feed_request){.kind = VR_JOB_RECOMMEND,
                                     .count = VR_COUNT_DEFAULT,

@@ -55,6 +55,14 @@ static size_t character(struct vr_str text, size_t at)
     return end - at;
 }
 
+/* C0, DEL and C1 (U+0080 to U+009F): titles come from uploaders, and a terminal obeys them. */
+static bool is_control(struct vr_str text, size_t at)
+{
+    unsigned char first = (unsigned char)text.data[at];
+    unsigned char second = at + 1 < text.len ? (unsigned char)text.data[at + 1] : 0;
+    return first < 0x20 || first == 0x7f || (first == 0xc2 && second < 0xa0);
+}
+
 /* Print `text` in exactly `width` columns, one a character, filled up with spaces or cut with "~" at the end. Control
  * characters become spaces. */
 static void print_cell(FILE *out, struct vr_str text, int width)
@@ -62,7 +70,7 @@ static void print_cell(FILE *out, struct vr_str text, int width)
     int used = 0;
     for (size_t at = 0; at < text.len && used < width; used++) {
         size_t bytes = character(text, at);
-        bool control = (unsigned char)text.data[at] < 0x20;
+        bool control = is_control(text, at);
         if (used == width - 1 && at + bytes < text.len) {
             fputc('~', out);
         } else if (control) {

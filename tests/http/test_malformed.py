@@ -208,4 +208,6 @@ def test_refusals_name_the_key(server: Server) -> None:
     answer = server.call("POST", "/v1/recommend", {"user_id": "1", "cuont": 3})
     assert "cuont" in answer.json()["detail"]
     assert answer.json()["title"] == "Bad Request"
+    integer = server.call("POST", "/v1/recommend", {"user_id": "1", "explain": 1})
+    assert integer.json()["detail"] == "explain: true or false, found integer"
     assert server.call("DELETE", "/healthz").fields["allow"] == "GET, HEAD"

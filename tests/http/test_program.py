@@ -1,5 +1,6 @@
 """The program around the server: command line, configuration, check, version, show."""
 
+import json
 import re
 import shutil
 import signal
@@ -163,6 +164,22 @@ def test_show_prints_a_table(server: Server) -> None:
     assert [int(row[:3]) for row in rows] == list(range(1, 11))
     assert all("by score" in row for row in rows)
     assert any("why it is there" in line for line in lines)
+
+
+def test_show_passes_no_control_characters_on() -> None:
+    """Titles come from uploaders; a terminal would obey an escape, DEL or a C1 control such as U+009B."""
+    title = "a\x1b[31mb\x7fc\u009b2Jd\u00e9"
+    body = json.dumps({"items": [{"position": 1, "id": "v1", "title": title}]}, ensure_ascii=False).encode()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [str(BINARY), "show", "--server", f"127.0.0.1:{listener.getsockname()[1]}"]
+        show = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + body.replace(b"\\u007f", b"\x7f"))
+        printed, _ = show.communicate(timeout=20)
+    assert show.returncode == 0
+    assert "a [31mb c 2Jd\u00e9" in printed
 
 
 def test_show_without_a_server_says_so() -> None:

@@ -110,9 +110,10 @@ static enum vr_status read_terms(struct vr_bundle *bundle, struct vr_json_value 
     }
     if (status == VR_OK) {
         status = vr_terms_create(bundle->term, bundle->term_count, &terms);
+        status = status == VR_OK ? VR_OK : vr_fail_in(status, "satisfaction");
     }
     vr_terms_destroy(terms);
-    return status == VR_OK ? VR_OK : vr_fail_in(status, "satisfaction");
+    return status;
 }
 
 /* What stands in bundle.json alone. */

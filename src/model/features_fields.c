@@ -90,14 +90,14 @@ static enum vr_status read_tensor_vocab(struct vr_feature_space *space, struct v
 {
     struct vr_str tensor;
     struct vr_string_list list = {NULL, NULL, 0};
-    enum vr_status status = vr_manifest_str(entry, where, "vocab_tensor", 100, &tensor);
+    enum vr_status status = vr_manifest_prefix(entry, where, "vocab_tensor", &tensor);
     if (status != VR_OK) {
         return status;
     }
     if (space->claims.file == NULL) {
         return vr_fail(VR_ERR_FORMAT, "%s: its vocabulary is in a tensor, and there are no tensors yet", where);
     }
-    char name[101];
+    char name[VR_PREFIX_MAX + 1];
     snprintf(name, sizeof name, "%.*s", (int)tensor.len, tensor.data);
     status = vr_claim_strings(&space->claims, name, VR_DIM_ANY, word_rules, &list);
     for (uint32_t i = 0; status == VR_OK && i < list.count; i++) {

@@ -50,16 +50,6 @@ const char *vr_dtype_name(enum vr_dtype dtype)
     return dtypes[dtype].name;
 }
 
-static bool name_is_valid(struct vr_str name)
-{
-    for (size_t i = 0; i < name.len; i++) {
-        if (name.data[i] <= ' ' || name.data[i] > '~') {
-            return false;
-        }
-    }
-    return name.len > 0 && name.len <= NAME_MAX_BYTES;
-}
-
 /* shape -> rank, dim and *elements. */
 static enum vr_status read_shape(struct vr_json_value entry, const char *where, struct vr_tensor *tensor,
                                  uint64_t *elements)
@@ -124,7 +114,7 @@ static enum vr_status read_offsets(struct vr_safetensors *file, struct vr_json_v
 static enum vr_status read_tensor(struct vr_safetensors *file, struct vr_str name, struct vr_json_value entry,
                                   size_t *end)
 {
-    if (!name_is_valid(name)) {
+    if (name.len > NAME_MAX_BYTES || !vr_text_is_printable(name)) {
         return vr_fail(VR_ERR_FORMAT, "tensor name '%s' is not 1 to %u printable ASCII characters", vr_show(name).text,
                        NAME_MAX_BYTES);
     }

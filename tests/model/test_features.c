@@ -225,6 +225,8 @@ static const struct refused {
     {BUNDLE("{}", ONE("dense", "\"field\":\"age\",\"scale\":\"logit\",\"mean\":0,\"std\":1,\"clip\":1")), "'logit'"},
     {BUNDLE("{}", ONE("dense", "\"field\":\"age\",\"scale\":\"identity\",\"mean\":0,\"std\":0,\"clip\":1")), "'std'"},
     {BUNDLE("{}", ONE("dense", "\"field\":\"age\",\"scale\":\"identity\",\"mean\":0,\"std\":1,\"clip\":-1")), "'clip'"},
+    {BUNDLE("{}", ONE("dense", "\"field\":\"age\",\"scale\":\"identity\",\"mean\":0,\"std\":1,\"clip\":1e39")),
+     "'clip'"},
     {BUNDLE("{}", ONE("dense", "\"field\":\"age\",\"scale\":\"identity\",\"mean\":\"0\",\"std\":1,\"clip\":1")),
      "'mean'"},
     {BUNDLE("{}", ONE("dense", "\"field\":\"age\",\"scale\":\"identity\",\"mean\":0,\"std\":1")), "'clip' is missing"},

@@ -320,7 +320,9 @@ MANIFEST_CASES = [
         ("satisfaction", "'clicks'", "column 5"),
         manifest("satisfaction", 0, "expression", value="0.3*klick"),
     ),
-    Case("term key", ("satisfaction", "'x'"), manifest("satisfaction", 0, "x", value=1)),
+    Case(
+        "term key", ("bundle.json: satisfaction: unknown key 'x'",), manifest("satisfaction", 0, "x", value=1)
+    ),
     Case("term twice", ("satisfaction", "'watch'"), manifest("satisfaction", 0, "name", value="watch")),
     Case("field built in", ("viewer field 'age'",), manifest("fields", "viewer", 0, "name", value="age")),
     Case("field type", ("register_days", "'real'"), manifest("fields", "viewer", 0, "type", value="real")),
@@ -334,10 +336,16 @@ MANIFEST_CASES = [
         ("'id'", "vocab.none.bytes"),
         manifest("fields", "viewer", 2, "vocab_tensor", value="vocab.none"),
     ),
+    Case(
+        "vocabulary tensor behind a NUL",
+        ("'id'", "'vocab_tensor'"),
+        manifest("fields", "viewer", 2, "vocab_tensor", value="vocab.viewer_id\0x"),
+    ),
     Case("pair fields", ("'pair'",), manifest("fields", "pair", value=[])),
     Case("feature kind", ("'days'", "'sparse'"), feature("days", kind="sparse")),
     Case("feature field", ("'days'", "'nights'"), feature("days", field="nights")),
     Case("feature std 0", ("'days'", "std"), feature("days", std=0)),
+    Case("feature clip past float32", ("'days'", "clip"), feature("days", clip=1e39)),
     Case("feature twice", ("'days'",), feature("age", name="days")),
     Case("feature of another entity", ("'days'", "register_days"), feature("days", entity="video")),
     Case("feature table missing", ("'level'", "table.none"), feature("level", table="table.none")),
@@ -397,6 +405,11 @@ MANIFEST_CASES = [
         "layer missing",
         (WEIGHTS, "user_tower.9.weight"),
         manifest("user_tower", "layers", 0, "tensor", value="user_tower.9"),
+    ),
+    Case(
+        "layer behind a NUL",
+        ("user_tower", "'tensor'"),
+        manifest("user_tower", "layers", 0, "tensor", value="user_tower.0\0x"),
     ),
     Case(
         "last layer too narrow",
@@ -683,6 +696,22 @@ def _no_profiles(parts: Parts) -> None:
         del parts.state[name]
 
 
+def _no_viewers(parts: Parts) -> None:
+    for name, array in parts.state.items():
+        if name.endswith(".offsets"):
+            parts.state[name] = array[:1] * 0
+        elif not name.startswith("video."):
+            parts.state[name] = array[:0]
+
+
+def _second_viewer_id(parts: Parts) -> None:
+    """A declared field whose vocabulary is the tensor of another field."""
+    field = {"name": "invited_by", "type": "string", "vocab_tensor": "vocab.viewer_id"}
+    parts.manifest["fields"]["viewer"].append(field)
+    raw = parts.golden["viewer.raw"]
+    parts.golden["viewer.raw"] = np.concatenate([raw, raw[:, :1] * 0], axis=1)
+
+
 def _metadata(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
     return {"__metadata__": {"format": "pt"}, **head}, data
 
@@ -706,6 +735,9 @@ ACCEPTED = [
     Case("no content at all", (), tensor(VIDEOS, "content.scale", lambda a: a * 0)),
     Case("stated table shape", (), feature("level", width=4, rows=4)),
     Case("empty vocabulary", (), manifest("fields", "context", 0, "vocab", value=[])),
+    Case("two fields of one vocabulary", (), _second_viewer_id),
+    Case("clip of the largest float32", (), feature("days", clip=3.4028234663852886e38)),
+    Case("nobody in the state", (), _no_viewers),
     Case("gate of one expert", (), manifest("ranker", "levels", 0, "gates", 0, "experts", value=[2])),
     Case("non-linear term", (), manifest("satisfaction", 0, "expression", value="max(click, like)")),
     Case("metadata in a header", (), disk=header(VIDEOS, _metadata)),

@@ -22,7 +22,7 @@ static const char *const pair_fields[VR_PAIR_FIELDS] = {
     "age_h", "dot_tower", "dot_content", "topic_n", "topic_long", "creator_n", "creator_long", "watched_n",
 };
 
-const char *const *vr_built_in_fields(enum vr_entity entity, uint32_t *count)
+static const char *const *built_in_fields(enum vr_entity entity, uint32_t *count)
 {
     static const char *const *const names[VR_ENTITY_COUNT] = {viewer_fields, context_fields, video_fields, pair_fields};
     static const uint32_t counts[VR_ENTITY_COUNT] = {VR_VIEWER_FIELDS, VR_CONTEXT_FIELDS, VR_VIDEO_FIELDS,
@@ -42,7 +42,7 @@ static enum vr_status add_built_in(struct vr_feature_space *space, enum vr_entit
 {
     struct vr_field_set *set = &space->fields[entity];
     uint32_t count;
-    const char *const *names = vr_built_in_fields(entity, &count);
+    const char *const *names = built_in_fields(entity, &count);
     set->field = vr_arena_calloc(space->arena, count + declared, sizeof *set->field);
     set->vocab = vr_arena_calloc(space->arena, count + declared, sizeof(struct vr_vocabulary *));
     if (set->field == NULL || set->vocab == NULL) {

@@ -67,8 +67,6 @@ struct vr_feature_space {
 enum vr_status vr_feature_space_build(struct vr_json_value bundle, const struct vr_safetensors *weights,
                                       bool tables_may_miss, struct vr_feature_space **out);
 
-/* Names of the built-in fields of an entity. */
-const char *const *vr_built_in_fields(enum vr_entity entity, uint32_t *count);
 const char *vr_entity_name(enum vr_entity entity);
 
 /* The parts of build. */

@@ -207,7 +207,6 @@ static enum vr_status read_folder(struct vr_bundle *bundle, const char *folder)
     if (status != VR_OK) {
         return vr_fail_in(status, "bundle.json");
     }
-    bundle->bytes_mapped = 0;
     status = read_document(bundle, folder, &text);
     vr_mapping_close(&text);
     return status;
@@ -230,7 +229,7 @@ enum vr_status vr_bundle_open(const char *folder, struct vr_bundle **out)
     }
     if (status != VR_OK) {
         vr_bundle_close(bundle);
-        return vr_fail_in(status, "bundle %s", folder);
+        return vr_fail_in(status, "bundle %.256s", folder); /* room for the reason */
     }
     *out = bundle;
     return VR_OK;

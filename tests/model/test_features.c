@@ -243,6 +243,31 @@ Test(features, blocks_take_their_entity_and_refuse_the_rest)
     vr_feature_space_destroy(space);
 }
 
+/* Sixteen features of 4,096 columns fill a row; one more column is refused. */
+Test(features, rows_have_a_largest_width)
+{
+    char features[4096] = DENSE, names[256] = "", text[8192];
+    struct vr_feature_block block;
+    for (int i = 0; i < 16; i++) {
+        size_t at = strlen(features), end = strlen(names);
+        snprintf(features + at, sizeof features - at,
+                 ",{\"name\":\"w%d\",\"entity\":\"viewer\",\"kind\":\"embedding\",\"field\":\"age\",\"table\":\"t\","
+                 "\"width\":4096}",
+                 i);
+        snprintf(names + end, sizeof names - end, "%s\"w%d\"", i == 0 ? "" : ",", i);
+    }
+    snprintf(text, sizeof text, BUNDLE("{}", "%s"), features);
+    struct vr_feature_space *space = make(text);
+    snprintf(text, sizeof text, "[%s]", names);
+    cr_assert_eq(make_block(space, text, VR_ENTITY_VIEWER, &block), VR_OK, "%s", vr_error_text());
+    cr_expect_eq(block.width, 65536);
+    vr_feature_block_destroy(&block);
+    snprintf(text, sizeof text, "[%s,\"age\"]", names);
+    cr_expect_eq(make_block(space, text, VR_ENTITY_VIEWER, &block), VR_ERR_FORMAT);
+    cr_expect(strstr(vr_error_text(), "wider than 65536") != NULL, "%s", vr_error_text());
+    vr_feature_space_destroy(space);
+}
+
 #define ONE(kind, rest) "{\"name\":\"f\",\"entity\":\"viewer\",\"kind\":\"" kind "\"," rest "}"
 #define BUCKET(boundaries) ONE("bucket", "\"field\":\"age\",\"table\":\"t\",\"width\":2,\"boundaries\":" boundaries)
 

@@ -222,6 +222,19 @@ def replaced_by_pipe(folder: Path) -> None:
     os.mkfifo(folder / VIDEOS)
 
 
+def _context_fields(count: int) -> Callable[[Parts], None]:
+    """Declare more context fields, until there are `count`; the golden cases get a zero for each."""
+
+    def apply(parts: Parts) -> None:
+        fields = parts.manifest["fields"]["context"]
+        more = [{"name": f"more_{i}", "type": "number"} for i in range(count - len(fields))]
+        fields.extend(more)
+        raw = parts.golden["context.raw"]
+        parts.golden["context.raw"] = np.concatenate([raw, np.zeros((len(raw), len(more)))], axis=1)
+
+    return apply
+
+
 NAN, INF = float("nan"), float("inf")
 
 FILE_CASES = [
@@ -341,6 +354,12 @@ MANIFEST_CASES = [
         ("'id'", "'vocab_tensor'"),
         manifest("fields", "viewer", 2, "vocab_tensor", value="vocab.viewer_id\0x"),
     ),
+    Case(
+        "vocabulary too long",
+        ("context field 'tab'", "4096 elements, not 4097"),
+        manifest("fields", "context", 0, "vocab", value=[str(i) for i in range(4097)]),
+    ),
+    Case("fields too many", ("'context'", "1024 elements"), _context_fields(1025)),
     Case("pair fields", ("'pair'",), manifest("fields", "pair", value=[])),
     Case("feature kind", ("'days'", "'sparse'"), feature("days", kind="sparse")),
     Case("feature field", ("'days'", "'nights'"), feature("days", field="nights")),
@@ -514,6 +533,16 @@ TENSOR_CASES = [
         "weights: double",
         (WEIGHTS, "user_tower.0.weight", "F64"),
         tensor(WEIGHTS, "user_tower.0.weight", lambda a: a.astype(np.float64)),
+    ),
+    Case(
+        "weights: layer too wide",
+        (WEIGHTS, "user_tower.0.weight", "4097 outputs"),
+        tensor(WEIGHTS, "user_tower.0.weight", lambda a: np.zeros((4097, a.shape[1]), np.float32)),
+    ),
+    Case(
+        "weights: table too wide",
+        ("'level'", "4096 columns"),
+        tensor(WEIGHTS, "table.level", lambda a: np.zeros((len(a), 4097), np.float32)),
     ),
     Case(
         "weights: bias too long",
@@ -716,6 +745,12 @@ def _metadata(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]
     return {"__metadata__": {"format": "pt"}, **head}, data
 
 
+def _unlisted_state(folder: Path) -> None:
+    loaded = json.loads((folder / "bundle.json").read_text())
+    del loaded["files"][STATE]
+    (folder / "bundle.json").write_text(json.dumps(loaded))
+
+
 def _upper_digests(folder: Path) -> None:
     loaded = json.loads((folder / "bundle.json").read_text())
     for entry_ in loaded["files"].values():
@@ -734,6 +769,12 @@ ACCEPTED = [
     Case("unknown uploads", (), tensor(VIDEOS, "upload_ms", lambda a: a * 0 + np.iinfo(np.int64).min)),
     Case("no content at all", (), tensor(VIDEOS, "content.scale", lambda a: a * 0)),
     Case("stated table shape", (), feature("level", width=4, rows=4)),
+    Case("1,024 fields", (), _context_fields(1024)),
+    Case(
+        "4,096 strings",
+        (),
+        manifest("fields", "context", 0, "vocab", value=[str(i) for i in range(4096)]),
+    ),
     Case("empty vocabulary", (), manifest("fields", "context", 0, "vocab", value=[])),
     Case("two fields of one vocabulary", (), _second_viewer_id),
     Case("clip of the largest float32", (), feature("days", clip=3.4028234663852886e38)),
@@ -742,5 +783,6 @@ ACCEPTED = [
     Case("non-linear term", (), manifest("satisfaction", 0, "expression", value="max(click, like)")),
     Case("metadata in a header", (), disk=header(VIDEOS, _metadata)),
     Case("digests in capitals", (), disk=_upper_digests),
+    Case("a state that is not listed", (), disk=_unlisted_state),
     Case("another file in the folder", (), disk=lambda f: (f / "README.md").write_text("hello")),
 ]

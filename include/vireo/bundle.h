@@ -116,7 +116,7 @@ struct vr_golden {
     const int32_t *topk; /* [topk_count, 10] */
 };
 
-/* state/state.safetensors; all pointers NULL and viewers.count 0 when the file is absent. */
+/* state/state.safetensors; all pointers NULL and viewer_id.count 0 when the file is absent. */
 struct vr_bundle_state {
     bool present;
     struct vr_string_list viewer_id;
@@ -162,7 +162,7 @@ struct vr_bundle {
 
 /* Open and check everything but the golden outputs (src/feed's engine checks those, it can compute). A refused bundle
  * leaves nothing behind; the text names the file, tensor or key. VR_ERR_IO, VR_ERR_NOT_FOUND, VR_ERR_FORMAT,
- * VR_ERR_CHECKSUM, VR_ERR_UNSUPPORTED, VR_ERR_NOMEM. */
+ * VR_ERR_CHECKSUM, VR_ERR_UNSUPPORTED, VR_ERR_INVALID (the path is too long), VR_ERR_NOMEM. */
 enum vr_status vr_bundle_open(const char *folder, struct vr_bundle **out);
 void vr_bundle_close(struct vr_bundle *bundle); /* NULL is accepted */
 

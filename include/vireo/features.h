@@ -80,8 +80,9 @@ enum vr_vector {
 struct vr_feature_space;
 
 /* Read `fields` and `features` of a bundle's JSON. `weights` gives tables and long vocabularies; it must outlive the
- * space. It may be NULL in training, before tables exist: then embedding and bucket features need the key "width"
- * beside "table", which gives their columns, and may have "rows". VR_ERR_FORMAT names the feature and key. */
+ * space; the JSON need not. It may be NULL in training, before tables exist: then embedding and bucket features need
+ * the key "width" beside "table", which gives their columns, and may have "rows". VR_ERR_FORMAT names the feature and
+ * key. */
 enum vr_status vr_feature_space_create(struct vr_json_value bundle, const struct vr_safetensors *weights,
                                        struct vr_feature_space **out);
 void vr_feature_space_destroy(struct vr_feature_space *space); /* NULL is accepted */
@@ -119,7 +120,8 @@ struct vr_feature_block {
     uint32_t *feature;        /* [count], internal numbers */
 };
 
-/* The block of those of `names` (a JSON array of feature names) that belong to `entity`; may be empty. */
+/* The block of those of `names` (a JSON array of feature names) that belong to `entity`; may be empty.
+ * VR_ERR_FORMAT (an unknown feature, one named twice, a row too wide), VR_ERR_NOMEM; `out` is untouched then. */
 enum vr_status vr_feature_block_create(const struct vr_feature_space *space, struct vr_json_value names,
                                        enum vr_entity entity, struct vr_feature_block *out);
 void vr_feature_block_destroy(struct vr_feature_block *block);

@@ -1,6 +1,7 @@
-/* Reader of safetensors files: an 8-byte header length, a JSON header, then raw tensors. The file is mapped, never
- * copied; every offset, shape and type is checked before a tensor can be seen, so a hostile file is an error, not a
- * fault. Format: github.com/huggingface/safetensors (the format section of its README). */
+/* Reader of safetensors files: an 8-byte header length, a JSON header, then raw tensors. It reads the
+ * bytes of a whole file, mapped or in memory, and copies no tensor; every offset, shape and type is checked before a
+ * tensor can be seen, so a hostile file is an error, not a fault. What a bundle asks beyond the format is in
+ * docs/bundle.md. Format: github.com/huggingface/safetensors (the format section of its README). */
 #ifndef VIREO_SAFETENSORS_H
 #define VIREO_SAFETENSORS_H
 
@@ -30,7 +31,7 @@ const char *vr_dtype_name(enum vr_dtype dtype); /* "F32", ... as in the file */
 
 #define VR_TENSOR_MAX_RANK 4u
 
-/* One tensor, row-major; data points into the mapping, aligned to the element's size. */
+/* One tensor, row-major; data points into the file's bytes, aligned to the element's size. */
 struct vr_tensor {
     struct vr_str name;
     enum vr_dtype dtype;
@@ -42,10 +43,8 @@ struct vr_tensor {
 
 struct vr_safetensors;
 
-/* Map and check a file. VR_ERR_IO, VR_ERR_NOT_FOUND, VR_ERR_FORMAT (what is wrong and where), VR_ERR_NOMEM. */
-enum vr_status vr_safetensors_open(const char *path, struct vr_safetensors **out);
-
-/* Check the same bytes in memory, which must be 8-byte aligned and outlive the object. For tests and fuzzing. */
+/* Check the bytes of a file, which stay the caller's, are aligned to 8 bytes (VR_ERR_INVALID) and outlive the object.
+ * VR_ERR_FORMAT (what is wrong and where), VR_ERR_NOMEM. */
 enum vr_status vr_safetensors_parse(const void *data, size_t bytes, struct vr_safetensors **out);
 
 size_t vr_safetensors_count(const struct vr_safetensors *file);
@@ -53,9 +52,6 @@ const struct vr_tensor *vr_safetensors_at(const struct vr_safetensors *file, siz
 
 /* NULL when there is none of that name. */
 const struct vr_tensor *vr_safetensors_find(const struct vr_safetensors *file, struct vr_str name);
-
-/* The whole file, for checksums. */
-const void *vr_safetensors_bytes(const struct vr_safetensors *file, size_t *bytes);
 
 void vr_safetensors_close(struct vr_safetensors *file); /* NULL is accepted */
 

@@ -1,4 +1,4 @@
-/* Satisfaction terms: named expressions over the heads, evaluated by muParser (definitions.md, "Satisfaction"). The
+/* Satisfaction terms: named expressions over the heads, evaluated by muParser (docs/architecture.md, "Terms"). The
  * score of a candidate is the sum of its terms. One instance belongs to one lane: muParser keeps state. */
 #ifndef VIREO_TERMS_H
 #define VIREO_TERMS_H
@@ -21,7 +21,7 @@ const char *vr_head_name(enum vr_head head);
 #define VR_TERM_COUNT_MAX 16u
 
 struct vr_term_spec {
-    struct vr_str name;       /* [a-z0-9_]+, unique */
+    struct vr_str name;       /* 1-64 of [a-z0-9_], unique */
     struct vr_str expression; /* variables click, watch_s, like, finish, duration_s; at most 1,024 bytes */
 };
 

@@ -110,9 +110,10 @@ static enum vr_status read_terms(struct vr_bundle *bundle, struct vr_json_value 
     }
     if (status == VR_OK) {
         status = vr_terms_create(bundle->term, bundle->term_count, &terms);
+        status = status == VR_OK ? VR_OK : vr_fail_in(status, "satisfaction");
     }
     vr_terms_destroy(terms);
-    return status == VR_OK ? VR_OK : vr_fail_in(status, "satisfaction");
+    return status;
 }
 
 /* What stands in bundle.json alone. */
@@ -206,7 +207,6 @@ static enum vr_status read_folder(struct vr_bundle *bundle, const char *folder)
     if (status != VR_OK) {
         return vr_fail_in(status, "bundle.json");
     }
-    bundle->bytes_mapped = 0;
     status = read_document(bundle, folder, &text);
     vr_mapping_close(&text);
     return status;
@@ -229,7 +229,7 @@ enum vr_status vr_bundle_open(const char *folder, struct vr_bundle **out)
     }
     if (status != VR_OK) {
         vr_bundle_close(bundle);
-        return vr_fail_in(status, "bundle %s", folder);
+        return vr_fail_in(status, "bundle %.256s", folder); /* room for the reason */
     }
     *out = bundle;
     return VR_OK;

@@ -12,11 +12,6 @@
 static const char *const names[VR_FILE_COUNT] = {"weights.safetensors", "videos.safetensors", "golden.safetensors",
                                                  "state/state.safetensors"};
 
-const char *vr_bundle_file_name(enum vr_bundle_file file)
-{
-    return names[file];
-}
-
 enum vr_status vr_in_file(enum vr_status status, enum vr_bundle_file file)
 {
     return status == VR_OK ? VR_OK : vr_fail_in(status, "%s", names[file]);

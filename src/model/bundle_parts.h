@@ -18,8 +18,6 @@ struct vr_bundle_storage {
     } file[VR_FILE_COUNT];
 };
 
-const char *vr_bundle_file_name(enum vr_bundle_file file);
-
 /* Maps the files that `files` of bundle.json lists, compares sizes and checksums, reads their headers. */
 enum vr_status vr_bundle_open_files(struct vr_bundle *bundle, const char *folder, struct vr_json_value files);
 

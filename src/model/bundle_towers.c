@@ -126,7 +126,7 @@ static enum vr_status read_layer(struct vr_bundle *bundle, struct vr_json_value 
     uint32_t activation = 0;
     enum vr_status status = vr_manifest_keys(entry, where, "tensor activation");
     if (status == VR_OK) {
-        status = vr_manifest_str(entry, where, "tensor", 100, &tensor);
+        status = vr_manifest_prefix(entry, where, "tensor", &tensor);
     }
     if (status == VR_OK) {
         status = vr_manifest_word(entry, where, "activation", "none relu", &activation);

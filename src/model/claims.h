@@ -1,5 +1,6 @@
 /* Taking the tensors of one file by name, type and shape, with a message for each that is missing or different; in the
- * end, what nobody took is refused, so that a misspelt name cannot go unnoticed. All fail with VR_ERR_FORMAT. */
+ * end, what nobody took is refused, so that a misspelt name cannot go unnoticed. All fail with VR_ERR_FORMAT;
+ * string lists also with VR_ERR_NOMEM. What a failed claim gives out is not to be used. */
 #ifndef VIREO_MODEL_CLAIMS_H
 #define VIREO_MODEL_CLAIMS_H
 
@@ -34,7 +35,7 @@ enum vr_status vr_claim_f32(struct vr_claims *claims, const char *name, struct v
 enum vr_status vr_claim_f64(struct vr_claims *claims, const char *name, struct vr_shape shape, const double **out);
 enum vr_status vr_claim_u8(struct vr_claims *claims, const char *name, struct vr_shape shape, const uint8_t **out);
 
-/* I32 [count] of indexes in [low, high); `what` names what they point into. */
+/* I32 of indexes in [low, high). */
 enum vr_status vr_claim_index(struct vr_claims *claims, const char *name, struct vr_shape shape, int64_t low,
                               int64_t high, const int32_t **out);
 

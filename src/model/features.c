@@ -70,10 +70,8 @@ void vr_feature_space_destroy(struct vr_feature_space *space)
     if (space == NULL) {
         return;
     }
-    for (uint32_t e = 0; e < VR_ENTITY_COUNT; e++) {
-        for (uint32_t i = 0; i < space->fields[e].count; i++) {
-            vr_dict_destroy(space->fields[e].vocab[i]);
-        }
+    for (struct vr_vocabulary *vocab = space->vocabularies; vocab != NULL; vocab = vocab->next) {
+        vr_dict_destroy(vocab->words);
     }
     vr_dict_destroy(space->names);
     vr_arena_destroy(space->arena);
@@ -103,7 +101,7 @@ uint32_t vr_feature_field_find(const struct vr_feature_space *space, enum vr_ent
 
 double vr_feature_code(const struct vr_feature_space *space, enum vr_entity entity, uint32_t field, struct vr_str text)
 {
-    const struct vr_dict *vocab = space->fields[entity].vocab[field];
-    uint32_t number = vocab == NULL || text.len == 0 ? VR_DICT_NONE : vr_dict_find(vocab, text);
+    const struct vr_vocabulary *vocab = space->fields[entity].vocab[field];
+    uint32_t number = vocab == NULL || text.len == 0 ? VR_DICT_NONE : vr_dict_find(vocab->words, text);
     return number == VR_DICT_NONE ? 0.0 : (double)number + 1.0;
 }

@@ -1,4 +1,5 @@
 /* Declared features of a feature space, read from `features` of bundle.json. */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -50,6 +51,9 @@ static enum vr_status read_standard(struct vr_json_value entry, const char *wher
     }
     if (status == VR_OK) {
         status = read_positive(entry, where, "clip", &feature->clip);
+    }
+    if (status == VR_OK && feature->clip > FLT_MAX) {
+        status = vr_fail(VR_ERR_FORMAT, "%s: 'clip' must be a float32, for it bounds one", where);
     }
     return status;
 }

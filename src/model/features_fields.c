@@ -22,7 +22,7 @@ static const char *const pair_fields[VR_PAIR_FIELDS] = {
     "age_h", "dot_tower", "dot_content", "topic_n", "topic_long", "creator_n", "creator_long", "watched_n",
 };
 
-const char *const *vr_built_in_fields(enum vr_entity entity, uint32_t *count)
+static const char *const *built_in_fields(enum vr_entity entity, uint32_t *count)
 {
     static const char *const *const names[VR_ENTITY_COUNT] = {viewer_fields, context_fields, video_fields, pair_fields};
     static const uint32_t counts[VR_ENTITY_COUNT] = {VR_VIEWER_FIELDS, VR_CONTEXT_FIELDS, VR_VIDEO_FIELDS,
@@ -42,9 +42,9 @@ static enum vr_status add_built_in(struct vr_feature_space *space, enum vr_entit
 {
     struct vr_field_set *set = &space->fields[entity];
     uint32_t count;
-    const char *const *names = vr_built_in_fields(entity, &count);
+    const char *const *names = built_in_fields(entity, &count);
     set->field = vr_arena_calloc(space->arena, count + declared, sizeof *set->field);
-    set->vocab = vr_arena_calloc(space->arena, count + declared, sizeof(struct vr_dict *));
+    set->vocab = vr_arena_calloc(space->arena, count + declared, sizeof(struct vr_vocabulary *));
     if (set->field == NULL || set->vocab == NULL) {
         return VR_ERR_NOMEM;
     }
@@ -85,42 +85,68 @@ static enum vr_status read_inline_vocab(struct vr_json_value entry, const char *
     return status;
 }
 
+/* An empty vocabulary, in the space's list. */
+static enum vr_status add_vocabulary(struct vr_feature_space *space, struct vr_str tensor, struct vr_vocabulary **out)
+{
+    struct vr_vocabulary *vocab = vr_arena_calloc(space->arena, 1, sizeof *vocab);
+    if (vocab == NULL) {
+        return VR_ERR_NOMEM;
+    }
+    vocab->tensor = vr_arena_copy(space->arena, tensor);
+    if (vocab->tensor.data == NULL) {
+        return VR_ERR_NOMEM;
+    }
+    vocab->next = space->vocabularies;
+    space->vocabularies = vocab;
+    *out = vocab;
+    return vr_dict_create(64, &vocab->words);
+}
+
+static enum vr_status read_tensor_words(struct vr_feature_space *space, const char *where, struct vr_vocabulary *vocab)
+{
+    struct vr_string_list list = {NULL, NULL, 0};
+    enum vr_status status = vr_claim_strings(&space->claims, vocab->tensor.data, VR_DIM_ANY, word_rules, &list);
+    for (uint32_t i = 0; status == VR_OK && i < list.count; i++) {
+        status = add_word(vocab->words, where, vr_string_at(&list, i));
+    }
+    return status == VR_OK ? VR_OK : vr_fail_in(status, "%s", where);
+}
+
+/* The vocabulary of a tensor, read when a field is the first to name it. */
 static enum vr_status read_tensor_vocab(struct vr_feature_space *space, struct vr_json_value entry, const char *where,
-                                        struct vr_dict *vocab)
+                                        struct vr_vocabulary **out)
 {
     struct vr_str tensor;
-    struct vr_string_list list = {NULL, NULL, 0};
-    enum vr_status status = vr_manifest_str(entry, where, "vocab_tensor", 100, &tensor);
+    enum vr_status status = vr_manifest_prefix(entry, where, "vocab_tensor", &tensor);
     if (status != VR_OK) {
         return status;
     }
     if (space->claims.file == NULL) {
         return vr_fail(VR_ERR_FORMAT, "%s: its vocabulary is in a tensor, and there are no tensors yet", where);
     }
-    char name[101];
-    snprintf(name, sizeof name, "%.*s", (int)tensor.len, tensor.data);
-    status = vr_claim_strings(&space->claims, name, VR_DIM_ANY, word_rules, &list);
-    for (uint32_t i = 0; status == VR_OK && i < list.count; i++) {
-        status = add_word(vocab, where, vr_string_at(&list, i));
+    for (struct vr_vocabulary *vocab = space->vocabularies; vocab != NULL; vocab = vocab->next) {
+        if (vr_str_equal(vocab->tensor, tensor)) {
+            *out = vocab;
+            return VR_OK;
+        }
     }
-    return status == VR_OK ? VR_OK : vr_fail_in(status, "%s", where);
+    status = add_vocabulary(space, tensor, out);
+    return status == VR_OK ? read_tensor_words(space, where, *out) : status;
 }
 
-/* Fills the vocabulary of the field that is being added. */
 static enum vr_status read_vocab(struct vr_feature_space *space, struct vr_json_value entry, const char *where,
-                                 struct vr_field *field, struct vr_dict **vocab)
+                                 struct vr_vocabulary **out)
 {
-    enum vr_status status = vr_dict_create(64, vocab);
-    if (status != VR_OK) {
-        return status;
-    }
+    static const struct vr_str no_tensor = {"", 0};
     bool in_tensor = vr_manifest_has(entry, "vocab_tensor");
     if (in_tensor && vr_manifest_has(entry, "vocab")) {
         return vr_fail(VR_ERR_FORMAT, "%s: 'vocab' and 'vocab_tensor' exclude each other", where);
     }
-    status = in_tensor ? read_tensor_vocab(space, entry, where, *vocab) : read_inline_vocab(entry, where, *vocab);
-    field->vocab_size = vr_dict_count(*vocab);
-    return status;
+    if (in_tensor) {
+        return read_tensor_vocab(space, entry, where, out);
+    }
+    enum vr_status status = add_vocabulary(space, no_tensor, out);
+    return status == VR_OK ? read_inline_vocab(entry, where, (*out)->words) : status;
 }
 
 static enum vr_status check_name(const struct vr_feature_space *space, enum vr_entity entity, const char *where,
@@ -163,14 +189,19 @@ static enum vr_status read_field(struct vr_feature_space *space, enum vr_entity 
     if (field.name.data == NULL) {
         return VR_ERR_NOMEM;
     }
-    uint32_t at = set->count++; /* from here on destroy frees the vocabulary */
+    struct vr_vocabulary *vocab = NULL;
     if (field.type == VR_FIELD_STRING) {
-        status = read_vocab(space, entry, where, &field, &set->vocab[at]);
+        status = read_vocab(space, entry, where, &vocab);
     } else if (vr_manifest_has(entry, "vocab") || vr_manifest_has(entry, "vocab_tensor")) {
         status = vr_fail(VR_ERR_FORMAT, "%s: a number has no vocabulary", where);
     }
-    set->field[at] = field;
-    return status;
+    if (status != VR_OK) {
+        return status;
+    }
+    field.vocab_size = vocab == NULL ? 0 : vr_dict_count(vocab->words);
+    set->field[set->count] = field;
+    set->vocab[set->count++] = vocab;
+    return VR_OK;
 }
 
 static enum vr_status read_entity(struct vr_feature_space *space, enum vr_entity entity, struct vr_json_value fields)

@@ -32,22 +32,31 @@ struct vr_feature {
     double mean, std, clip, prior, strength;
     double *boundary; /* BUCKET: [boundaries], rising */
     uint32_t boundaries;
-    uint32_t rows;                 /* EMBEDDING, BUCKET: of the table; UINT32_MAX when not known in training */
+    uint32_t rows;                 /* EMBEDDING, BUCKET: of the table; INT32_MAX when not known in training */
     const struct vr_tensor *table; /* NULL without weights */
     enum vr_vector vector;         /* VECTOR */
+};
+
+/* The strings of a field; string i has the code i + 1. One that stands in a tensor is held once, for all the fields
+ * that name the tensor: a small bundle could otherwise ask for thousands of copies. */
+struct vr_vocabulary {
+    struct vr_vocabulary *next;
+    struct vr_str tensor; /* empty: listed in bundle.json */
+    struct vr_dict *words;
 };
 
 /* The fields of one entity: built-in, then declared. */
 struct vr_field_set {
     uint32_t count;
-    struct vr_field *field; /* [count] */
-    struct vr_dict **vocab; /* [count], NULL for numbers; string i has the code i + 1 */
+    struct vr_field *field;             /* [count] */
+    const struct vr_vocabulary **vocab; /* [count], NULL for numbers */
 };
 
 struct vr_feature_space {
     struct vr_arena *arena;
     struct vr_field_set fields[VR_ENTITY_COUNT];
-    struct vr_feature *feature; /* [features] */
+    struct vr_vocabulary *vocabularies; /* list; their dictionaries are the space's to destroy */
+    struct vr_feature *feature;         /* [features] */
     uint32_t features;
     struct vr_dict *names; /* of features; number = position in `feature` */
     uint32_t tower_dim, content_dim;
@@ -58,8 +67,6 @@ struct vr_feature_space {
 enum vr_status vr_feature_space_build(struct vr_json_value bundle, const struct vr_safetensors *weights,
                                       bool tables_may_miss, struct vr_feature_space **out);
 
-/* Names of the built-in fields of an entity. */
-const char *const *vr_built_in_fields(enum vr_entity entity, uint32_t *count);
 const char *vr_entity_name(enum vr_entity entity);
 
 /* The parts of build. */

@@ -109,6 +109,21 @@ enum vr_status vr_manifest_str(struct vr_json_value object, const char *where, c
     return VR_OK;
 }
 
+enum vr_status vr_manifest_prefix(struct vr_json_value object, const char *where, const char *key, struct vr_str *out)
+{
+    struct vr_str text = {NULL, 0};
+    enum vr_status status = vr_manifest_str(object, where, key, VR_PREFIX_MAX, &text);
+    if (status != VR_OK) {
+        return status;
+    }
+    if (!vr_text_is_printable(text)) {
+        return vr_fail(VR_ERR_FORMAT, "%s%s'%s' is '%s', not the name of a tensor", where, separator(where), key,
+                       vr_show(text).text);
+    }
+    *out = text;
+    return VR_OK;
+}
+
 enum vr_status vr_manifest_word(struct vr_json_value object, const char *where, const char *key, const char *words,
                                 uint32_t *out)
 {

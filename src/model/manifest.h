@@ -22,6 +22,9 @@ enum vr_status vr_manifest_array(struct vr_json_value object, const char *where,
 /* A string of 1..max bytes. */
 enum vr_status vr_manifest_str(struct vr_json_value object, const char *where, const char *key, size_t max,
                                struct vr_str *out);
+/* What the names of some tensors begin with: 1..VR_PREFIX_MAX printable ASCII characters without spaces. */
+#define VR_PREFIX_MAX 100u
+enum vr_status vr_manifest_prefix(struct vr_json_value object, const char *where, const char *key, struct vr_str *out);
 /* One of the space-separated `words`; gives its position. */
 enum vr_status vr_manifest_word(struct vr_json_value object, const char *where, const char *key, const char *words,
                                 uint32_t *out);

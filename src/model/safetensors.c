@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 #include "manifest.h"
-#include "mapping.h"
 #include "text.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -20,8 +19,7 @@
 #define LENGTH_BYTES 8u
 
 struct vr_safetensors {
-    struct vr_mapping mapping; /* closed when the bytes are the caller's */
-    const uint8_t *bytes;
+    const uint8_t *bytes; /* the caller's */
     size_t size;
     const uint8_t *data; /* behind the header */
     size_t data_size;
@@ -48,16 +46,6 @@ size_t vr_dtype_bytes(enum vr_dtype dtype)
 const char *vr_dtype_name(enum vr_dtype dtype)
 {
     return dtypes[dtype].name;
-}
-
-static bool name_is_valid(struct vr_str name)
-{
-    for (size_t i = 0; i < name.len; i++) {
-        if (name.data[i] <= ' ' || name.data[i] > '~') {
-            return false;
-        }
-    }
-    return name.len > 0 && name.len <= NAME_MAX_BYTES;
 }
 
 /* shape -> rank, dim and *elements. */
@@ -124,7 +112,7 @@ static enum vr_status read_offsets(struct vr_safetensors *file, struct vr_json_v
 static enum vr_status read_tensor(struct vr_safetensors *file, struct vr_str name, struct vr_json_value entry,
                                   size_t *end)
 {
-    if (!name_is_valid(name)) {
+    if (name.len > NAME_MAX_BYTES || !vr_text_is_printable(name)) {
         return vr_fail(VR_ERR_FORMAT, "tensor name '%s' is not 1 to %u printable ASCII characters", vr_show(name).text,
                        NAME_MAX_BYTES);
     }
@@ -182,19 +170,13 @@ static int compare_index(const void *a, const void *b, void *tensor)
     return compare_names(t[*(const uint32_t *)a].name, t[*(const uint32_t *)b].name);
 }
 
-static enum vr_status sort_names(struct vr_safetensors *file)
+/* No name is there twice: the JSON parser refuses repeated keys. */
+static void sort_names(struct vr_safetensors *file)
 {
     for (uint32_t i = 0; i < file->count; i++) {
         file->by_name[i] = i;
     }
     qsort_r(file->by_name, file->count, sizeof *file->by_name, compare_index, file->tensor);
-    for (uint32_t i = 1; i < file->count; i++) {
-        struct vr_str name = file->tensor[file->by_name[i]].name;
-        if (vr_str_equal(name, file->tensor[file->by_name[i - 1]].name)) {
-            return vr_fail(VR_ERR_FORMAT, "tensor '%s' is there twice", vr_show(name).text);
-        }
-    }
-    return VR_OK;
 }
 
 static enum vr_status read_entries(struct vr_safetensors *file, struct vr_json_value root)
@@ -221,7 +203,8 @@ static enum vr_status read_entries(struct vr_safetensors *file, struct vr_json_v
         return vr_fail(VR_ERR_FORMAT, "the tensors end at byte %zu, but the file holds %zu bytes of data", end,
                        file->data_size);
     }
-    return sort_names(file);
+    sort_names(file);
+    return VR_OK;
 }
 
 /* Where the header and the data are. */
@@ -276,9 +259,11 @@ static enum vr_status read_header(struct vr_safetensors *file)
     return status;
 }
 
-/* Takes the mapping on success. */
-static enum vr_status create(const void *data, size_t bytes, struct vr_safetensors **out)
+enum vr_status vr_safetensors_parse(const void *data, size_t bytes, struct vr_safetensors **out)
 {
+    if ((uintptr_t)data % 8 != 0) {
+        return vr_fail(VR_ERR_INVALID, "safetensors in memory must be aligned to 8 bytes");
+    }
     struct vr_safetensors *file = calloc(1, sizeof *file);
     if (file == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for a safetensors file");
@@ -295,31 +280,6 @@ static enum vr_status create(const void *data, size_t bytes, struct vr_safetenso
     }
     *out = file;
     return VR_OK;
-}
-
-enum vr_status vr_safetensors_open(const char *path, struct vr_safetensors **out)
-{
-    struct vr_mapping mapping;
-    struct vr_safetensors *file = NULL;
-    enum vr_status status = vr_mapping_open(path, SIZE_MAX, &mapping);
-    if (status == VR_OK) {
-        status = create(mapping.data, mapping.bytes, &file);
-    }
-    if (file == NULL) {
-        vr_mapping_close(&mapping);
-        return vr_fail_in(status, "%s", path);
-    }
-    file->mapping = mapping;
-    *out = file;
-    return VR_OK;
-}
-
-enum vr_status vr_safetensors_parse(const void *data, size_t bytes, struct vr_safetensors **out)
-{
-    if ((uintptr_t)data % 8 != 0) {
-        return vr_fail(VR_ERR_INVALID, "safetensors in memory must be aligned to 8 bytes");
-    }
-    return create(data, bytes, out);
 }
 
 size_t vr_safetensors_count(const struct vr_safetensors *file)
@@ -351,18 +311,11 @@ const struct vr_tensor *vr_safetensors_find(const struct vr_safetensors *file, s
     return NULL;
 }
 
-const void *vr_safetensors_bytes(const struct vr_safetensors *file, size_t *bytes)
-{
-    *bytes = file->size;
-    return file->bytes;
-}
-
 void vr_safetensors_close(struct vr_safetensors *file)
 {
     if (file == NULL) {
         return;
     }
     vr_arena_destroy(file->arena);
-    vr_mapping_close(&file->mapping);
     free(file);
 }

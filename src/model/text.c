@@ -52,6 +52,16 @@ bool vr_text_is_utf8(const char *data, size_t bytes)
     return true;
 }
 
+bool vr_text_is_printable(struct vr_str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.data[i] <= ' ' || s.data[i] > '~') {
+            return false;
+        }
+    }
+    return s.len > 0;
+}
+
 bool vr_text_is_identifier(struct vr_str s)
 {
     if (s.len == 0 || s.len > 64 || s.data[0] < 'a' || s.data[0] > 'z') {

@@ -16,6 +16,9 @@ struct vr_shown vr_show(struct vr_str s);
 
 bool vr_text_is_utf8(const char *data, size_t bytes);
 
+/* Printable ASCII without spaces, not empty: what a tensor's name consists of. */
+bool vr_text_is_printable(struct vr_str s);
+
 /* [a-z][a-z0-9_]*, at most 64 characters: fields, features, gates. */
 bool vr_text_is_identifier(struct vr_str s);
 

@@ -3,10 +3,13 @@
 #include "vireo/features.h"
 
 #include <math.h>
+#include <stdalign.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
+
+#include "model/features_space.h"
 
 #define DENSE                                                                                              \
     "{\"name\":\"age\",\"entity\":\"viewer\",\"kind\":\"dense\",\"field\":\"age\",\"scale\":\"identity\"," \
@@ -70,6 +73,53 @@ Test(features, fields_are_built_in_then_declared)
     cr_expect_eq(vr_feature_code(space, VR_ENTITY_VIEWER, level, vr_str_of("middle")), 0);
     cr_expect_eq(vr_feature_code(space, VR_ENTITY_VIEWER, level, vr_str_of("")), 0);
     vr_feature_space_destroy(space);
+}
+
+#define WORD_FIELD(name) "{\"name\":\"" name "\",\"type\":\"string\",\"vocab_tensor\":\"words\"}"
+#define WORDS                                                                       \
+    "{\"words.offsets\":{\"dtype\":\"U32\",\"shape\":[3],\"data_offsets\":[0,12]}," \
+    "\"words.bytes\":{\"dtype\":\"U8\",\"shape\":[7],\"data_offsets\":[12,19]}}"
+
+/* The string list "words" of "low" and "high", as a safetensors file. */
+static struct vr_safetensors *make_words(char *bytes, size_t room)
+{
+    static const uint32_t offsets[] = {0, 3, 7};
+    struct vr_safetensors *weights;
+    uint64_t length = (strlen(WORDS) + 7) / 8 * 8;
+    memset(bytes, ' ', room);
+    memcpy(bytes, &length, sizeof length);
+    memcpy(bytes + 8, WORDS, strlen(WORDS));
+    memcpy(bytes + 8 + length, offsets, sizeof offsets);
+    memcpy(bytes + 8 + length + sizeof offsets, "lowhigh", 7);
+    cr_assert_eq(vr_safetensors_parse(bytes, 8 + length + sizeof offsets + 7, &weights), VR_OK, "%s", vr_error_text());
+    return weights;
+}
+
+/* Thousands of fields may name one long vocabulary: it is held once. */
+Test(features, fields_of_one_vocabulary_share_it)
+{
+    alignas(8) char bytes[512];
+    struct vr_safetensors *weights = make_words(bytes, sizeof bytes);
+    struct vr_feature_space *space;
+    struct vr_json *json;
+    struct vr_json_value root;
+    const char *text = BUNDLE("{\"viewer\":[" WORD_FIELD("a") "],\"video\":[" WORD_FIELD(
+                                  "b") "],\"context\":["
+                                       "{\"name\":\"c\",\"type\":\"string\",\"vocab\":[\"high\"]}]}",
+                              DENSE);
+    cr_assert_eq(vr_json_create(65536, 16, &json), VR_OK);
+    cr_assert_eq(vr_json_parse(json, text, strlen(text), &root), VR_OK);
+    cr_assert_eq(vr_feature_space_create(root, weights, &space), VR_OK, "%s", vr_error_text());
+    cr_expect_eq(vr_feature_field(space, VR_ENTITY_VIEWER, VR_VIEWER_FIELDS).vocab_size, 2);
+    cr_expect_eq(vr_feature_field(space, VR_ENTITY_VIDEO, VR_VIDEO_FIELDS).vocab_size, 2);
+    cr_expect_eq(vr_feature_code(space, VR_ENTITY_VIEWER, VR_VIEWER_FIELDS, vr_str_of("high")), 2);
+    cr_expect_eq(vr_feature_code(space, VR_ENTITY_VIDEO, VR_VIDEO_FIELDS, vr_str_of("high")), 2);
+    cr_expect_eq(vr_feature_code(space, VR_ENTITY_CONTEXT, VR_CONTEXT_FIELDS, vr_str_of("high")), 1);
+    cr_expect_eq(space->fields[VR_ENTITY_VIEWER].vocab[VR_VIEWER_FIELDS],
+                 space->fields[VR_ENTITY_VIDEO].vocab[VR_VIDEO_FIELDS]);
+    vr_feature_space_destroy(space);
+    vr_safetensors_close(weights);
+    vr_json_destroy(json);
 }
 
 /* The number that one dense or rate feature makes of age (dense) or clicks of impressions (rate). */
@@ -193,6 +243,31 @@ Test(features, blocks_take_their_entity_and_refuse_the_rest)
     vr_feature_space_destroy(space);
 }
 
+/* Sixteen features of 4,096 columns fill a row; one more column is refused. */
+Test(features, rows_have_a_largest_width)
+{
+    char features[4096] = DENSE, names[256] = "", text[8192];
+    struct vr_feature_block block;
+    for (int i = 0; i < 16; i++) {
+        size_t at = strlen(features), end = strlen(names);
+        snprintf(features + at, sizeof features - at,
+                 ",{\"name\":\"w%d\",\"entity\":\"viewer\",\"kind\":\"embedding\",\"field\":\"age\",\"table\":\"t\","
+                 "\"width\":4096}",
+                 i);
+        snprintf(names + end, sizeof names - end, "%s\"w%d\"", i == 0 ? "" : ",", i);
+    }
+    snprintf(text, sizeof text, BUNDLE("{}", "%s"), features);
+    struct vr_feature_space *space = make(text);
+    snprintf(text, sizeof text, "[%s]", names);
+    cr_assert_eq(make_block(space, text, VR_ENTITY_VIEWER, &block), VR_OK, "%s", vr_error_text());
+    cr_expect_eq(block.width, 65536);
+    vr_feature_block_destroy(&block);
+    snprintf(text, sizeof text, "[%s,\"age\"]", names);
+    cr_expect_eq(make_block(space, text, VR_ENTITY_VIEWER, &block), VR_ERR_FORMAT);
+    cr_expect(strstr(vr_error_text(), "wider than 65536") != NULL, "%s", vr_error_text());
+    vr_feature_space_destroy(space);
+}
+
 #define ONE(kind, rest) "{\"name\":\"f\",\"entity\":\"viewer\",\"kind\":\"" kind "\"," rest "}"
 #define BUCKET(boundaries) ONE("bucket", "\"field\":\"age\",\"table\":\"t\",\"width\":2,\"boundaries\":" boundaries)
 
@@ -225,6 +300,8 @@ static const struct refused {
     {BUNDLE("{}", ONE("dense", "\"field\":\"age\",\"scale\":\"logit\",\"mean\":0,\"std\":1,\"clip\":1")), "'logit'"},
     {BUNDLE("{}", ONE("dense", "\"field\":\"age\",\"scale\":\"identity\",\"mean\":0,\"std\":0,\"clip\":1")), "'std'"},
     {BUNDLE("{}", ONE("dense", "\"field\":\"age\",\"scale\":\"identity\",\"mean\":0,\"std\":1,\"clip\":-1")), "'clip'"},
+    {BUNDLE("{}", ONE("dense", "\"field\":\"age\",\"scale\":\"identity\",\"mean\":0,\"std\":1,\"clip\":1e39")),
+     "'clip'"},
     {BUNDLE("{}", ONE("dense", "\"field\":\"age\",\"scale\":\"identity\",\"mean\":\"0\",\"std\":1,\"clip\":1")),
      "'mean'"},
     {BUNDLE("{}", ONE("dense", "\"field\":\"age\",\"scale\":\"identity\",\"mean\":0,\"std\":1")), "'clip' is missing"},

@@ -157,6 +157,13 @@ Test(terms, counts_and_names)
         spec[0].name = vr_str_of(bad[i]);
         cr_expect_eq(vr_terms_create(spec, 1, &terms), VR_ERR_FORMAT, "%s", bad[i]);
     }
+    char long_name[65];
+    memset(long_name, 'a', sizeof long_name);
+    spec[0].name = (struct vr_str){long_name, 65};
+    cr_expect_eq(vr_terms_create(spec, 1, &terms), VR_ERR_FORMAT);
+    spec[0].name.len = 64;
+    cr_expect_eq(vr_terms_create(spec, 1, &terms), VR_OK);
+    vr_terms_destroy(terms);
     vr_terms_destroy(NULL);
 }
 

@@ -54,6 +54,16 @@ Test(text, identifiers)
     cr_expect_not(vr_text_is_identifier((struct vr_str){name, 65}));
 }
 
+Test(text, printable)
+{
+    cr_expect(vr_text_is_printable(vr_str_of("!user_tower.0~")));
+    static const struct vr_str invalid[] = {{"", 0},    {"a b", 3},   {"a\0b", 3},
+                                            {"a\n", 2}, {"a\x7f", 2}, {"\xc3\xa4", 2}};
+    for (size_t i = 0; i < sizeof invalid / sizeof *invalid; i++) {
+        cr_expect_not(vr_text_is_printable(invalid[i]), "case %zu", i);
+    }
+}
+
 Test(text, shown_strings_are_short_and_printable)
 {
     char text[200];

@@ -222,6 +222,19 @@ def replaced_by_pipe(folder: Path) -> None:
     os.mkfifo(folder / VIDEOS)
 
 
+def _context_fields(count: int) -> Callable[[Parts], None]:
+    """Declare more context fields, until there are `count`; the golden cases get a zero for each."""
+
+    def apply(parts: Parts) -> None:
+        fields = parts.manifest["fields"]["context"]
+        more = [{"name": f"more_{i}", "type": "number"} for i in range(count - len(fields))]
+        fields.extend(more)
+        raw = parts.golden["context.raw"]
+        parts.golden["context.raw"] = np.concatenate([raw, np.zeros((len(raw), len(more)))], axis=1)
+
+    return apply
+
+
 NAN, INF = float("nan"), float("inf")
 
 FILE_CASES = [
@@ -320,7 +333,9 @@ MANIFEST_CASES = [
         ("satisfaction", "'clicks'", "column 5"),
         manifest("satisfaction", 0, "expression", value="0.3*klick"),
     ),
-    Case("term key", ("satisfaction", "'x'"), manifest("satisfaction", 0, "x", value=1)),
+    Case(
+        "term key", ("bundle.json: satisfaction: unknown key 'x'",), manifest("satisfaction", 0, "x", value=1)
+    ),
     Case("term twice", ("satisfaction", "'watch'"), manifest("satisfaction", 0, "name", value="watch")),
     Case("field built in", ("viewer field 'age'",), manifest("fields", "viewer", 0, "name", value="age")),
     Case("field type", ("register_days", "'real'"), manifest("fields", "viewer", 0, "type", value="real")),
@@ -334,10 +349,22 @@ MANIFEST_CASES = [
         ("'id'", "vocab.none.bytes"),
         manifest("fields", "viewer", 2, "vocab_tensor", value="vocab.none"),
     ),
+    Case(
+        "vocabulary tensor behind a NUL",
+        ("'id'", "'vocab_tensor'"),
+        manifest("fields", "viewer", 2, "vocab_tensor", value="vocab.viewer_id\0x"),
+    ),
+    Case(
+        "vocabulary too long",
+        ("context field 'tab'", "4096 elements, not 4097"),
+        manifest("fields", "context", 0, "vocab", value=[str(i) for i in range(4097)]),
+    ),
+    Case("fields too many", ("'context'", "1024 elements"), _context_fields(1025)),
     Case("pair fields", ("'pair'",), manifest("fields", "pair", value=[])),
     Case("feature kind", ("'days'", "'sparse'"), feature("days", kind="sparse")),
     Case("feature field", ("'days'", "'nights'"), feature("days", field="nights")),
     Case("feature std 0", ("'days'", "std"), feature("days", std=0)),
+    Case("feature clip past float32", ("'days'", "clip"), feature("days", clip=1e39)),
     Case("feature twice", ("'days'",), feature("age", name="days")),
     Case("feature of another entity", ("'days'", "register_days"), feature("days", entity="video")),
     Case("feature table missing", ("'level'", "table.none"), feature("level", table="table.none")),
@@ -397,6 +424,11 @@ MANIFEST_CASES = [
         "layer missing",
         (WEIGHTS, "user_tower.9.weight"),
         manifest("user_tower", "layers", 0, "tensor", value="user_tower.9"),
+    ),
+    Case(
+        "layer behind a NUL",
+        ("user_tower", "'tensor'"),
+        manifest("user_tower", "layers", 0, "tensor", value="user_tower.0\0x"),
     ),
     Case(
         "last layer too narrow",
@@ -501,6 +533,16 @@ TENSOR_CASES = [
         "weights: double",
         (WEIGHTS, "user_tower.0.weight", "F64"),
         tensor(WEIGHTS, "user_tower.0.weight", lambda a: a.astype(np.float64)),
+    ),
+    Case(
+        "weights: layer too wide",
+        (WEIGHTS, "user_tower.0.weight", "4097 outputs"),
+        tensor(WEIGHTS, "user_tower.0.weight", lambda a: np.zeros((4097, a.shape[1]), np.float32)),
+    ),
+    Case(
+        "weights: table too wide",
+        ("'level'", "4096 columns"),
+        tensor(WEIGHTS, "table.level", lambda a: np.zeros((len(a), 4097), np.float32)),
     ),
     Case(
         "weights: bias too long",
@@ -683,8 +725,30 @@ def _no_profiles(parts: Parts) -> None:
         del parts.state[name]
 
 
+def _no_viewers(parts: Parts) -> None:
+    for name, array in parts.state.items():
+        if name.endswith(".offsets"):
+            parts.state[name] = array[:1] * 0
+        elif not name.startswith("video."):
+            parts.state[name] = array[:0]
+
+
+def _second_viewer_id(parts: Parts) -> None:
+    """A declared field whose vocabulary is the tensor of another field."""
+    field = {"name": "invited_by", "type": "string", "vocab_tensor": "vocab.viewer_id"}
+    parts.manifest["fields"]["viewer"].append(field)
+    raw = parts.golden["viewer.raw"]
+    parts.golden["viewer.raw"] = np.concatenate([raw, raw[:, :1] * 0], axis=1)
+
+
 def _metadata(head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
     return {"__metadata__": {"format": "pt"}, **head}, data
+
+
+def _unlisted_state(folder: Path) -> None:
+    loaded = json.loads((folder / "bundle.json").read_text())
+    del loaded["files"][STATE]
+    (folder / "bundle.json").write_text(json.dumps(loaded))
 
 
 def _upper_digests(folder: Path) -> None:
@@ -705,10 +769,20 @@ ACCEPTED = [
     Case("unknown uploads", (), tensor(VIDEOS, "upload_ms", lambda a: a * 0 + np.iinfo(np.int64).min)),
     Case("no content at all", (), tensor(VIDEOS, "content.scale", lambda a: a * 0)),
     Case("stated table shape", (), feature("level", width=4, rows=4)),
+    Case("1,024 fields", (), _context_fields(1024)),
+    Case(
+        "4,096 strings",
+        (),
+        manifest("fields", "context", 0, "vocab", value=[str(i) for i in range(4096)]),
+    ),
     Case("empty vocabulary", (), manifest("fields", "context", 0, "vocab", value=[])),
+    Case("two fields of one vocabulary", (), _second_viewer_id),
+    Case("clip of the largest float32", (), feature("days", clip=3.4028234663852886e38)),
+    Case("nobody in the state", (), _no_viewers),
     Case("gate of one expert", (), manifest("ranker", "levels", 0, "gates", 0, "experts", value=[2])),
     Case("non-linear term", (), manifest("satisfaction", 0, "expression", value="max(click, like)")),
     Case("metadata in a header", (), disk=header(VIDEOS, _metadata)),
     Case("digests in capitals", (), disk=_upper_digests),
+    Case("a state that is not listed", (), disk=_unlisted_state),
     Case("another file in the folder", (), disk=lambda f: (f / "README.md").write_text("hello")),
 ]

@@ -71,8 +71,15 @@ def test_the_folder_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_path_too_long(tmp_path: Path) -> None:
-    assert open_bundle("x/" * 2040).startswith("not_found: ")
-    assert open_bundle("x/" * 2100).startswith("invalid: ")
+    """It is refused, and does not push the reason out of the message."""
+    for length, status, reason in (
+        (100, "not_found", "No such file"),
+        (2040, "not_found", "No such file"),
+        (2100, "invalid", "too long"),
+    ):
+        answer = open_bundle("x/" * length)
+        assert answer.startswith(f"{status}: bundle x/x/")
+        assert reason in answer
 
 
 def test_memory_runs_out_at_every_moment(tmp_path: Path) -> None:

@@ -12,12 +12,31 @@ and config.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
+
+
+def _days(text: str) -> tuple[int, ...]:
+    """Days of an option, YYYYMMDD,..."""
+    try:
+        for day in text.split(","):
+            datetime.strptime(day, "%Y%m%d")
+        return tuple(int(day) for day in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not YYYYMMDD,...") from None
+
+
+def _check_place(folder: Path) -> None:
+    """Refuses a folder that cannot be made, before hours of training and not after them."""
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is not a folder")
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"{there} is not writable")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     judge = commands.add_parser("evaluate", help="judge a bundle on days of a log")
     judge.add_argument("--bundle", required=True, type=Path)
     judge.add_argument("--data", required=True)
-    judge.add_argument("--days", help="YYYYMMDD,...; default: the days of report")
+    judge.add_argument("--days", type=_days, help="YYYYMMDD,...; default: the days of report")
     judge.add_argument("--json", type=Path, help="file for the figures")
     demo = commands.add_parser("demo", help="make the demo bundle")
     demo.add_argument("--out", required=True, type=Path)
@@ -50,10 +69,12 @@ def _train(options: argparse.Namespace) -> None:
     from . import report
     from .data import load
     from .evaluate import full_report, run_baselines
-    from .export import write_bundle
+    from .export import check_target, write_bundle
     from .pipeline import refit, train
 
     started = time.monotonic()
+    _check_place(options.out)
+    check_target(options.out / "bundle")
     config = settings.load(options.config, options.seed)
     data = load(options.data)
     run = train(data, config)
@@ -71,18 +92,24 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from .data import load
     from .judge import judge_bundle
-    from .report import as_text
+    from .report import as_json, as_text
 
-    days = tuple(int(day) for day in options.days.split(",")) if options.days else None
-    found = judge_bundle(options.bundle, load(options.data), days)
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        _check_place(options.json.parent)
+    data = load(options.data, max(options.days) if options.days else None)
+    found = judge_bundle(options.bundle, data, options.days)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(as_json(found))
     print(as_text(found))
 
 
 def _demo(options: argparse.Namespace) -> None:
     from .demo import make_demo
+    from .export import check_target
 
+    _check_place(options.out)
+    check_target(options.out)
     print(make_demo(options.out, options.seed))
 
 

@@ -1,8 +1,9 @@
 """Baselines on the very rows and features of the ranker: logistic regression, ridge on log1p(watch_s).
 
 Numbers and vectors go in as they are (they are standardised already), table rows as one-hot columns. The
-strength of the penalty is chosen on the tune day for each task. The ridge's expm1 is a median-like value;
-``watch_mean`` scales it so that its mean is right on the calibration day, as E[watch_s] has to be.
+strength of the penalty is chosen on the tune day for each task. The calibration day gives them what it gives
+the ranker: each logistic regression an affine map of its logits, the ridge, whose expm1 is a median-like
+value, the scale of ``watch_mean``, so that its mean is right, as E[watch_s] has to be.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy import sparse
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression, Ridge
 from tqdm import tqdm
 
 from .features_reference import ENTITIES
 from .metrics import log_loss
 from .networks import TASKS
-from .ranker import RankRows
+from .ranker import Affine, RankRows, fit_affine
 
 PENALTIES = (0.003, 0.03)  # C of the logistic regression: one over the strength
 RIDGES = (100.0, 3000.0)
@@ -49,6 +52,7 @@ class Baselines:
     """Fitted baselines; predictions by name for any rows."""
 
     logistic: dict[str, LogisticRegression]
+    calibration: dict[str, Affine]  # of the logits
     ridge: Ridge
     watch_scale: float
     sizes: dict[str, list[int]]
@@ -58,7 +62,10 @@ class Baselines:
         """Probabilities of click, like, finish; ``watch_log`` (expm1 of the ridge) and ``watch_mean`` in
         seconds."""
         x = design(rows, self.sizes)
-        found = {name: model.predict_proba(x)[:, 1] for name, model in self.logistic.items()}
+        found = {
+            name: _mapped(model.decision_function(x), self.calibration[name])
+            for name, model in self.logistic.items()
+        }
         found["watch_log"] = _seconds(self.ridge, x)
         found["watch_mean"] = found["watch_log"] * self.watch_scale
         return found
@@ -68,37 +75,56 @@ def _seconds(ridge: Ridge, x: sparse.csr_matrix) -> np.ndarray:
     return np.clip(np.expm1(ridge.predict(x)), 0.0, 300.0)
 
 
+def _mapped(logits: np.ndarray, one: Affine) -> np.ndarray:
+    return expit(one.slope * logits.astype(np.float64) + one.shift)
+
+
 def _logistic(x: sparse.csr_matrix, y: np.ndarray, penalty: float) -> LogisticRegression:
     return LogisticRegression(C=penalty, max_iter=80, tol=1e-3).fit(x, y)
+
+
+def _known(x: sparse.csr_matrix, rows: RankRows, name: str) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Design and labels of the rows whose label of the task is known."""
+    column = TASKS.index(name)
+    known = rows.known[:, column].numpy()
+    return x[known], rows.labels[known, column].numpy()
+
+
+def _fit_logistic(
+    name: str, fit: tuple[sparse.csr_matrix, np.ndarray], tune: tuple[sparse.csr_matrix, np.ndarray]
+) -> tuple[LogisticRegression, float]:
+    """The logistic regression with the penalty that is best on the tune day, and that penalty."""
+    if len(np.unique(fit[1])) < 2:
+        raise ValueError(f"{name}: all labels of the fit days are alike, so a baseline has nothing to learn")
+    tried = {penalty: _logistic(*fit, penalty) for penalty in PENALTIES}
+    loss = {penalty: log_loss(tune[1], one.predict_proba(tune[0])[:, 1]) for penalty, one in tried.items()}
+    best = min(loss, key=lambda penalty: loss[penalty])
+    return tried[best], best
+
+
+def _calibrated(model: LogisticRegression, x: sparse.csr_matrix, y: np.ndarray) -> Affine:
+    """The affine map of the logits on the calibration day, fitted as the ranker's."""
+    logits = torch.from_numpy(model.decision_function(x))[:, None]
+    return fit_affine(logits, torch.from_numpy(y)[:, None], torch.ones(1))
 
 
 def fit_baselines(
     fit: RankRows, tune: RankRows, calibrate: RankRows, sizes: dict[str, list[int]], seed: int
 ) -> Baselines:
-    """Fits on at most 250,000 of the fit rows, chooses penalties on the tune day."""
+    """Fits on at most 250,000 of the fit rows, chooses penalties on the tune day, levels on the calibration
+    day."""
     if len(fit) > MOST_ROWS:
-        import torch
-
-        fit = fit.take(
-            torch.from_numpy(np.random.default_rng(seed).choice(len(fit), MOST_ROWS, replace=False))
-        )
-    x, x_tune = design(fit, sizes), design(tune, sizes)
-    logistic, settings = {}, {}
+        picked = np.random.default_rng(seed).choice(len(fit), MOST_ROWS, replace=False)
+        fit = fit.take(torch.from_numpy(picked))
+    x, x_tune, x_calibrate = (design(rows, sizes) for rows in (fit, tune, calibrate))
+    logistic, calibration, settings = {}, {}, {}
     bar = tqdm([name for name in TASKS if name != "watch_s"], desc="logistic regression", leave=False)
     for name in bar:
-        column = TASKS.index(name)
-        known, known_tune = fit.known[:, column].numpy(), tune.known[:, column].numpy()
-        y, y_tune = fit.labels[known, column].numpy(), tune.labels[known_tune, column].numpy()
-        tried = {penalty: _logistic(x[known], y, penalty) for penalty in PENALTIES}
-        loss = {
-            p: log_loss(y_tune, model.predict_proba(x_tune[known_tune])[:, 1]) for p, model in tried.items()
-        }
-        settings[name] = min(loss, key=lambda penalty: loss[penalty])
-        logistic[name] = tried[settings[name]]
+        logistic[name], settings[name] = _fit_logistic(name, _known(x, fit, name), _known(x_tune, tune, name))
+        calibration[name] = _calibrated(logistic[name], *_known(x_calibrate, calibrate, name))
     ridge, settings["watch_s"] = _fit_ridge(x, fit, x_tune, tune)
-    seconds = _seconds(ridge, design(calibrate, sizes))
-    scale = float(calibrate.labels[:, 1].mean() / max(seconds.mean(), 1e-6))
-    return Baselines(logistic, ridge, scale, sizes, settings)
+    scale = float(calibrate.labels[:, 1].mean() / max(_seconds(ridge, x_calibrate).mean(), 1e-6))
+    return Baselines(logistic, calibration, ridge, scale, sizes, settings)
 
 
 def _fit_ridge(

@@ -1,13 +1,14 @@
 """Settings of a training run, with the values that were used for the figures in docs/models.md.
 
 A JSON file given as ``--config`` replaces any of them by section: ``{"ranker": {"experts": 8}}``; an
-unknown name or a value of another type is refused.
+unknown name and a value of another type or out of range are refused.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,16 +85,24 @@ class Config:
         return dataclasses.asdict(self)
 
 
+ARCHITECTURES = ("hard", "moe", "mmoe", "ple")
+RATES = ("dropout", "input_dropout", "unknown_rate", "average")  # at least 0, below 1
+FROM_ZERO = ("seed", "day_epochs", "uniform_negatives", "least_context", "weight_decay", "loss_weight")
+MOST_HIDDEN_LAYERS = 3  # a bundle's tower has up to 4 layers
+
+
 def load(path: str | Path | None, seed: int | None = None) -> Config:
     """Defaults, replaced by what the file says; ``seed`` wins over both."""
     config = Config()
     if path is not None:
         try:
-            update(config, json.loads(Path(path).read_text()), "")
-        except (OSError, json.JSONDecodeError) as error:
+            replaced = json.loads(Path(path).read_text())
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: {error}") from error
+        update(config, replaced, "")
     if seed is not None:
         config.seed = seed
+        _check_number("seed", seed)
     return config
 
 
@@ -101,20 +110,54 @@ def update(target: Any, values: Any, where: str) -> None:
     """Replaces settings of ``target`` (a section) by ``values``, a JSON object."""
     if not isinstance(values, dict):
         raise ConfigError(f"{where or 'configuration'}: an object is wanted")
+    known = target if isinstance(target, dict) else {one.name for one in dataclasses.fields(target)}
     for name, value in values.items():
         path = f"{where}.{name}" if where else name
-        if not hasattr(target, name):
+        if name not in known:
             raise ConfigError(f"{path}: no such setting")
         _replace(target, name, value, path)
 
 
 def _replace(target: Any, name: str, value: Any, path: str) -> None:
-    current = getattr(target, name)
-    if dataclasses.is_dataclass(current):
+    current = target[name] if isinstance(target, dict) else getattr(target, name)
+    if dataclasses.is_dataclass(current) or isinstance(current, dict):
         update(current, value, path)
         return
     if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(current):
         raise ConfigError(f"{path}: {type(value).__name__} given, {type(current).__name__} wanted")
-    setattr(target, name, value)
+    _check(path, value)
+    if isinstance(target, dict):
+        target[name] = value
+    else:
+        setattr(target, name, value)
+
+
+# ---- ranges: what would fail later, or make no sense ----
+
+
+def _check(path: str, value: Any) -> None:
+    if isinstance(value, str) and value not in ARCHITECTURES:
+        raise ConfigError(f"{path}: {value!r} is none of {', '.join(ARCHITECTURES)}")
+    if isinstance(value, list):
+        _check_layers(path, value)
+    if isinstance(value, (int, float)):
+        _check_number(path, value)
+
+
+def _check_layers(path: str, widths: list[Any]) -> None:
+    if len(widths) > MOST_HIDDEN_LAYERS or any(type(width) is not int or width < 1 for width in widths):
+        raise ConfigError(f"{path}: up to {MOST_HIDDEN_LAYERS} whole numbers of at least 1 are wanted")
+
+
+def _check_number(path: str, value: float) -> None:
+    names = path.split(".")
+    if any(name in RATES for name in names):
+        good, wanted = 0 <= value < 1, "at least 0 and below 1"
+    elif any(name in FROM_ZERO for name in names):
+        good, wanted = 0 <= value < math.inf, "at least 0"
+    else:
+        good, wanted = 0 < value < math.inf, "above 0"
+    if not good:
+        raise ConfigError(f"{path}: {value} is not {wanted}")

@@ -23,12 +23,11 @@ from safetensors.numpy import save_file
 from . import features_reference as reference
 from . import native
 from .data import counters
-from .features import TRAINING_KEYS, Declaration
+from .features import Declaration
 from .golden import ReferenceModel, Tensors, golden_tensors
 from .pipeline import Run
 from .rows import Watches, unpack
 
-FILES = ("weights.safetensors", "videos.safetensors", "golden.safetensors", "state/state.safetensors")
 SATISFACTION = (
     {"name": "clicks", "expression": "0.3*click"},
     {"name": "watch", "expression": "0.01*watch_s"},
@@ -305,18 +304,30 @@ def _write(folder: Path, described: dict[str, Any], parts: dict[str, Tensors]) -
     (folder / "bundle.json").write_text(text + "\n")
 
 
+def check_target(folder: Path) -> None:
+    """FileExistsError where ``folder`` is something that a bundle must not replace."""
+    if folder.is_dir() and ((folder / "bundle.json").exists() or not any(folder.iterdir())):
+        return
+    if folder.exists():
+        raise FileExistsError(f"{folder} holds something that is not a bundle")
+
+
 def _replace(temporary: Path, folder: Path) -> None:
-    """Renames ``temporary`` to ``folder``; what was there is moved aside first and removed at the end."""
+    """Renames ``temporary`` to ``folder``; what was there is moved aside first and removed at the end, or
+    moved back on failure."""
+    check_target(folder)
     if not folder.exists():
         temporary.rename(folder)
         return
-    if not (folder / "bundle.json").exists() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} holds something that is not a bundle")
     aside = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
-    temporary.rename(folder)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        aside.rename(folder)
+        raise
     shutil.rmtree(aside)
 
 
-__all__ = ["FILES", "TRAINING_KEYS", "put_strings", "write_bundle"]
+__all__ = ["check_target", "put_strings", "write_bundle"]

@@ -124,8 +124,6 @@ def judge_heads(model: BundleModel, days: tuple[int, ...], draws: int, seed: int
     """Figures of the heads on the impressions of ``days``."""
     log = model.data.impressions
     rows = np.flatnonzero(np.isin(log["day"].to_numpy(), days))
-    if not len(rows):
-        raise JudgeError(f"the log has no impressions on {', '.join(map(str, days))}")
     judged = model.rank_rows(model.maker.log_query().take(rows), task_labels(log.iloc[rows]))
     heads = model.ranker.predict(judged)
     watch = watch_readings(model.ranker, judged)
@@ -160,6 +158,9 @@ def judge_bundle(
     torch.set_num_threads(config.threads)
     model = BundleModel(folder, data)
     days = days or split(data).report_days
+    absent = sorted(set(days) - set(data.impressions["day"]))
+    if absent:
+        raise JudgeError(f"the log has no impressions on {', '.join(map(str, absent))}")
     return {
         "bundle": model.manifest["model_version"],
         "data": {"name": data.name, "notes": data.notes, "impressions": len(data.impressions)},

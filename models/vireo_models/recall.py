@@ -50,7 +50,10 @@ def bootstrap_ratio(top: np.ndarray, bottom: np.ndarray, draws: int, seed: int) 
 
 
 def recall_report(targets: RetrievalTargets, ranked: dict[str, np.ndarray], draws: int, seed: int) -> dict:
-    """recall@100 and @500 of each ranking with intervals, and its paired difference to ``popularity``."""
+    """recall@100 and @500 of each ranking with intervals, and its paired difference to ``popularity``;
+    ValueError without any target."""
+    if not len(targets.viewers):
+        raise ValueError("no viewer has a long view of a new video on the judged days: there is no recall")
     found: dict = {"viewers": len(targets.viewers), "targets": len(targets.target_videos)}
     hits: dict[tuple[str, int], np.ndarray] = {}
     for name, ranking in ranked.items():

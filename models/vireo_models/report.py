@@ -4,6 +4,7 @@ report.html with plots."""
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -165,13 +166,26 @@ def as_text(found: Metrics) -> str:
     return "\n\n".join([head, *parts])
 
 
+def as_json(found: Metrics) -> str:
+    """The figures as JSON, which knows no NaN: a figure that is not finite (the AUC of one class) is null."""
+    return json.dumps(_finite(found), indent=1, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write(folder: Path, found: Metrics, config: Config) -> None:
     """Writes metrics.json, config.json, tables.txt and report.html into ``folder``."""
     from .plots import all_plots
 
     folder.mkdir(parents=True, exist_ok=True)
     settings = json.dumps(config.as_dict(), indent=1)
-    (folder / "metrics.json").write_text(json.dumps(found, indent=1) + "\n")
+    (folder / "metrics.json").write_text(as_json(found))
     (folder / "config.json").write_text(settings + "\n")
     (folder / "tables.txt").write_text(as_text(found) + "\n")
     page = Environment(autoescape=True).from_string(PAGE)

@@ -62,13 +62,24 @@ def unpack(recent: counters.Recent, rows: slice | np.ndarray = slice(None)) -> W
     index = np.where(there, index, 0)
     known = recent.events
     if not len(known.video):
-        known = counters.Events(known.offsets, *(np.zeros(1, a.dtype) for a in (known.video, known.time_ms, known.watch_s, known.flags)))  # fmt: skip # noqa: E501
+        return _no_watches(len(start))
     return Watches(
         video=np.where(there, known.video[index], -1).astype(np.int32),
         time_ms=np.where(there, known.time_ms[index], -1),
         watch_s=np.where(there, known.watch_s[index], np.nan).astype(np.float32),
         flags=np.where(there, known.flags[index], 0).astype(np.uint32),
         count=(end - start).astype(np.int32),
+    )
+
+
+def _no_watches(rows: int) -> Watches:
+    wide = (rows, counters.RECENT_LENGTH)
+    return Watches(
+        video=np.full(wide, -1, np.int32),
+        time_ms=np.full(wide, -1, np.int64),
+        watch_s=np.full(wide, np.nan, np.float32),
+        flags=np.zeros(wide, np.uint32),
+        count=np.zeros(rows, np.int32),
     )
 
 

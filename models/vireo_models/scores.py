@@ -1,8 +1,7 @@
 """The figures of a run: each head beside its baselines, viewers' spread, the truth where there is one.
 
-``rank_scores`` and ``retrieval_scores`` give what metrics.json holds and the report shows. Differences
-are paired and their intervals come from a bootstrap over viewers; a gain above 0 means that the model is
-better.
+``rank_scores`` gives what metrics.json holds and the report shows. Differences are paired and their intervals
+come from a bootstrap over viewers; a gain above 0 means that the model is better.
 """
 
 from __future__ import annotations

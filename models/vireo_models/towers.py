@@ -26,7 +26,6 @@ from .data import counters
 from .features import Declaration
 from .networks import Assemble, Column, Tables, TowerLayers
 from .rows import Histories, Query, RowMaker, chunks
-from .schema import Dataset
 
 torch.sparse.check_sparse_tensor_invariants.disable()  # the places come from checked tables
 
@@ -160,13 +159,6 @@ def history_content(histories: Histories, content: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _event_days(data: Dataset, time_ms: np.ndarray) -> np.ndarray:
-    """Local day (YYYYMMDD) of each event, 0 for history rows."""
-    local = (time_ms + data.utc_offset_min * 60_000).astype("datetime64[ms]").astype("datetime64[D]")
-    text = np.char.replace(local.astype(str), "-", "")
-    return np.where(time_ms < 0, 0, text.astype(np.int64)).astype(np.int32)
-
-
 def positives(maker: RowMaker, config: TowerConfig) -> tuple[np.ndarray, counters.Recent, np.ndarray]:
     """Events to learn from: their numbers in ``maker.events``, what came before, and viewers.
 
@@ -207,9 +199,13 @@ def _sample_query(viewer: np.ndarray, video: np.ndarray, recent: counters.Recent
 
 
 def tower_query(maker: RowMaker, config: TowerConfig, rng: np.random.Generator) -> tuple[Query, np.ndarray]:
-    """Rows of all positives (the first part thinned to ``most_samples``) and the local day of each."""
+    """Rows of all positives (the first part thinned to ``most_samples``) and the log's day of each.
+
+    The log's day and not that of the time: an impression that began before midnight may be booked on the
+    day after, and its row of the ranker then has the vectors of that day.
+    """
     event, recent, viewer = positives(maker, config)
-    day = _event_days(maker.data, maker.events.time_ms[event])
+    day = maker.events.day[event]
     old = np.flatnonzero(day == 0)
     if len(old) > config.most_samples:
         drop = rng.permutation(old)[config.most_samples :]

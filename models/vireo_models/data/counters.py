@@ -136,6 +136,7 @@ class Events:
     time_ms: np.ndarray  # int64 [m], -1 for history rows
     watch_s: np.ndarray  # float32 [m], NaN for history rows
     flags: np.ndarray  # uint8 [m], CLICK | LIKE | LONG_VIEW | FINISH
+    day: np.ndarray  # int32 [m], the log's own day, 0 for history rows
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,7 @@ def events(data: Dataset) -> Events:
         time_ms=time_ms[order],
         watch_s=watch[order].astype(np.float32),
         flags=np.concatenate([old_flags, _flags(data)])[order].astype(np.uint8),
+        day=np.concatenate([np.zeros(len(old), np.int32), log["day"]])[order].astype(np.int32),
     )
 
 

@@ -6,13 +6,14 @@ last 50 impressions of each user before 25 April 2022 in a history file of its o
 read.
 
 The publisher's ``video_features_statistic_pure.csv`` sums up the whole month, the judged days included, and
-``log_random_*.csv`` follows another policy; neither is read. With the publisher's files the same days are
-used as in the excerpt: impressions from 25 April to 6 May, the 50 before them as history.
+``log_random_*.csv`` follows another policy; neither is read. Of either form the same days are used:
+impressions from 25 April to 6 May, or to a later day that is asked for, and the 50 before them as history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -71,22 +72,28 @@ VIDEO_SOURCE = [
     "tag",
 ]
 VIDEO_TEXTS = ["video_type", "upload_type", "music_type"]
+# Numbers that may be missing: clean-up drops such rows of the log, an attribute of a video is then unknown.
+LOG_OPTIONAL = ["play_time_ms", "duration_ms"]
+VIDEO_OPTIONAL = ["visible_status", "video_duration", "server_width", "server_height", "music_id"]
 
 ATTRIBUTION = "KuaiRand (Gao et al., CIKM 2022, doi 10.1145/3511808.3557624), CC BY-SA 4.0"
 
 
 class DataError(ValueError):
-    """A file or column that the loader needs is not there; the text names it."""
+    """A file, column or value that the loader needs is not there or makes no sense; the text names it."""
 
 
-def load(folder: str | Path) -> Dataset:
-    """Reads, cleans and checks KuaiRand-Pure; raises :class:`DataError` naming the missing file or column."""
+def load(folder: str | Path, last_day: int = LAST_DAY) -> Dataset:
+    """Reads, cleans and checks KuaiRand-Pure up to ``last_day`` (YYYYMMDD); raises :class:`DataError` naming
+    the file or column that is missing or wrong."""
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     publisher = _publisher_folder(root)
     log, history, users, videos = _read_publisher(publisher) if publisher else _read_excerpt(root)
-    return _build(log, history, users, videos, "publisher's files" if publisher else "excerpt")
+    log = log[(log["date"] >= FIRST_DAY) & (log["date"] <= last_day)].reset_index(drop=True)
+    as_of = local_midnight_ms(last_day) + 86_400_000
+    return _build(log, history, users, videos, as_of, "publisher's files" if publisher else "excerpt")
 
 
 def _publisher_folder(root: Path) -> Path | None:
@@ -106,29 +113,63 @@ def _find(folder: Path, pattern: str) -> list[Path]:
     return list(found.values())
 
 
-def _read(path: Path, columns: Iterable[str], **options: object) -> pd.DataFrame:
-    wanted = list(columns)
-    have = pd.read_csv(path, nrows=0).columns
-    missing = [name for name in wanted if name not in have]
+def _read(
+    path: Path, columns: list[str], texts: Collection[str] = (), optional: Collection[str] = ()
+) -> pd.DataFrame:
+    """``columns`` of a file. All but ``texts`` are numbers; all but those and ``optional`` are there."""
+    try:
+        have = pd.read_csv(path, nrows=0).columns
+        missing = [name for name in columns if name not in have]
+        if not missing:
+            frame = pd.read_csv(path, usecols=columns, dtype=dict.fromkeys(texts, str))[columns]
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path.name}: {error}") from error
     if missing:
         raise DataError(f"{path.name}: column {missing[0]} is missing")
-    try:
-        return pd.read_csv(path, usecols=wanted, **options)[wanted]  # type: ignore[call-overload]
-    except ValueError as error:
-        raise DataError(f"{path.name}: {error}") from error
+    numbers = [name for name in columns if name not in texts]
+    if not len(frame):
+        return frame.astype(dict.fromkeys(numbers, np.int64))
+    for name in numbers:
+        _check_numbers(path.name, frame[name], name in optional)
+    return frame
+
+
+def _check_numbers(file: str, column: pd.Series, optional: bool) -> None:
+    numbers = pd.to_numeric(column, errors="coerce")
+    bad = (numbers.isna() & (column.notna() | (not optional))).to_numpy()
+    if bad.any():
+        row = int(np.argmax(bad))
+        what = "is missing" if pd.isna(column.iloc[row]) else f"{column.iloc[row]!r} is not a number"
+        raise DataError(f"{file}, line {row + 2}: {column.name} {what}")
+
+
+def _read_entities(
+    path: Path, columns: list[str], texts: Collection[str], optional: Collection[str] = ()
+) -> pd.DataFrame:
+    """A table of users or videos: one row for each id, the first of ``columns``."""
+    frame = _read(path, columns, texts, optional)
+    again = frame[columns[0]].duplicated().to_numpy()
+    if again.any():
+        row = int(np.argmax(again))
+        its = f"{columns[0]} {frame[columns[0]].iloc[row]}"
+        raise DataError(f"{path.name}, line {row + 2}: {its} is repeated")
+    return frame
+
+
+def _read_log(path: Path) -> pd.DataFrame:
+    return _read(path, LOG_COLUMNS, optional=LOG_OPTIONAL)
 
 
 def _read_users(path: Path) -> pd.DataFrame:
-    texts = dict.fromkeys(USER_TEXTS, str)
-    return _read(path, ["user_id", *USER_TEXTS, *USER_NUMBERS], dtype=texts)
+    return _read_entities(path, ["user_id", *USER_TEXTS, *USER_NUMBERS], USER_TEXTS)
 
 
 def _read_videos(path: Path) -> pd.DataFrame:
-    return _read(path, VIDEO_SOURCE, dtype=dict.fromkeys([*VIDEO_TEXTS, "tag", "upload_dt"], str))
+    return _read_entities(path, VIDEO_SOURCE, [*VIDEO_TEXTS, "tag", "upload_dt"], VIDEO_OPTIONAL)
 
 
 def _read_excerpt(root: Path) -> tuple[pd.DataFrame, ...]:
-    log = pd.concat([_read(path, LOG_COLUMNS) for path in _find(root, "log_2*.csv")], ignore_index=True)
+    log = pd.concat([_read_log(path) for path in _find(root, "log_2*.csv")], ignore_index=True)
     history = pd.concat(
         [_read(path, HISTORY_COLUMNS) for path in _find(root, "history_*.csv")], ignore_index=True
     )
@@ -137,13 +178,10 @@ def _read_excerpt(root: Path) -> tuple[pd.DataFrame, ...]:
 
 
 def _read_publisher(root: Path) -> tuple[pd.DataFrame, ...]:
-    logs = [_read(path, LOG_COLUMNS) for path in _find(root, "log_standard_*.csv")]
-    log = pd.concat(logs, ignore_index=True)
+    log = pd.concat([_read_log(path) for path in _find(root, "log_standard_*.csv")], ignore_index=True)
     users = _read_users(_find(root, "user_features_pure.csv")[0])
     videos = _read_videos(_find(root, "video_features_basic_pure.csv")[0])
-    before = log[log["date"] < FIRST_DAY]
-    log = log[(log["date"] >= FIRST_DAY) & (log["date"] <= LAST_DAY)].reset_index(drop=True)
-    return log, _last_of_each(before), users, videos
+    return log, _last_of_each(log[log["date"] < FIRST_DAY]), users, videos
 
 
 def _last_of_each(before: pd.DataFrame) -> pd.DataFrame:
@@ -163,11 +201,15 @@ def _rows(values: pd.Series, ids: pd.Series, file: str) -> np.ndarray:
 
 
 def _build(
-    log: pd.DataFrame, history: pd.DataFrame, users: pd.DataFrame, videos: pd.DataFrame, form: str
+    log: pd.DataFrame,
+    history: pd.DataFrame,
+    users: pd.DataFrame,
+    videos: pd.DataFrame,
+    as_of: int,
+    form: str,
 ) -> Dataset:
     users = users.sort_values("user_id").reset_index(drop=True)
     videos = videos.sort_values("video_id").reset_index(drop=True)
-    as_of = local_midnight_ms(LAST_DAY) + 86_400_000
     raw = _raw_impressions(log, users, videos)
     kept, report = clean_log(raw, first_ms=local_midnight_ms(FIRST_DAY) - 86_400_000, end_ms=as_of)
     impressions = _impressions(kept)
@@ -256,11 +298,17 @@ def _viewers(users: pd.DataFrame) -> tuple[pd.DataFrame, list[Field]]:
     return pd.DataFrame(columns), fields
 
 
+def _upload_ms(day: pd.Series) -> pd.Series:
+    """00:00 China time of each upload day (text, may be missing), as UTC milliseconds."""
+    local = pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")
+    bad = day[local.isna() & day.notna()]
+    if len(bad):
+        raise DataError(f"video features: upload_dt {bad.iloc[0]!r} is not a day as 2022-04-09")
+    uploaded = local.astype("datetime64[ms]").astype(np.int64) - UTC_OFFSET_MIN * 60_000
+    return uploaded.where(day.notna(), schema.UNKNOWN_MS).astype(np.int64)
+
+
 def _videos(videos: pd.DataFrame) -> tuple[pd.DataFrame, list[Field]]:
-    uploaded = (
-        pd.to_datetime(videos["upload_dt"]).astype("datetime64[ms]").astype(np.int64)
-        - UTC_OFFSET_MIN * 60_000
-    )
     tag = videos["tag"].fillna("").astype("str")
     visible = (videos["visible_status"] == 0).to_numpy()
     columns = {
@@ -268,7 +316,7 @@ def _videos(videos: pd.DataFrame) -> tuple[pd.DataFrame, list[Field]]:
         "creator": videos["author_id"].astype("str"),
         "topic": tag.str.split(",").str[0],
         "title": pd.array([""] * len(videos), dtype="str"),
-        "upload_ms": uploaded.where(videos["upload_dt"].notna(), schema.UNKNOWN_MS).astype(np.int64),
+        "upload_ms": _upload_ms(videos["upload_dt"]),
         "duration_s": (videos["video_duration"].fillna(0) / 1000).astype(np.float32),
         "safety": pd.array(np.where(visible, "safe", "unknown"), dtype="str"),
         "min_age": np.where(visible, 0, -1).astype(np.int16),

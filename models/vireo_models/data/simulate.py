@@ -40,6 +40,15 @@ DAY_CURVE /= DAY_CURVE.sum()
 POPULAR, LIKED, ANY = 20, 26, 10
 
 
+def _timestamp(text: str) -> pd.Timestamp | None:
+    """The moment that a text names, or None."""
+    try:
+        moment = pd.Timestamp(text)
+    except ValueError:
+        return None
+    return moment if isinstance(moment, pd.Timestamp) and moment.tz is None else None
+
+
 @dataclass(frozen=True)
 class SimulationParams:
     """Size and seed of a simulated platform."""
@@ -66,7 +75,8 @@ class SimulationParams:
         for name, high in highs.items():
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"{name}={getattr(self, name)} is outside 0..{high:g}")
-        pd.Timestamp(self.start)
+        if _timestamp(self.start) is None:
+            raise ValueError(f"start={self.start}: a day as 2026-01-05 is wanted")
 
     @classmethod
     def parse(cls, text: str) -> SimulationParams:
@@ -77,7 +87,10 @@ class SimulationParams:
             name, _, value = part.partition("=")
             if name not in kinds:
                 raise ValueError(f"{name!r} is none of {', '.join(kinds)}")
-            values[name] = kinds[name](value)
+            try:
+                values[name] = kinds[name](value)
+            except ValueError as error:
+                raise ValueError(f"{name}={value}: a value as {getattr(cls, name)} is wanted") from error
         return cls(**values)
 
     @property
@@ -317,7 +330,9 @@ class _Platform:
 
     def log(self) -> pd.DataFrame:
         """Everything that was shown, by time, request and position."""
-        names = self.parts[0] if self.parts else {}
+        if not self.parts:
+            raise ValueError("nobody opened the app: more viewers, days or sessions_per_day are wanted")
+        names = self.parts[0]
         frame = pd.DataFrame({name: np.concatenate([part[name] for part in self.parts]) for name in names})
         order = np.lexsort((frame["position"], frame["request_id"], frame["time_ms"]))
         return frame.iloc[order].reset_index(drop=True)

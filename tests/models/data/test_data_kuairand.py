@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,80 @@ def test_missing_file_is_named(published: Path, name: str) -> None:
     (published / name).unlink()
     with pytest.raises(DataError, match=name):
         kuairand.load(published)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("time_ms", None, "line 3: time_ms is missing"),
+        ("tab", None, "line 3: tab is missing"),
+        ("is_click", None, "line 3: is_click is missing"),
+        ("long_view", "yes", "line 3: long_view 'yes' is not a number"),
+        ("date", "2022-04-25", "line 3: date '2022-04-25' is not a number"),
+    ],
+)
+def test_a_bad_value_of_the_log_is_named(published: Path, column: str, value: object, message: str) -> None:
+    path = published / "log_standard_4_22_to_5_08_pure.csv"
+    log = pd.read_csv(path).astype({column: object})
+    log.loc[1, column] = value
+    log.to_csv(path, index=False)
+    with pytest.raises(DataError, match=f"{path.name}, {message}"):
+        kuairand.load(published)
+
+
+def test_a_row_without_play_time_is_dropped_and_counted(published: Path) -> None:
+    path = published / "log_standard_4_22_to_5_08_pure.csv"
+    log = pd.read_csv(path)
+    log.loc[0, "play_time_ms"] = np.nan
+    log.to_csv(path, index=False)
+    data = kuairand.load(published)
+    assert len(data.impressions) == 1 and "clean-up, bad play: 1" in data.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "message"),
+    [
+        ("user_features_pure.csv", "register_days", None, "line 2: register_days is missing"),
+        ("video_features_basic_pure.csv", "author_id", None, "line 2: author_id is missing"),
+        ("video_features_basic_pure.csv", "upload_dt", "soon", "upload_dt 'soon' is not a day"),
+    ],
+)
+def test_a_bad_feature_is_named(published: Path, name: str, column: str, value: object, message: str) -> None:
+    table = pd.read_csv(published / name).astype({column: object})
+    table.loc[0, column] = value
+    table.to_csv(published / name, index=False)
+    with pytest.raises(DataError, match=message):
+        kuairand.load(published)
+
+
+@pytest.mark.parametrize("name", ["user_features_pure.csv", "video_features_basic_pure.csv"])
+def test_a_repeated_entity_is_named(published: Path, name: str) -> None:
+    table = pd.read_csv(published / name)
+    pd.concat([table, table.iloc[:1]]).to_csv(published / name, index=False)
+    with pytest.raises(DataError, match=f"{name}, line 4: .*_id .* is repeated"):
+        kuairand.load(published)
+
+
+def test_gzip_is_read_and_a_broken_file_is_named(published: Path) -> None:
+    path = published / "log_standard_4_22_to_5_08_pure.csv"
+    whole, expected = path.read_bytes(), kuairand.load(published).impressions
+    path.unlink()
+    packed = path.with_name(path.name + ".gz")
+    packed.write_bytes(gzip.compress(whole))
+    pd.testing.assert_frame_equal(kuairand.load(published).impressions, expected)
+    for broken in (gzip.compress(whole)[:-20], whole, b""):
+        packed.write_bytes(broken)
+        with pytest.raises(DataError, match=packed.name):
+            kuairand.load(published)
+
+
+def test_later_days_are_read_when_asked_for(published: Path) -> None:
+    assert kuairand.load(published).impressions["day"].max() == 20220506
+    later = load(f"kuairand:{published}", last_day=20220507)
+    assert later.impressions["day"].tolist() == [20220425, 20220506, 20220507]
+    assert later.as_of_ms == kuairand.local_midnight_ms(20220508)
+    earlier = load(f"kuairand:{published}", last_day=20220501)
+    assert earlier.impressions["day"].max() == 20220506
 
 
 def test_missing_folder_and_empty_folder(tmp_path: Path) -> None:

@@ -67,16 +67,23 @@ def test_retrieval_targets_equal_a_plain_loop(seed: int) -> None:
         assert targets.met(index).tolist() == sorted(met[viewer])
 
 
-def test_a_row_before_midnight_that_the_log_books_on_the_next_day_is_met(small: Dataset) -> None:
-    data = spread_over_days(small, 8)
+def test_a_row_before_midnight_that_the_log_books_on_the_next_day_is_met() -> None:
+    data = spread_over_days(make_dataset(4, rows=150, viewers=6, videos=60, span_s=200), 8)
     midnight = 1_767_571_200_000 + 6 * DAY_MS
     log = data.impressions
-    row = int(np.flatnonzero((log["time_ms"] < midnight) & log["long_view"])[-1])
+    judged = log[(log["time_ms"] >= midnight) & log["long_view"]]
+    pairs = set(zip(judged["viewer"], judged["video"], strict=True))
+    # Viewers with another target, so that the one left out is not left out with its viewer.
+    rows = np.flatnonzero(
+        (log["time_ms"] < midnight) & log["long_view"] & log["viewer"].isin(judged["viewer"])
+    )
+    row = int(rows[-1])
     data.impressions.loc[row, "day"] = 20260111
     targets = retrieval_targets(data, [20260111, 20260112])
     viewer, video = int(log["viewer"].iloc[row]), int(log["video"].iloc[row])
-    for index in np.flatnonzero(targets.viewers == viewer):
-        assert video not in targets.targets(index)
+    (index,) = np.flatnonzero(targets.viewers == viewer)
+    assert video not in targets.targets(index) and video in targets.met(index)
+    assert {(viewer, wanted) for wanted in targets.targets(index)} <= pairs
 
 
 def test_recall_counts_hits() -> None:

@@ -236,7 +236,7 @@ def test_history_is_older_and_at_most_50(platform: Dataset) -> None:
     "text, problem",
     [
         ("viewers=1", "viewers=1"),
-        ("viewers=x", "invalid literal"),
+        ("viewers=x", "viewers=x: a value as 5000 is wanted"),
         ("wheels=4", "'wheels'"),
         ("random_share=2", "random_share"),
     ],

@@ -172,6 +172,19 @@ def test_another_catalogue_is_refused(tiny_run: TinyRun) -> None:
         judge_bundle(tiny_run.bundle, load("simulate:viewers=50,videos=300,creators=30,days=8"), draws=5)
 
 
+def test_a_day_that_the_log_lacks_is_refused_even_beside_others(tiny_run: TinyRun) -> None:
+    data = load(DATA)
+    with pytest.raises(JudgeError, match="on 20270101"):
+        judge_bundle(tiny_run.bundle, data, (int(data.impressions["day"].iloc[-1]), 20270101), draws=5)
+
+
+def test_days_without_a_target_are_refused(tiny_run: TinyRun) -> None:
+    data = load(DATA)
+    data.impressions["long_view"] = False
+    with pytest.raises(ValueError, match="no recall"):
+        judge_bundle(tiny_run.bundle, data, draws=5)
+
+
 def test_towers_of_a_rows_vectors_have_not_seen_its_day(tiny_run: TinyRun) -> None:
     """The days that the towers learn at once give the ranker no rows."""
     days, training = tiny_run.metrics["days"], tiny_run.metrics["training"]

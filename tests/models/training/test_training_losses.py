@@ -143,11 +143,22 @@ def test_median_of_known_distributions() -> None:
 
 
 def test_masked_finish_has_no_gradient() -> None:
+    """Neither where all labels are unknown nor in the unknown ones of a mixed batch, whatever they say."""
+    torch.manual_seed(4)
     spec = networks.wiring("hard", 1, 8, 4, 4, ranker.WATCH_WIDTHS)
     module = networks.Ranker(spec, 3)
-    logits = module(torch.randn(4, 3))
-    known = torch.ones(4, 4, dtype=torch.bool)
-    known[:, 3] = False
-    losses = ranker.task_losses(module, logits, torch.ones(4, 4), known)
-    assert losses["finish"].item() == 0.0
-    assert losses["click"].item() > 0.0
+    x, labels, known = torch.randn(4, 3), torch.ones(4, 4), torch.ones(4, 4, dtype=torch.bool)
+    for unknown in ([0, 1, 2, 3], [1, 3]):
+        known[:, 3] = True
+        known[unknown, 3] = False
+        logits = {name: one.detach().requires_grad_() for name, one in module(x).items()}
+        losses = ranker.task_losses(module, logits, labels, known)
+        losses["finish"].backward()
+        gradient = logits["finish"].grad[:, 0]
+        assert ((gradient != 0) == known[:, 3]).all()
+        other = labels.clone()
+        other[unknown, 3] = 0.0
+        assert ranker.task_losses(module, logits, other, known)["finish"] == losses["finish"]
+        assert losses["click"].item() > 0.0
+    certain = torch.nn.functional.binary_cross_entropy_with_logits(logits["finish"][[0, 2], 0], torch.ones(2))
+    assert losses["finish"].item() == pytest.approx(certain.item(), rel=1e-6)  # a mean over the known

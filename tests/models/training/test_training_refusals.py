@@ -10,6 +10,7 @@ import pytest
 from vireo_models import config
 from vireo_models.__main__ import main
 from vireo_models.export import _replace
+from vireo_models.report import as_json
 
 Capture = pytest.CaptureFixture[str]
 
@@ -24,6 +25,10 @@ Capture = pytest.CaptureFixture[str]
         ("simulate:cats=3", "cats"),
         ("simulate:viewers=1", "viewers"),
         ("simulate:days=3,viewers=20,videos=100", "days"),
+        ("simulate:viewers", "viewers="),
+        ("simulate:start=soon", "start=soon"),
+        ("simulate:start=", "start="),
+        ("simulate:sessions_per_day=0,viewers=20,videos=100", "nobody opened the app"),
     ],
 )
 def test_bad_data_is_refused(data: str, word: str, tmp_path: Path, capsys: Capture) -> None:
@@ -47,6 +52,17 @@ def test_a_missing_folder_and_a_missing_file_are_named(tmp_path: Path, capsys: C
         ('{"tower": {"epochs": "many"}}', "tower.epochs"),
         ('{"tower": 3}', "tower"),
         ('{"seed": 1.5}', "seed"),
+        ('{"seed": -1}', "seed"),
+        ('{"threads": 0}', "threads"),
+        ('{"as_dict": 1}', "as_dict"),
+        ('{"tower": {"temperature": 0}}', "tower.temperature"),
+        ('{"tower": {"user_layers": [8, "a"]}}', "tower.user_layers"),
+        ('{"tower": {"item_layers": [8, 8, 8, 8]}}', "tower.item_layers"),
+        ('{"ranker": {"architecture": "mlp"}}', "ranker.architecture"),
+        ('{"ranker": {"dropout": 1.0}}', "ranker.dropout"),
+        ('{"ranker": {"lr": NaN}}', "ranker.lr"),
+        ('{"ranker": {"loss_weight": {"clicks": 1}}}', "ranker.loss_weight.clicks"),
+        ('{"ranker": {"loss_weight": {"click": -1}}}', "ranker.loss_weight.click"),
         ("[]", "configuration"),
         ("{", "Expecting"),
     ],
@@ -63,6 +79,8 @@ def test_settings_replace_defaults(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"ranker": {"experts": 8, "lr": 1}, "content_dim": 32}))
     found = config.load(path, seed=9)
+    config.update(found, {"ranker": {"loss_weight": {"like": 2}}}, "")
+    assert found.ranker.loss_weight == {"click": 1.0, "watch_s": 1.0, "like": 2.0, "finish": 1.0}
     assert (found.ranker.experts, found.ranker.lr, found.content_dim, found.seed) == (8, 1.0, 32, 9)
     assert found.tower == config.TowerConfig()
 
@@ -84,6 +102,45 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
     _replace(new, old)
     assert list(old.iterdir()) == []
     assert not new.exists()
+
+
+def test_a_bundle_is_still_there_when_its_successor_cannot_be_moved(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "bundle.json").write_text("{}")
+    with pytest.raises(FileNotFoundError):
+        _replace(tmp_path / "never written", old)
+    assert (old / "bundle.json").read_text() == "{}"
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("command", ["train", "demo"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    command: str, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "file").write_text("keep me")
+    (tmp_path / "other" / "bundle").mkdir(parents=True)
+    (tmp_path / "other" / "bundle" / "letters.txt").write_text("keep me")
+    other = tmp_path / "other" if command == "train" else tmp_path / "other" / "bundle"
+    data = ["--data", "simulate:cats=3"] if command == "train" else []  # refused too, but later
+    for place, word in ((tmp_path / "file" / "run", "not a folder"), (other, "not a bundle")):
+        assert main([command, "--out", str(place), *data]) == 2
+        assert word in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("days", ["soon", "20220505,", "20221340", ""])
+def test_days_that_are_none_are_refused(days: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "--bundle", "none", "--data", "simulate", "--days", days])
+    assert stop.value.code == 2 and "YYYYMMDD" in capsys.readouterr().err
+
+
+def test_figures_that_are_not_finite_are_null() -> None:
+    assert json.loads(as_json({"auc": float("nan"), "parts": [float("inf"), 1.5], "rows": 3})) == {
+        "auc": None,
+        "parts": [None, 1.5],
+        "rows": 3,
+    }
 
 
 def test_a_bundle_that_is_not_there_is_refused(tmp_path: Path, capsys: Capture) -> None:

@@ -3,7 +3,7 @@
 ``RankRows`` holds transformed features of the rows and the vectors of their own moment; ``RankerModel``
 assembles them and predicts the four heads. Click, like and finish have a log loss; watch time has one
 output a bin, trained on the share of the bin that was watched, so that the widths times the probabilities
-add up to the mean of watch_s. Training stops by the tune day; ``calibrate`` fits one affine map of the
+add up to the mean of watch_s. Training stops by the tune day; ``fit_calibration`` fits one affine map of the
 logits for each head on the calibration day and folds it into the task's last layer.
 """
 
@@ -73,7 +73,8 @@ class RankerModel(nn.Module):
     ) -> None:
         super().__init__()
         self.tables = Tables(shapes)
-        unknown = {"ranker.video": config.unknown_rate, "ranker.creator": config.unknown_rate}
+        # Tab too: a request may name none, or one that the log never had.
+        unknown = dict.fromkeys(("ranker.video", "ranker.creator", "ranker.tab"), config.unknown_rate)
         self.blocks = nn.ModuleDict(
             {name: Assemble(columns[name], self.tables, unknown) for name in ENTITIES}
         )

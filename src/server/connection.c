@@ -502,14 +502,15 @@ void vr_connection_open(struct vr_loop *loop, enum vr_port port, int fd, bool re
     await_more(connection);
 }
 
-void vr_connection_close_idle(struct vr_loop *loop, enum vr_port port)
+void vr_connection_close_idle(struct vr_loop *loop, enum vr_port port, bool answered_too)
 {
     struct vr_connection *connection = loop->connections;
     while (connection != NULL) {
         struct vr_connection *next = connection->next;
         bool idle = connection->phase == READING && !connection->in_request &&
                     !event_pending(&connection->resume, EV_TIMEOUT, NULL);
-        if (connection->port == port && idle) {
+        bool answered = answered_too && connection->phase == LINGERING;
+        if (connection->port == port && (idle || answered)) {
             vr_connection_close(connection);
         }
         connection = next;

@@ -122,8 +122,8 @@ void vr_connection_open(struct vr_loop *loop, enum vr_port port, int fd, bool re
 void vr_connection_close(struct vr_connection *connection);
 /* The call that the connection waits for is back: the loop's writer holds the answer. */
 void vr_connection_answer(struct vr_connection *connection, struct vr_exchange *exchange);
-/* Close those of a port that are between two requests. */
-void vr_connection_close_idle(struct vr_loop *loop, enum vr_port port);
+/* Close those of a port that are between two requests; `answered_too`: and those that have had their last answer. */
+void vr_connection_close_idle(struct vr_loop *loop, enum vr_port port, bool answered_too);
 
 /* ---- handlers.c, observe.c ---- */
 enum vr_handled { VR_HANDLED_ANSWERED = 0, VR_HANDLED_PENDING };

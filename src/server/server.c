@@ -129,14 +129,15 @@ static void on_drain_step(evutil_socket_t fd, short what, void *argument)
     uint64_t passed_ms = (vr_clock_mono_us() - server->drain_began_us) / 1000;
     (void)fd;
     (void)what;
-    if (passed_ms >= DRAIN_GRACE_MS) {
-        vr_connection_close_idle(loop, VR_PORT_PUBLIC);
+    bool over = passed_ms >= server->setup->config->server.drain_timeout_ms;
+    if (over || passed_ms >= DRAIN_GRACE_MS) {
+        vr_connection_close_idle(loop, VR_PORT_PUBLIC, over);
         if (loop->connection_count[VR_PORT_PUBLIC] == 0 && loop->calls == 0) {
             event_base_loopbreak(loop->base);
             return;
         }
     }
-    if (passed_ms >= server->setup->config->server.drain_timeout_ms) {
+    if (over) {
         server->end = VR_SERVER_END_CUT;
         vr_log(VR_LOG_WARN, "drain_timeout", "connections=%u calls=%u", loop->connection_count[VR_PORT_PUBLIC],
                loop->calls);

@@ -292,6 +292,27 @@ def test_drain_answers_connections_that_wait_to_be_accepted(bundle: Path, tmp_pa
     assert server.process.wait(10) == 0, server.log()
 
 
+@pytest.mark.parametrize("timeout_ms", [0, 100])
+def test_a_drain_with_nothing_in_hand_is_clean_whatever_its_timeout(
+    bundle: Path, tmp_path: Path, timeout_ms: int
+) -> None:
+    server = start(bundle, tmp_path, "--set", f"server.drain_timeout_ms={timeout_ms}")
+    with Connection(server.port) as idle:
+        idle.send(POST)
+        assert idle.answer().status == 200
+        assert server.stop() == 0, server.log()
+    assert "event=drain_timeout" not in server.log()
+
+
+def test_a_drain_does_not_wait_for_clients_that_have_their_answer(bundle: Path, tmp_path: Path) -> None:
+    """The last answer has gone, but its client keeps the connection open."""
+    server = start(bundle, tmp_path, "--set", "server.drain_timeout_ms=500")
+    with Connection(server.port) as connection:
+        connection.send(request_bytes("GET", "/healthz", None, "Connection: close\r\n"))
+        assert connection.answer().status == 200
+        assert server.stop() == 0, server.log()
+
+
 def test_a_drain_that_is_held_up_ends_in_time(bundle: Path, tmp_path: Path) -> None:
     server = start(bundle, tmp_path, "--set", "server.drain_timeout_ms=700")
     with Connection(server.port) as connection:

@@ -40,6 +40,7 @@ struct vr_connection {
     int fd;
     enum phase phase;
     bool reading, eof, close_after, in_request;
+    bool refused; /* one too many: it gets its 503 and counts towards no limit but that of refusals */
     struct event read_event, write_event, timer;
     struct event resume; /* goes on with pipelined requests in the loop's next turn */
 
@@ -93,6 +94,7 @@ void vr_connection_close(struct vr_connection *connection)
         connection->next->previous = connection->previous;
     }
     loop->connection_count[connection->port]--;
+    loop->refused_count[connection->port] -= connection->refused;
     free(connection->in);
     free(connection->out);
     free(connection);
@@ -494,6 +496,8 @@ void vr_connection_open(struct vr_loop *loop, enum vr_port port, int fd, bool re
     loop->connections = connection;
     loop->connection_count[port]++;
     if (refused) {
+        connection->refused = true;
+        loop->refused_count[port]++;
         loop->metrics.refused++;
         refuse(connection, 503, "too many connections");
         return;

@@ -132,9 +132,10 @@ static void take_connection(struct vr_listener *listener, int fd)
 {
     struct vr_loop *loop = listener->loop;
     uint32_t limit = listener->port == VR_PORT_ADMIN ? ADMIN_CONNECTIONS_MAX : loop->shared->max_connections;
-    uint32_t count = loop->connection_count[listener->port];
+    uint32_t refused = loop->refused_count[listener->port];
+    uint32_t count = loop->connection_count[listener->port] - refused;
     int on = 1;
-    if (count >= limit + REFUSALS_MAX) {
+    if (count >= limit && refused >= REFUSALS_MAX) {
         loop->metrics.refused++;
         close(fd);
         return;

@@ -73,6 +73,7 @@ struct vr_loop {
     struct vr_listener listener[2]; /* by enum vr_port */
     struct vr_connection *connections;
     uint32_t connection_count[2]; /* by enum vr_port */
+    uint32_t refused_count[2];    /* of those: beyond the limit, told so and about to close */
     uint32_t calls;               /* submitted, not yet back */
     struct vr_call *spare;
     uint32_t spare_count;

@@ -166,6 +166,25 @@ def test_too_many_connections_are_told_so(bundle: Path, tmp_path: Path) -> None:
             connection.close()
 
 
+def test_connections_that_were_refused_take_nobodys_place(bundle: Path, tmp_path: Path) -> None:
+    """A refused connection stays open for up to a second while its client does, in nobody's place."""
+    with running(bundle, tmp_path, "--set", "server.max_connections=2") as server:
+        held = [Connection(server.port) for _ in range(2)]
+        for connection in held:
+            connection.send(POST)
+            assert connection.answer().status == 200
+        refused = [Connection(server.port) for _ in range(5)]
+        assert [connection.answer().status for connection in refused] == [503] * 5
+        metrics = server.call("GET", "/metrics", admin=True).body.decode()
+        assert "\nvireo_http_connections 2\n" in metrics
+        for connection in held:
+            connection.close()
+        time.sleep(0.1)
+        assert server.call("GET", "/healthz").status == 200
+        for connection in refused:
+            connection.close()
+
+
 def resident_kib(server: Server) -> int:
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0])

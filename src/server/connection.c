@@ -102,14 +102,16 @@ void vr_connection_close(struct vr_connection *connection)
 
 /* ---- input ---- */
 
+/* While a request is worked on, what follows it is read as well: only a read tells that the client has gone. */
 static size_t input_limit(const struct vr_connection *connection)
 {
     size_t request = VR_HTTP_HEAD_MAX + connection->loop->shared->config->server.max_body_bytes;
-    return connection->phase == READING ? request + READ_BYTES : PIPELINED_BYTES;
+    return connection->phase == READING ? request + READ_BYTES : connection->request.total + PIPELINED_BYTES;
 }
 
 /* The next size of the input buffer. Once a body's length is known, room for all of it and one read: doubling up to it
- * would copy it several times and let a client hold twice what it sends. */
+ * would copy it several times and let a client hold twice what it sends. Behind a whole request no more room than what
+ * is read ahead needs. */
 static size_t grown_capacity(const struct vr_connection *connection, size_t held)
 {
     const struct vr_http_request *request = &connection->request;
@@ -120,7 +122,8 @@ static size_t grown_capacity(const struct vr_connection *connection, size_t held
     while (capacity - held < READ_BYTES) {
         capacity *= 2;
     }
-    return capacity;
+    size_t ahead = request->total + PIPELINED_BYTES + READ_BYTES;
+    return request->phase == VR_HTTP_PHASE_BODY && capacity > ahead ? ahead : capacity;
 }
 
 /* Room for one more read behind in_len; used-up bytes are dropped first. False when memory is short. */
@@ -331,7 +334,9 @@ static bool take_request(struct vr_connection *connection)
 static void await_more(struct vr_connection *connection)
 {
     const struct vr_server_config *config = &connection->loop->shared->config->server;
-    bool begun = connection->in_len > connection->in_start;
+    const struct vr_http_request *request = &connection->request;
+    size_t skipped = request->phase == VR_HTTP_PHASE_LINE ? request->line : 0; /* an empty line is no beginning */
+    bool begun = connection->in_len - connection->in_start > skipped;
     if (connection->eof) {
         vr_connection_close(connection);
         return;

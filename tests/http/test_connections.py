@@ -185,6 +185,52 @@ def test_connections_that_were_refused_take_nobodys_place(bundle: Path, tmp_path
             connection.close()
 
 
+def clients_gone(server: Server) -> int:
+    metrics = server.call("GET", "/metrics", admin=True).body.decode()
+    return int(metrics.split("\nvireo_http_clients_gone_total ")[1].split("\n")[0])
+
+
+@pytest.mark.parametrize("spaces", [0, 300_000])
+def test_a_reset_is_seen_while_the_feed_waits(bundle: Path, tmp_path: Path, spaces: int) -> None:
+    """A client goes while its request stands behind a hundred others, whatever the size of its body.
+
+    The others may be done before it goes; then it is tried again."""
+    flags = (*QUIET, "--set", "lanes.count=1", "--set", "lanes.max_batch=1", "--set", "lanes.max_delay_us=0")
+    request = request_bytes("POST", "/v1/recommend", GOOD + b" " * spaces)
+    with running(bundle, tmp_path, *flags) as server:
+        others = [Connection(server.port) for _ in range(100)]
+        for _ in range(20):
+            connection = Connection(server.port)
+            connection.send(request[:-1])
+            for other in others:
+                other.send(POST)
+            connection.send(request[-1:])
+            time.sleep(0.005)
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            assert [other.answer().status for other in others] == [200] * 100
+            if clients_gone(server) > 0:
+                break
+        assert clients_gone(server) == 1
+        for other in others:
+            other.close()
+
+
+def test_an_empty_line_behind_a_body_begins_no_request(bundle: Path, tmp_path: Path) -> None:
+    """Old clients end a body with CRLF (RFC 9112, 2.2): the deadline is for a request, not for that."""
+    with (
+        running(bundle, tmp_path, "--set", "server.request_deadline_ms=300") as server,
+        Connection(server.port) as connection,
+    ):
+        connection.send(POST + b"\r\n")
+        assert connection.answer().status == 200
+        time.sleep(0.6)
+        connection.send(POST)
+        assert connection.answer().status == 200
+        connection.send(b"\r\n" + POST[:5])
+        assert connection.answer().status == 408
+
+
 def resident_kib(server: Server) -> int:
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0])

@@ -88,7 +88,9 @@ struct vr_loop {
 
 /* ---- loop.c ---- */
 enum vr_status vr_loop_create(struct vr_shared *shared, struct vr_loop **out);
-/* Closes listeners and connections; no call may be with the feed. NULL is accepted. */
+/* Close listeners and connections: what the feed still holds of their calls is cancelled. */
+void vr_loop_close(struct vr_loop *loop);
+/* Closes as well; no call may be with the feed. NULL is accepted. */
 void vr_loop_destroy(struct vr_loop *loop);
 /* The Date field's value as of now. */
 const char *vr_loop_date(struct vr_loop *loop);

@@ -27,8 +27,8 @@ static int serve(const struct vr_options *options)
     struct vr_server_setup setup = {.config = config, .bundle = options->bundle, .data_dir = options->data_dir};
     enum vr_server_end end = VR_SERVER_END_CLEAN;
     enum vr_status status = vr_server_run(&setup, &end);
-    if (end == VR_SERVER_END_FORCED) {
-        _exit(EXIT_FAILED);
+    if (end == VR_SERVER_END_FORCED || end == VR_SERVER_END_LOADING) {
+        _exit(end == VR_SERVER_END_LOADING ? 0 : EXIT_FAILED);
     }
     int exit_status = end == VR_SERVER_END_CLEAN ? 0 : EXIT_FAILED;
     if (status != VR_OK) {

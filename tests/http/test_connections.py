@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from live import Answer, Connection, Server, request_bytes, running, start
+from live import ROOT, Answer, Connection, Server, request_bytes, run_vireo, running, start
 
 GOOD = b'{"user_id":"1","count":3}'
 POST = request_bytes("POST", "/v1/recommend", GOOD)
@@ -387,6 +387,34 @@ def test_a_drain_that_is_held_up_ends_in_time(bundle: Path, tmp_path: Path) -> N
         assert server.stop() == 1
         assert 0.6 < time.monotonic() - begun < 3
     assert "event=drain_timeout" in server.log()
+
+
+def test_a_drain_that_is_cut_short_drops_the_work_of_those_it_leaves(bundle: Path, tmp_path: Path) -> None:
+    """Hundreds of requests wait for one lane; none is answered once the time is up, so none is worked on."""
+    flags = ("--set", "lanes.count=1", "--set", "lanes.max_batch=1", "--set", "server.drain_timeout_ms=100")
+    server = start(ROOT / "models/demo", tmp_path, *flags)
+    body = b'{"user_id":"1","count":50,"explain":true,"timeout_ms":60000}'
+    waiting = [Connection(server.port) for _ in range(600)]
+    for connection in waiting:
+        connection.send(request_bytes("POST", "/v1/recommend", body))
+    begun = time.monotonic()
+    assert server.stop() == 1
+    assert time.monotonic() - begun < 1
+    for connection in waiting:
+        connection.close()
+
+
+def test_a_stop_does_not_wait_for_the_bundle(tmp_path: Path) -> None:
+    """Building a wide HNSW index takes seconds, and for a large catalogue minutes."""
+    if "faiss            no" in run_vireo("version").stdout:
+        pytest.skip("needs an index that takes long to build")
+    flags = ("--set", "retrieval.index=faiss_hnsw", "--set", "retrieval.hnsw_m=256")
+    server = start(ROOT / "models/demo", tmp_path, *flags, ready=False)
+    begun = time.monotonic()
+    assert server.stop() == 0, server.log()
+    assert time.monotonic() - begun < 1.5
+    assert "event=stopped clean=true" in server.log()
+    assert "event=model_loaded" not in server.log()
 
 
 def test_a_second_signal_ends_it_at_once(bundle: Path, tmp_path: Path) -> None:

@@ -327,6 +327,7 @@ static bool take_request(struct vr_connection *connection)
     }
     connection->call->connection = connection;
     connection->phase = WAITING;
+    set_reading(connection, true); /* a turn's end may have stopped it */
     return false;
 }
 

@@ -5,11 +5,6 @@
 
 static const char *const method_names[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"};
 
-const char *vr_http_method_name(enum vr_http_method method)
-{
-    return method_names[method];
-}
-
 static enum vr_http_outcome refuse(struct vr_http_request *request, int status, const char *why)
 {
     request->error_status = status;

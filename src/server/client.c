@@ -12,9 +12,16 @@
 #include <unistd.h>
 
 #include "loop.h"
+#include "vireo/clock.h"
 
 #define ANSWER_BYTES_MAX (8u << 20)
-#define TIMEOUT_S 10
+#define TIMEOUT_MS 10000 /* for connecting, for sending, and then for the whole answer */
+
+static int limit_time(int fd, int option, uint64_t ms)
+{
+    struct timeval limit = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000};
+    return setsockopt(fd, SOL_SOCKET, option, &limit, sizeof limit);
+}
 
 /* A connected socket with time limits, or -1 with errno set. */
 static int connect_one(const struct addrinfo *address)
@@ -23,10 +30,7 @@ static int connect_one(const struct addrinfo *address)
     if (fd < 0) {
         return -1;
     }
-    struct timeval limit = {TIMEOUT_S, 0};
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0 ||
-        connect(fd, address->ai_addr, address->ai_addrlen) != 0) {
+    if (limit_time(fd, SO_SNDTIMEO, TIMEOUT_MS) != 0 || connect(fd, address->ai_addr, address->ai_addrlen) != 0) {
         int error = errno;
         close(fd);
         errno = error;
@@ -76,16 +80,28 @@ static enum vr_status send_all(int fd, const char *data, size_t len)
     return VR_OK;
 }
 
+/* One read, within what is left until `deadline_ms` of the monotonic clock: a server that trickles gains nothing. */
+static ssize_t receive(int fd, char *data, size_t len, uint64_t deadline_ms)
+{
+    uint64_t now_ms = vr_clock_mono_us() / 1000;
+    if (now_ms >= deadline_ms) {
+        errno = EAGAIN; /* what SO_RCVTIMEO ends with */
+        return -1;
+    }
+    return limit_time(fd, SO_RCVTIMEO, deadline_ms - now_ms) == 0 ? recv(fd, data, len, 0) : -1;
+}
+
 /* Read until the server closes; the caller frees *data, which ends with a NUL that *len does not count. */
 static enum vr_status receive_all(int fd, char **data, size_t *len)
 {
+    uint64_t deadline_ms = vr_clock_mono_us() / 1000 + TIMEOUT_MS;
     size_t capacity = 65536;
     *len = 0;
     *data = malloc(capacity);
     while (*data != NULL) {
-        ssize_t got = recv(fd, *data + *len, capacity - *len - 1, 0);
+        ssize_t got = receive(fd, *data + *len, capacity - *len - 1, deadline_ms);
         if (got < 0 && errno != EINTR) {
-            bool late = errno == EAGAIN; /* what SO_RCVTIMEO ends with */
+            bool late = errno == EAGAIN;
             return vr_fail(VR_ERR_IO, "receiving: %s", late ? "no answer in time" : strerror(errno));
         }
         if (got == 0) {

@@ -13,8 +13,8 @@ struct vr_client_answer {
     size_t body_len;
 };
 
-/* POST `body` as JSON to "HOST:PORT". VR_ERR_INVALID (address), VR_ERR_IO (connection, deadline of 10 s),
- * VR_ERR_FORMAT (no HTTP answer), VR_ERR_NOMEM. */
+/* POST `body` as JSON to "HOST:PORT". VR_ERR_INVALID (address), VR_ERR_IO (connection, deadline of 10 s for the
+ * answer), VR_ERR_FORMAT (no HTTP answer), VR_ERR_NOMEM. */
 enum vr_status vr_client_post(const char *server, const char *path, const char *body, size_t body_len,
                               struct vr_client_answer *out);
 

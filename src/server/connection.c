@@ -40,6 +40,7 @@ struct vr_connection {
     int fd;
     enum phase phase;
     bool reading, eof, close_after, in_request;
+    bool refused; /* one too many: it gets its 503 and counts towards no limit but that of refusals */
     struct event read_event, write_event, timer;
     struct event resume; /* goes on with pipelined requests in the loop's next turn */
 
@@ -93,6 +94,7 @@ void vr_connection_close(struct vr_connection *connection)
         connection->next->previous = connection->previous;
     }
     loop->connection_count[connection->port]--;
+    loop->refused_count[connection->port] -= connection->refused;
     free(connection->in);
     free(connection->out);
     free(connection);
@@ -100,14 +102,16 @@ void vr_connection_close(struct vr_connection *connection)
 
 /* ---- input ---- */
 
+/* While a request is worked on, what follows it is read as well: only a read tells that the client has gone. */
 static size_t input_limit(const struct vr_connection *connection)
 {
     size_t request = VR_HTTP_HEAD_MAX + connection->loop->shared->config->server.max_body_bytes;
-    return connection->phase == READING ? request + READ_BYTES : PIPELINED_BYTES;
+    return connection->phase == READING ? request + READ_BYTES : connection->request.total + PIPELINED_BYTES;
 }
 
 /* The next size of the input buffer. Once a body's length is known, room for all of it and one read: doubling up to it
- * would copy it several times and let a client hold twice what it sends. */
+ * would copy it several times and let a client hold twice what it sends. Behind a whole request no more room than what
+ * is read ahead needs. */
 static size_t grown_capacity(const struct vr_connection *connection, size_t held)
 {
     const struct vr_http_request *request = &connection->request;
@@ -118,7 +122,8 @@ static size_t grown_capacity(const struct vr_connection *connection, size_t held
     while (capacity - held < READ_BYTES) {
         capacity *= 2;
     }
-    return capacity;
+    size_t ahead = request->total + PIPELINED_BYTES + READ_BYTES;
+    return request->phase == VR_HTTP_PHASE_BODY && capacity > ahead ? ahead : capacity;
 }
 
 /* Room for one more read behind in_len; used-up bytes are dropped first. False when memory is short. */
@@ -322,6 +327,7 @@ static bool take_request(struct vr_connection *connection)
     }
     connection->call->connection = connection;
     connection->phase = WAITING;
+    set_reading(connection, true); /* a turn's end may have stopped it */
     return false;
 }
 
@@ -329,7 +335,9 @@ static bool take_request(struct vr_connection *connection)
 static void await_more(struct vr_connection *connection)
 {
     const struct vr_server_config *config = &connection->loop->shared->config->server;
-    bool begun = connection->in_len > connection->in_start;
+    const struct vr_http_request *request = &connection->request;
+    size_t skipped = request->phase == VR_HTTP_PHASE_LINE ? request->line : 0; /* an empty line is no beginning */
+    bool begun = connection->in_len - connection->in_start > skipped;
     if (connection->eof) {
         vr_connection_close(connection);
         return;
@@ -494,6 +502,8 @@ void vr_connection_open(struct vr_loop *loop, enum vr_port port, int fd, bool re
     loop->connections = connection;
     loop->connection_count[port]++;
     if (refused) {
+        connection->refused = true;
+        loop->refused_count[port]++;
         loop->metrics.refused++;
         refuse(connection, 503, "too many connections");
         return;
@@ -502,14 +512,15 @@ void vr_connection_open(struct vr_loop *loop, enum vr_port port, int fd, bool re
     await_more(connection);
 }
 
-void vr_connection_close_idle(struct vr_loop *loop, enum vr_port port)
+void vr_connection_close_idle(struct vr_loop *loop, enum vr_port port, bool answered_too)
 {
     struct vr_connection *connection = loop->connections;
     while (connection != NULL) {
         struct vr_connection *next = connection->next;
         bool idle = connection->phase == READING && !connection->in_request &&
                     !event_pending(&connection->resume, EV_TIMEOUT, NULL);
-        if (connection->port == port && idle) {
+        bool answered = answered_too && connection->phase == LINGERING;
+        if (connection->port == port && (idle || answered)) {
             vr_connection_close(connection);
         }
         connection = next;

@@ -5,11 +5,6 @@
 
 static const char *const method_names[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"};
 
-const char *vr_http_method_name(enum vr_http_method method)
-{
-    return method_names[method];
-}
-
 static enum vr_http_outcome refuse(struct vr_http_request *request, int status, const char *why)
 {
     request->error_status = status;
@@ -105,7 +100,8 @@ static enum vr_http_outcome parse_request_line(struct vr_http_request *request, 
     struct vr_str method = {line.data, (size_t)(first - line.data)};
     struct vr_str version = {second + 1, (size_t)(end - second - 1)};
     struct vr_http_slice target = {(uint32_t)(first + 1 - base), (uint32_t)(second - first - 1)};
-    if (parse_version(request, version) == VR_HTTP_BAD || parse_method(request, method) == VR_HTTP_BAD) {
+    /* The method first: whatever else is refused, the answer to HEAD has no body. */
+    if (parse_method(request, method) == VR_HTTP_BAD || parse_version(request, version) == VR_HTTP_BAD) {
         return VR_HTTP_BAD;
     }
     struct vr_str authority;

@@ -72,9 +72,6 @@ static inline struct vr_str vr_http_text(const char *buffer, struct vr_http_slic
     return s;
 }
 
-/* The method's name. */
-const char *vr_http_method_name(enum vr_http_method method);
-
 /* Decode %XX of one path segment or query value into `out` (at least text.len bytes; '+' stays '+'). False for a broken
  * escape or an encoded NUL. */
 bool vr_http_percent_decode(struct vr_str text, char *out, size_t *out_len);

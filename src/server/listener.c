@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -32,7 +33,7 @@ enum vr_status vr_address_split(const char *address, char host[64], char port[8]
     }
     size_t port_len = colon != NULL ? strlen(colon + 1) : 0;
     if (host_len == 0 || host_len >= 64 || port_len == 0 || port_len > 5 ||
-        strspn(colon + 1, "0123456789") != port_len) {
+        strspn(colon + 1, "0123456789") != port_len || strtol(colon + 1, NULL, 10) > 65535) {
         return vr_fail(VR_ERR_INVALID, "\"%s\" is not HOST:PORT", address);
     }
     memcpy(host, begin, host_len);
@@ -131,9 +132,10 @@ static void take_connection(struct vr_listener *listener, int fd)
 {
     struct vr_loop *loop = listener->loop;
     uint32_t limit = listener->port == VR_PORT_ADMIN ? ADMIN_CONNECTIONS_MAX : loop->shared->max_connections;
-    uint32_t count = loop->connection_count[listener->port];
+    uint32_t refused = loop->refused_count[listener->port];
+    uint32_t count = loop->connection_count[listener->port] - refused;
     int on = 1;
-    if (count >= limit + REFUSALS_MAX) {
+    if (count >= limit && refused >= REFUSALS_MAX) {
         loop->metrics.refused++;
         close(fd);
         return;

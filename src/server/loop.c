@@ -56,16 +56,21 @@ enum vr_status vr_loop_create(struct vr_shared *shared, struct vr_loop **out)
     return VR_OK;
 }
 
-void vr_loop_destroy(struct vr_loop *loop)
+void vr_loop_close(struct vr_loop *loop)
 {
-    if (loop == NULL) {
-        return;
-    }
     vr_listener_close(&loop->listener[VR_PORT_PUBLIC]);
     vr_listener_close(&loop->listener[VR_PORT_ADMIN]);
     while (loop->connections != NULL) {
         vr_connection_close(loop->connections);
     }
+}
+
+void vr_loop_destroy(struct vr_loop *loop)
+{
+    if (loop == NULL) {
+        return;
+    }
+    vr_loop_close(loop);
     if (loop->handback != NULL) {
         vr_call_drain(loop);
     }

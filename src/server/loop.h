@@ -73,6 +73,7 @@ struct vr_loop {
     struct vr_listener listener[2]; /* by enum vr_port */
     struct vr_connection *connections;
     uint32_t connection_count[2]; /* by enum vr_port */
+    uint32_t refused_count[2];    /* of those: beyond the limit, told so and about to close */
     uint32_t calls;               /* submitted, not yet back */
     struct vr_call *spare;
     uint32_t spare_count;
@@ -87,7 +88,9 @@ struct vr_loop {
 
 /* ---- loop.c ---- */
 enum vr_status vr_loop_create(struct vr_shared *shared, struct vr_loop **out);
-/* Closes listeners and connections; no call may be with the feed. NULL is accepted. */
+/* Close listeners and connections: what the feed still holds of their calls is cancelled. */
+void vr_loop_close(struct vr_loop *loop);
+/* Closes as well; no call may be with the feed. NULL is accepted. */
 void vr_loop_destroy(struct vr_loop *loop);
 /* The Date field's value as of now. */
 const char *vr_loop_date(struct vr_loop *loop);
@@ -122,8 +125,8 @@ void vr_connection_open(struct vr_loop *loop, enum vr_port port, int fd, bool re
 void vr_connection_close(struct vr_connection *connection);
 /* The call that the connection waits for is back: the loop's writer holds the answer. */
 void vr_connection_answer(struct vr_connection *connection, struct vr_exchange *exchange);
-/* Close those of a port that are between two requests. */
-void vr_connection_close_idle(struct vr_loop *loop, enum vr_port port);
+/* Close those of a port that are between two requests; `answered_too`: and those that have had their last answer. */
+void vr_connection_close_idle(struct vr_loop *loop, enum vr_port port, bool answered_too);
 
 /* ---- handlers.c, observe.c ---- */
 enum vr_handled { VR_HANDLED_ANSWERED = 0, VR_HANDLED_PENDING };

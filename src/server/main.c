@@ -1,6 +1,8 @@
 /* vireo: the program. Commands and flags are in options.c; exit status 0 is success, 1 a failure, 2 a wrong command
  * line or configuration. */
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -25,8 +27,8 @@ static int serve(const struct vr_options *options)
     struct vr_server_setup setup = {.config = config, .bundle = options->bundle, .data_dir = options->data_dir};
     enum vr_server_end end = VR_SERVER_END_CLEAN;
     enum vr_status status = vr_server_run(&setup, &end);
-    if (end == VR_SERVER_END_FORCED) {
-        _exit(EXIT_FAILED);
+    if (end == VR_SERVER_END_FORCED || end == VR_SERVER_END_LOADING) {
+        _exit(end == VR_SERVER_END_LOADING ? 0 : EXIT_FAILED);
     }
     int exit_status = end == VR_SERVER_END_CLEAN ? 0 : EXIT_FAILED;
     if (status != VR_OK) {
@@ -34,6 +36,15 @@ static int serve(const struct vr_options *options)
     }
     vr_config_destroy(config);
     return exit_status;
+}
+
+/* A command that prints has done its work once all of it is out: a full disk is a failure. */
+static int printed(enum vr_status status)
+{
+    if (status == VR_OK && (fflush(stdout) != 0 || ferror(stdout))) {
+        status = vr_fail(VR_ERR_IO, "printing: %s", strerror(errno));
+    }
+    return status == VR_OK ? 0 : complain(EXIT_FAILED);
 }
 
 int main(int argc, char **argv)
@@ -45,11 +56,10 @@ int main(int argc, char **argv)
     }
     switch (options.command) {
     case VR_COMMAND_SERVE: return serve(&options);
-    case VR_COMMAND_CHECK: return vr_check_bundle(options.bundle, stdout) == VR_OK ? 0 : complain(EXIT_FAILED);
-    case VR_COMMAND_SHOW:
-        return vr_show_feed(options.server, options.user, options.count, stdout) == VR_OK ? 0 : complain(EXIT_FAILED);
-    case VR_COMMAND_VERSION: vr_version_print(stdout); return 0;
-    case VR_COMMAND_HELP: fputs(vr_usage, stdout); return 0;
+    case VR_COMMAND_CHECK: return printed(vr_check_bundle(options.bundle, stdout));
+    case VR_COMMAND_SHOW: return printed(vr_show_feed(options.server, options.user, options.count, stdout));
+    case VR_COMMAND_VERSION: vr_version_print(stdout); return printed(VR_OK);
+    case VR_COMMAND_HELP: fputs(vr_usage, stdout); return printed(VR_OK);
     }
     return EXIT_USAGE;
 }

@@ -186,7 +186,7 @@ static void write_process(struct vr_exposition *out, const struct vr_loop *loop)
     gauge(out, "process_start_time_seconds", "Start, in seconds since 1970-01-01 UTC.",
           (double)loop->shared->started_ms * 1e-3);
     gauge(out, "vireo_http_connections", "Open connections of the public port.",
-          loop->connection_count[VR_PORT_PUBLIC]);
+          loop->connection_count[VR_PORT_PUBLIC] - loop->refused_count[VR_PORT_PUBLIC]);
 }
 
 void vr_handle_metrics(struct vr_loop *loop, struct vr_exchange *exchange)

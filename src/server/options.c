@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loop.h"
 #include "vireo/feed.h"
 
 const char vr_usage[] =
@@ -55,7 +56,9 @@ static enum vr_status take_data(struct vr_options *out, const char *value)
 
 static enum vr_status take_server(struct vr_options *out, const char *value)
 {
-    return take_once(&out->server, "--server", value);
+    char host[64], port[8];
+    enum vr_status status = vr_address_split(value, host, port);
+    return status == VR_OK ? take_once(&out->server, "--server", value) : status;
 }
 
 static enum vr_status take_user(struct vr_options *out, const char *value)
@@ -65,10 +68,13 @@ static enum vr_status take_user(struct vr_options *out, const char *value)
 
 static enum vr_status take_count(struct vr_options *out, const char *value)
 {
-    char *end;
-    long count = strtol(value, &end, 10);
-    if (*value == '\0' || *end != '\0' || count < 1 || count > (long)VR_COUNT_MAX) {
+    size_t len = strlen(value);
+    long count = len <= 2 && strspn(value, "0123456789") == len ? strtol(value, NULL, 10) : 0;
+    if (count < 1 || count > (long)VR_COUNT_MAX) {
         return vr_fail(VR_ERR_INVALID, "--count: a number in 1..%u, not \"%s\"", VR_COUNT_MAX, value);
+    }
+    if (out->count != 0) {
+        return vr_fail(VR_ERR_INVALID, "--count: given twice");
     }
     out->count = (uint32_t)count;
     return VR_OK;
@@ -85,6 +91,11 @@ static enum vr_status add_setting(struct vr_options *out, const char *path, size
     }
     memcpy(setting->path, path, path_len);
     setting->path[path_len] = '\0';
+    for (uint32_t i = 0; i < out->setting_count; i++) {
+        if (strcmp(out->setting[i].path, setting->path) == 0) {
+            return vr_fail(VR_ERR_INVALID, "%s: given twice", setting->path);
+        }
+    }
     setting->value = value;
     out->setting_count++;
     return VR_OK;
@@ -188,7 +199,7 @@ static enum vr_status read_words(int argc, char **argv, struct vr_options *out)
 
 enum vr_status vr_options_read(int argc, char **argv, struct vr_options *out)
 {
-    *out = (struct vr_options){.count = 20};
+    *out = (struct vr_options){0};
     if (argc < 2) {
         return vr_fail(VR_ERR_INVALID, "a command is missing");
     }
@@ -207,6 +218,7 @@ enum vr_status vr_options_read(int argc, char **argv, struct vr_options *out)
     }
     out->server = out->server != NULL ? out->server : "127.0.0.1:8080";
     out->user = out->user != NULL ? out->user : "42";
+    out->count = out->count != 0 ? out->count : 20;
     return VR_OK;
 }
 

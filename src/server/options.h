@@ -29,7 +29,7 @@ struct vr_options {
 };
 
 /* Read the words behind the program's name. Text members point into argv. VR_ERR_INVALID with a text that names the
- * word: unknown command or flag, a missing or repeated value. */
+ * word: unknown command or flag, a missing, odd or repeated value. */
 enum vr_status vr_options_read(int argc, char **argv, struct vr_options *out);
 
 /* The settings in force: flags over environment over file over defaults. The caller frees with vr_config_destroy. */

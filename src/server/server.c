@@ -3,7 +3,8 @@
  *
  * The way down: readiness turns to draining, the public listener closes, each connection closes after its answer; idle
  * ones have DRAIN_GRACE_MS to bring in what was under way. When no public connection and no call is left, or the drain
- * timeout has passed, the loop ends, then the lanes. The admin port answers to the end. */
+ * timeout has passed, the loop ends, then the lanes. The admin port answers to the end. A bundle that is being loaded
+ * is not waited for. */
 #include "server.h"
 
 #include <errno.h>
@@ -129,14 +130,15 @@ static void on_drain_step(evutil_socket_t fd, short what, void *argument)
     uint64_t passed_ms = (vr_clock_mono_us() - server->drain_began_us) / 1000;
     (void)fd;
     (void)what;
-    if (passed_ms >= DRAIN_GRACE_MS) {
-        vr_connection_close_idle(loop, VR_PORT_PUBLIC);
+    bool over = passed_ms >= server->setup->config->server.drain_timeout_ms;
+    if (over || passed_ms >= DRAIN_GRACE_MS) {
+        vr_connection_close_idle(loop, VR_PORT_PUBLIC, over);
         if (loop->connection_count[VR_PORT_PUBLIC] == 0 && loop->calls == 0) {
             event_base_loopbreak(loop->base);
             return;
         }
     }
-    if (passed_ms >= server->setup->config->server.drain_timeout_ms) {
+    if (over) {
         server->end = VR_SERVER_END_CUT;
         vr_log(VR_LOG_WARN, "drain_timeout", "connections=%u calls=%u", loop->connection_count[VR_PORT_PUBLIC],
                loop->calls);
@@ -287,7 +289,7 @@ static enum vr_status build(struct server *server)
 static void remove_events(struct server *server)
 {
     if (server->events_added) {
-        event_del(&server->signals[0]);
+        event_del(&server->signals[0]); /* what it did before: from here on a signal ends the process */
         event_del(&server->signals[1]);
         event_del(&server->drain_timer);
     }
@@ -297,21 +299,29 @@ static void remove_events(struct server *server)
     }
 }
 
-/* Lanes first, so that every call is back before its loop goes. */
+/* Connections first, so that lanes drop the work of those that a drain cut short; then the lanes, so that every call is
+ * back before its loop goes. */
 static void tear_down(struct server *server)
 {
     join_loader(&server->loader);
+    if (server->loop != NULL) {
+        remove_events(server);
+        vr_loop_close(server->loop);
+    }
     if (server->shared.feed != NULL) {
         vr_feed_stop(server->shared.feed);
     }
-    if (server->loop != NULL) {
-        remove_events(server);
-        vr_loop_destroy(server->loop);
-    }
+    vr_loop_destroy(server->loop);
     vr_model_release(server->loader.model);
     vr_feed_destroy(server->shared.feed);
     vr_state_destroy(server->shared.state);
     vr_backend_destroy(server->backend);
+}
+
+static void log_stopped(const struct server *server)
+{
+    bool clean = server->end == VR_SERVER_END_CLEAN || server->end == VR_SERVER_END_LOADING;
+    vr_log(VR_LOG_INFO, "stopped", "clean=%s", clean ? "true" : "false");
 }
 
 enum vr_status vr_server_run(const struct vr_server_setup *setup, enum vr_server_end *end)
@@ -328,9 +338,13 @@ enum vr_status vr_server_run(const struct vr_server_setup *setup, enum vr_server
                server.loop->listener[VR_PORT_ADMIN].address);
         event_base_dispatch(server.loop->base);
         status = server.failure;
+        if (server.loader.started) {
+            server.end = server.end == VR_SERVER_END_CLEAN ? VR_SERVER_END_LOADING : VR_SERVER_END_FORCED;
+        }
     }
     *end = server.end;
-    if (server.end == VR_SERVER_END_FORCED) {
+    if (server.end == VR_SERVER_END_FORCED || server.end == VR_SERVER_END_LOADING) {
+        log_stopped(&server);
         return VR_OK;
     }
     char why[512];
@@ -339,6 +353,6 @@ enum vr_status vr_server_run(const struct vr_server_setup *setup, enum vr_server
     if (status != VR_OK) {
         return vr_fail(status, "%s", why); /* tearing down may have left another text */
     }
-    vr_log(VR_LOG_INFO, "stopped", "clean=%s", server.end == VR_SERVER_END_CLEAN ? "true" : "false");
+    log_stopped(&server);
     return VR_OK;
 }

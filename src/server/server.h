@@ -15,10 +15,12 @@ struct vr_server_setup {
 enum vr_server_end {
     VR_SERVER_END_CLEAN = 0, /* stopped by a signal, everything in hand answered */
     VR_SERVER_END_CUT,       /* the drain timeout passed with requests in hand */
-    VR_SERVER_END_FORCED,    /* a second signal: the caller ends the process without tear-down */
+    VR_SERVER_END_FORCED,    /* a second signal, or the timeout while the bundle was being loaded */
+    VR_SERVER_END_LOADING,   /* like CLEAN, but the bundle was still being loaded, which cannot be broken off */
 };
 
-/* Listen, load the bundle, serve until SIGTERM or SIGINT, drain. Blocks. Fails with what stopped it: VR_ERR_INVALID and
+/* Listen, load the bundle, serve until SIGTERM or SIGINT, drain. Blocks. After FORCED and LOADING nothing is torn down,
+ * for other threads are at work: the caller ends the process. Fails with what stopped it: VR_ERR_INVALID and
  * VR_ERR_IO for addresses, the bundle's own error when it is refused, VR_ERR_NOMEM. */
 enum vr_status vr_server_run(const struct vr_server_setup *setup, enum vr_server_end *end);
 

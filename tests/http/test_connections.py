@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from live import Answer, Connection, Server, request_bytes, running, start
+from live import ROOT, Answer, Connection, Server, request_bytes, run_vireo, running, start
 
 GOOD = b'{"user_id":"1","count":3}'
 POST = request_bytes("POST", "/v1/recommend", GOOD)
@@ -166,6 +166,70 @@ def test_too_many_connections_are_told_so(bundle: Path, tmp_path: Path) -> None:
             connection.close()
 
 
+def test_connections_that_were_refused_take_nobodys_place(bundle: Path, tmp_path: Path) -> None:
+    """A refused connection stays open for up to a second while its client does, in nobody's place."""
+    with running(bundle, tmp_path, "--set", "server.max_connections=2") as server:
+        held = [Connection(server.port) for _ in range(2)]
+        for connection in held:
+            connection.send(POST)
+            assert connection.answer().status == 200
+        refused = [Connection(server.port) for _ in range(5)]
+        assert [connection.answer().status for connection in refused] == [503] * 5
+        metrics = server.call("GET", "/metrics", admin=True).body.decode()
+        assert "\nvireo_http_connections 2\n" in metrics
+        for connection in held:
+            connection.close()
+        time.sleep(0.1)
+        assert server.call("GET", "/healthz").status == 200
+        for connection in refused:
+            connection.close()
+
+
+def clients_gone(server: Server) -> int:
+    metrics = server.call("GET", "/metrics", admin=True).body.decode()
+    return int(metrics.split("\nvireo_http_clients_gone_total ")[1].split("\n")[0])
+
+
+@pytest.mark.parametrize(("ahead", "spaces"), [(0, 0), (0, 300_000), (40, 0)])
+def test_a_reset_is_seen_while_the_feed_waits(bundle: Path, tmp_path: Path, ahead: int, spaces: int) -> None:
+    """A client goes while its request stands behind a hundred others, whatever its size and what went ahead.
+
+    The others may be done before it goes; then it is tried again."""
+    flags = (*QUIET, "--set", "lanes.count=1", "--set", "lanes.max_batch=1", "--set", "lanes.max_delay_us=0")
+    request = request_bytes("POST", "/v1/recommend", GOOD + b" " * spaces)
+    with running(bundle, tmp_path, *flags) as server:
+        others = [Connection(server.port) for _ in range(100)]
+        for _ in range(20):
+            connection = Connection(server.port)
+            for other in others:
+                other.send(POST)
+            connection.send(request_bytes("GET", "/healthz") * ahead + request)
+            time.sleep(0.005)
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            assert [other.answer().status for other in others] == [200] * 100
+            if clients_gone(server) > 0:
+                break
+        assert clients_gone(server) == 1
+        for other in others:
+            other.close()
+
+
+def test_an_empty_line_behind_a_body_begins_no_request(bundle: Path, tmp_path: Path) -> None:
+    """Old clients end a body with CRLF (RFC 9112, 2.2): the deadline is for a request, not for that."""
+    with (
+        running(bundle, tmp_path, "--set", "server.request_deadline_ms=300") as server,
+        Connection(server.port) as connection,
+    ):
+        connection.send(POST + b"\r\n")
+        assert connection.answer().status == 200
+        time.sleep(0.6)
+        connection.send(POST)
+        assert connection.answer().status == 200
+        connection.send(b"\r\n" + POST[:5])
+        assert connection.answer().status == 408
+
+
 def resident_kib(server: Server) -> int:
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0])
@@ -292,6 +356,27 @@ def test_drain_answers_connections_that_wait_to_be_accepted(bundle: Path, tmp_pa
     assert server.process.wait(10) == 0, server.log()
 
 
+@pytest.mark.parametrize("timeout_ms", [0, 100])
+def test_a_drain_with_nothing_in_hand_is_clean_whatever_its_timeout(
+    bundle: Path, tmp_path: Path, timeout_ms: int
+) -> None:
+    server = start(bundle, tmp_path, "--set", f"server.drain_timeout_ms={timeout_ms}")
+    with Connection(server.port) as idle:
+        idle.send(POST)
+        assert idle.answer().status == 200
+        assert server.stop() == 0, server.log()
+    assert "event=drain_timeout" not in server.log()
+
+
+def test_a_drain_does_not_wait_for_clients_that_have_their_answer(bundle: Path, tmp_path: Path) -> None:
+    """The last answer has gone, but its client keeps the connection open."""
+    server = start(bundle, tmp_path, "--set", "server.drain_timeout_ms=500")
+    with Connection(server.port) as connection:
+        connection.send(request_bytes("GET", "/healthz", None, "Connection: close\r\n"))
+        assert connection.answer().status == 200
+        assert server.stop() == 0, server.log()
+
+
 def test_a_drain_that_is_held_up_ends_in_time(bundle: Path, tmp_path: Path) -> None:
     server = start(bundle, tmp_path, "--set", "server.drain_timeout_ms=700")
     with Connection(server.port) as connection:
@@ -301,6 +386,34 @@ def test_a_drain_that_is_held_up_ends_in_time(bundle: Path, tmp_path: Path) -> N
         assert server.stop() == 1
         assert 0.6 < time.monotonic() - begun < 3
     assert "event=drain_timeout" in server.log()
+
+
+def test_a_drain_that_is_cut_short_drops_the_work_of_those_it_leaves(bundle: Path, tmp_path: Path) -> None:
+    """Hundreds of requests wait for one lane; none is answered once the time is up, so none is worked on."""
+    flags = ("--set", "lanes.count=1", "--set", "lanes.max_batch=1", "--set", "server.drain_timeout_ms=100")
+    server = start(ROOT / "models/demo", tmp_path, *flags)
+    body = b'{"user_id":"1","count":50,"explain":true,"timeout_ms":60000}'
+    waiting = [Connection(server.port) for _ in range(600)]
+    for connection in waiting:
+        connection.send(request_bytes("POST", "/v1/recommend", body))
+    begun = time.monotonic()
+    assert server.stop() == 1
+    assert time.monotonic() - begun < 1
+    for connection in waiting:
+        connection.close()
+
+
+def test_a_stop_does_not_wait_for_the_bundle(tmp_path: Path) -> None:
+    """Building a wide HNSW index takes seconds, and for a large catalogue minutes."""
+    if "faiss            no" in run_vireo("version").stdout:
+        pytest.skip("needs an index that takes long to build")
+    flags = ("--set", "retrieval.index=faiss_hnsw", "--set", "retrieval.hnsw_m=256")
+    server = start(ROOT / "models/demo", tmp_path, *flags, ready=False)
+    begun = time.monotonic()
+    assert server.stop() == 0, server.log()
+    assert time.monotonic() - begun < 1.5
+    assert "event=stopped clean=true" in server.log()
+    assert "event=model_loaded" not in server.log()
 
 
 def test_a_second_signal_ends_it_at_once(bundle: Path, tmp_path: Path) -> None:

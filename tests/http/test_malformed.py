@@ -204,6 +204,14 @@ def test_a_refused_body_keeps_the_connection(server: Server) -> None:
         assert connection.answer().status == 200
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_a_refusal_of_head_has_no_body(server: Server, version: bytes) -> None:
+    with Connection(server.port) as connection:
+        connection.send(b"HEAD /nowhere HTTP/" + version + b"\r\nConnection: close\r\n" + HOST + b"\r\n")
+        assert connection.answer(head=True).status == (404 if version == b"1.1" else 505)
+        assert connection.is_closed()
+
+
 def test_refusals_name_the_key(server: Server) -> None:
     answer = server.call("POST", "/v1/recommend", {"user_id": "1", "cuont": 3})
     assert "cuont" in answer.json()["detail"]

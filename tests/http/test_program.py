@@ -1,11 +1,13 @@
 """The program around the server: command line, configuration, check, version, show."""
 
+import contextlib
 import json
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,17 @@ USAGE = [
     (["serve", "--bundle", "x", "--lisen", "127.0.0.1:0"], "--lisen"),
     (["serve", "--bundle"], "--bundle"),
     (["check"], "BUNDLE"),
+    (["serve", "--bundle", "x", "--listen", "127.0.0.1:0", "--listen=127.0.0.1:1"], "server.listen"),
+    (["serve", "--bundle", "x", "--replay", "--replay"], "server.replay"),
+    (["serve", "--bundle", "x", "--set=lanes.count=1", "--set=lanes.count=2"], "lanes.count"),
     (["show", "--count", "99"], "--count"),
+    (["show", "--count", " 5"], "--count"),
+    (["show", "--count", "5", "--count", "6"], "--count"),
+    (["show", "--server", "nonsense"], "nonsense"),
+    (["show", "--server", "127.0.0.1:65536"], "65536"),
 ]
 SETTINGS = [
-    (["--listen", "127.0.0.1"], {}, "127.0.0.1"),
+    (["--admin", "127.0.0.1"], {}, "127.0.0.1"),
     (["--set", "lanes.cuont=2"], {}, "lanes.cuont"),
     (["--set", "lanes.count=many"], {}, "lanes.count"),
     (["--set", "lanes.count=0"], {}, "lanes.count"),
@@ -34,8 +43,9 @@ SETTINGS = [
 def test_a_wrong_command_line_is_refused(words: list[str], named: str) -> None:
     done = run_vireo(*words)
     assert done.returncode == 2
-    assert named in done.stderr
-    assert "usage:" in done.stderr
+    first, rest = done.stderr.split("\n", 1)
+    assert named in first
+    assert rest.startswith("usage:")
 
 
 @pytest.mark.parametrize(("flags", "env", "named"), SETTINGS)
@@ -133,6 +143,17 @@ def test_a_refused_bundle_stops_the_server(bundle: Path, tmp_path: Path) -> None
     assert run_vireo("check", str(tmp_path / "nothing")).returncode == 1
 
 
+@pytest.mark.parametrize("command", ["version", "check", "help"])
+def test_what_cannot_be_printed_is_a_failure(bundle: Path, command: str) -> None:
+    words = [command, str(bundle)] if command == "check" else [command]
+    for path, status in (("/dev/full", 1), ("/dev/null", 0)):
+        with Path(path).open("w") as out:
+            done = subprocess.run(
+                [str(BINARY), *words], stdout=out, stderr=subprocess.PIPE, timeout=60, check=False
+            )
+        assert (done.returncode, b"No space left" in done.stderr) == (status, status == 1)
+
+
 def test_the_data_folder_is_made(bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "a/b"
     with running(bundle, tmp_path, "--data", str(folder)) as server:
@@ -180,6 +201,24 @@ def test_show_passes_no_control_characters_on() -> None:
         printed, _ = show.communicate(timeout=20)
     assert show.returncode == 0
     assert "a [31mb c 2Jd\u00e9" in printed
+
+
+def test_show_gives_up_on_a_server_that_trickles() -> None:
+    """Ten seconds are for the whole answer, not for each byte of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [str(BINARY), "show", "--server", f"127.0.0.1:{listener.getsockname()[1]}"]
+        show = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        connection, _ = listener.accept()
+        with connection:
+            limit = time.monotonic() + 13
+            while show.poll() is None and time.monotonic() < limit:
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(b"H")
+                time.sleep(0.2)
+            stopped = show.poll()
+            show.kill()
+        assert show.stderr and "no answer in time" in show.stderr.read()
+    assert stopped == 1
 
 
 def test_show_without_a_server_says_so() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import exposition
-from live import Connection, Server, request_bytes, running
+from live import ROOT, Connection, Server, request_bytes, running
 
 SOURCES = ["two_tower", "content", "trending", "social", "subscriptions"]
 HEADS = {"click", "watch_s", "like", "finish"}
@@ -249,6 +249,24 @@ def test_metrics_keep_the_format_and_count(server: Server) -> None:
     assert after[jobs] - before[jobs] == 3
     assert types["vireo_feed_stage_duration_seconds"] == "histogram"
     assert after[("vireo_ready", ())] == 1
+
+
+def test_the_metrics_to_watch_exist(server: Server) -> None:
+    """The table of docs/operations.md names families that /metrics has, with those labels."""
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`vireo_.*?`) \|", text, re.MULTILINE)
+    named = [match for row in rows for match in re.findall(r"`(vireo_\w+)(?:\{([\w,]+)\})?`", row)]
+    assert len(named) >= 12
+    server.recommend("3", count=1)
+    _, samples = exposition.parse(server.call("GET", "/metrics", admin=True).body.decode())
+    for family, labels in named:
+        wanted = set(filter(None, labels.split(",")))
+        found = [
+            {label for label, _ in pairs} - {"le"}
+            for name, pairs in samples
+            if re.fullmatch(rf"{family}(_bucket)?", name)
+        ]
+        assert wanted in found, family
 
 
 def test_pipelined_answers_come_in_order(server: Server) -> None:

@@ -123,6 +123,8 @@ Test(options, refuses_with_the_word)
         {{"vireo", "check", "A", "B"}, "BUNDLE"},
         {{"vireo", "show", "--count=51"}, "--count"},
         {{"vireo", "show", "--count", "x"}, "--count"},
+        {{"vireo", "show", "--count=+5"}, "--count"},
+        {{"vireo", "show", "--server=a:65536"}, "a:65536"},
         {{"vireo", "version", "--listen=1"}, "--listen"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -154,6 +156,8 @@ Test(address, splits_host_and_port)
     } cases[] = {{"127.0.0.1:80", "127.0.0.1", "80"},
                  {"[::1]:8080", "::1", "8080"},
                  {"localhost:0", "localhost", "0"},
+                 {"a:65535", "a", "65535"},
+                 {"a:65536", NULL, NULL},
                  {"127.0.0.1", NULL, NULL},
                  {":80", NULL, NULL},
                  {"a:", NULL, NULL},

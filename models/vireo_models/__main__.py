@@ -1,6 +1,7 @@
 """Command line: ``python -m vireo_models train | evaluate | demo``.
 
     python -m vireo_models train --data kuairand:DIR --out DIR [--config FILE] [--seed N] [--refit]
+        [--report-days 20220501,20220502]
     python -m vireo_models train --data simulate:viewers=500,videos=2000 --out DIR
     python -m vireo_models evaluate --bundle DIR --data kuairand:DIR [--days 20220505,20220506]
     python -m vireo_models demo --out models/demo
@@ -25,7 +26,7 @@ def _days(text: str) -> tuple[int, ...]:
     try:
         for day in text.split(","):
             datetime.strptime(day, "%Y%m%d")
-        return tuple(int(day) for day in text.split(","))
+        return tuple(sorted({int(day) for day in text.split(",")}))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not YYYYMMDD,...") from None
 
@@ -52,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--refit", action="store_true", help="export models refitted on all days, the report's days included"
     )
+    train.add_argument(
+        "--report-days", type=_days, help="YYYYMMDD,...: judge on these, calibrate and stop on the two before"
+    )
     train.add_argument("--no-baselines", dest="baselines", action="store_false", help="skip the baselines")
     judge = commands.add_parser("evaluate", help="judge a bundle on days of a log")
     judge.add_argument("--bundle", required=True, type=Path)
@@ -77,7 +81,7 @@ def _train(options: argparse.Namespace) -> None:
     check_target(options.out / "bundle")
     config = settings.load(options.config, options.seed)
     data = load(options.data)
-    run = train(data, config)
+    run = train(data, config, options.report_days)
     found = full_report(run, run_baselines(run) if options.baselines else None)
     found["refit"] = bool(options.refit)
     found["seconds"] = round(time.monotonic() - started)  # without the refit

@@ -92,7 +92,7 @@ class Run:
     first_days: tuple[int, ...] = ()
 
 
-def prepare(data: Dataset, config: Config) -> Run:
+def prepare(data: Dataset, config: Config, report_days: tuple[int, ...] | None = None) -> Run:
     """Days, declaration, content vectors and the query of every impression."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -100,7 +100,15 @@ def prepare(data: Dataset, config: Config) -> Run:
     maker = RowMaker(data, declaration)
     codes, scale = quantise(content_vectors(data, config.content_dim, config.seed))
     return Run(
-        data, config, split(data), declaration, maker, codes, scale, restore(codes, scale), maker.log_query()
+        data,
+        config,
+        split(data, report_days),
+        declaration,
+        maker,
+        codes,
+        scale,
+        restore(codes, scale),
+        maker.log_query(),
     )
 
 
@@ -280,9 +288,9 @@ def fit_ranker(run: Run) -> None:
     fold(run.ranker, run.calibration)
 
 
-def train(data: Dataset, config: Config) -> Run:
-    """The run whose figures are reported: fit days, tune day, calibration day."""
-    run = prepare(data, config)
+def train(data: Dataset, config: Config, report_days: tuple[int, ...] | None = None) -> Run:
+    """The run whose figures are reported: fit days, tune day, calibration day (``data.splits``)."""
+    run = prepare(data, config, report_days)
     train_towers(run, run.days.fit_days)
     build_rank_rows(run, run.days.fit_days)
     fit_ranker(run)

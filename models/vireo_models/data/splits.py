@@ -1,7 +1,8 @@
 """Days: what is fitted, tuned, calibrated and reported on, in that order of time, never at random.
 
 ``split(dataset)`` gives the days of definitions: for KuaiRand fit to 2 May, tune and stop on 3 May, calibrate
-on 4 May, report on 5 and 6 May 2022; for any other source the analogous last four days that are complete.
+on 4 May, report on 5 and 6 May 2022; for any other source the analogous last four days. Other days of report
+may be asked for: the day before them calibrates, the one before that stops, all earlier ones are fitted.
 """
 
 from __future__ import annotations
@@ -35,11 +36,24 @@ class Days:
     report_ms: int
 
 
-def split(data: Dataset) -> Days:
+def split(data: Dataset, report: tuple[int, ...] | None = None) -> Days:
     """Splits the impressions by the log's own local day; an error when the log has too few days."""
     present = tuple(int(day) for day in np.unique(data.impressions["day"]))
+    if report:
+        return _split(data, present, *_days_before(present, report), report)
     tune, calibrate, report = KUAIRAND_DAYS if data.name == "kuairand" else _last_days(present)
     return _split(data, present, tune, calibrate, report)
+
+
+def _days_before(
+    present: tuple[int, ...], report: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    earlier = [day for day in present if day < min(report)]
+    if len(earlier) < 3:
+        raise ValueError(
+            f"{len(earlier)} days of impressions before {min(report)}: fit, tune, calibrate need 3"
+        )
+    return (earlier[-2],), (earlier[-1],)
 
 
 def _last_days(present: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

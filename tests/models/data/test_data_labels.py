@@ -118,6 +118,18 @@ def test_split_by_the_last_days() -> None:
     assert times[days.calibrate].max() < days.report_ms <= times[days.report].min()
 
 
+def test_split_before_other_days_of_report() -> None:
+    data = spread_over_days(make_dataset(3, rows=400, viewers=9, videos=30, span_s=200), 10)
+    days = split(data, (20260109, 20260110))
+    assert days.report_days == (20260109, 20260110) and days.calibrate_days == (20260108,)
+    assert days.tune_days == (20260107,) and days.fit_days == (20260105, 20260106)
+    assert data.impressions["day"].to_numpy()[days.fit].max() == 20260106
+    with pytest.raises(ValueError, match="no impressions on 20260120"):
+        split(data, (20260110, 20260120))
+    with pytest.raises(ValueError, match="2 days of impressions before 20260107"):
+        split(data, (20260107,))
+
+
 def test_split_needs_enough_days(small: Dataset) -> None:
     with pytest.raises(ValueError, match="need 5"):
         split(small)

@@ -21,6 +21,7 @@ enum vr_status {
     VR_ERR_CLOSED,      /* the object is shutting down */
     VR_ERR_TOO_LARGE,   /* a stated limit was exceeded */
     VR_ERR_BACKEND,     /* the compute device or its library failed */
+    VR_ERR_DEVICE_LOST, /* the compute device is beyond use for this process */
 };
 
 /* The code's name in lower case, e.g. "not_found". Never NULL. */

@@ -24,6 +24,7 @@ static const char *const names[] = {
     [VR_ERR_CLOSED] = "closed",
     [VR_ERR_TOO_LARGE] = "too_large",
     [VR_ERR_BACKEND] = "backend",
+    [VR_ERR_DEVICE_LOST] = "device_lost",
 };
 
 const char *vr_status_name(enum vr_status status)

@@ -10,7 +10,7 @@ static const struct {
     {VR_OK, 200},           {VR_ERR_NOMEM, 503},       {VR_ERR_INVALID, 400},   {VR_ERR_FORMAT, 400},
     {VR_ERR_CHECKSUM, 500}, {VR_ERR_UNSUPPORTED, 501}, {VR_ERR_NOT_FOUND, 404}, {VR_ERR_IO, 500},
     {VR_ERR_BUSY, 503},     {VR_ERR_TIMEOUT, 504},     {VR_ERR_CLOSED, 503},    {VR_ERR_TOO_LARGE, 413},
-    {VR_ERR_BACKEND, 500},
+    {VR_ERR_BACKEND, 500},  {VR_ERR_DEVICE_LOST, 500},
 };
 
 static const struct {

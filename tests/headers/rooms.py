@@ -21,6 +21,7 @@ class Room:
     folder: str
     uses: tuple[str, ...] = ()
     outside: dict[str, str] = field(default_factory=dict)  # header prefix -> glob of file names
+    cxx: str = ""  # folder below it whose headers are C++ too
 
     def sources(self) -> list[Path]:
         """Every C, C++ and CUDA file of the room, private headers included."""
@@ -32,14 +33,20 @@ ROOMS = (
     Room("json", "src/json", ("base",), {"simdjson.h": "*.cc"}),
     Room("model", "src/model", ("json", "base"), {"muParserDLL.h": "*.c", "openssl/": "*.c"}),
     Room("compute", "src/compute", ("base",), {"cblas.h": "openblas*.c", "faiss/": "faiss*.cc"}),
-    Room("kernels", "kernels", ("compute", "base"), {"cuda": "*", "cublas": "*", "mma.h": "*"}),
+    Room(
+        "kernels",
+        "kernels",
+        ("compute", "base"),
+        {"cuda_runtime.h": "kernel.cuh", "cuda_fp16.h": "numbers.cuh", "sanitizer/": "*.cc"},
+        "emulator",
+    ),
     Room("state", "src/state", ("model", "base")),
     Room("feed", "src/feed", ("state", "model", "compute", "base")),
     Room("server", "src/server", ("feed", "state", "model", "compute", "json", "base"), {"event2/": "*"}),
 )
 
 # Owners that the file names do not tell.
-OWNERS = {"backend.h": "compute", "engine.h": "feed"}
+OWNERS = {"backend.h": "compute", "backend_cuda.h": "kernels", "engine.h": "feed"}
 
 
 def _matches(stem: str, source: Path) -> bool:

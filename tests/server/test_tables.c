@@ -52,7 +52,7 @@ Test(route, finds_paths_and_methods_by_port)
 
 Test(problem, every_status_has_an_answer)
 {
-    for (int s = VR_OK; s <= VR_ERR_BACKEND; s++) {
+    for (int s = VR_OK; s <= VR_ERR_DEVICE_LOST; s++) {
         int http = vr_problem_http_status((enum vr_status)s);
         cr_expect_str_neq(vr_problem_phrase(http), "Unknown", "%s", vr_status_name((enum vr_status)s));
     }

@@ -1,0 +1,46 @@
+/* What all kinds of index share: the object, the check of a search's arguments (index.c). */
+#ifndef VIREO_KERNELS_INDEX_H
+#define VIREO_KERNELS_INDEX_H
+
+#include "device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The addresses of a search's arguments, checked. */
+struct vr_search_at {
+    uint32_t queries, k;
+    const float *query;             /* [queries, dim] */
+    const uint32_t *exclude_offset; /* [queries + 1]; NULL: nothing is excluded */
+    const int32_t *exclude;         /* [exclude_bound]; what lies behind is not read, whatever the offsets say */
+    uint32_t exclude_bound;
+    int32_t *row; /* [queries, k] */
+    float *score; /* [queries, k] */
+};
+
+/* Each kind of index defines what `state` is. */
+struct vr_index {
+    uint32_t rows, dim;
+    enum vr_status (*search)(struct vr_stream *stream, const struct vr_index *index, const struct vr_search_at *at);
+    void (*destroy)(void *state);
+    void *state;
+};
+
+enum vr_status vr_cuda_index_create(struct vr_backend *backend, const struct vr_index_spec *spec,
+                                    struct vr_index **out);
+enum vr_status vr_cuda_index_search(struct vr_stream *stream, struct vr_index *index,
+                                    const struct vr_index_search *args);
+void vr_cuda_index_destroy(struct vr_index *index);
+
+/* Row -1 and score 0 everywhere. */
+enum vr_status vr_index_answer_nothing(struct vr_stream *stream, const struct vr_search_at *at);
+
+/* scan_index.c: exact search. Fills index->search, destroy and state. */
+enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_index_spec *spec,
+                                  const struct vr_cuda_table *table, struct vr_index *index);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

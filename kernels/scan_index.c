@@ -1,0 +1,269 @@
+/* The index "exact" of the CUDA backend: its making and its search. The device's part is in scan*.cu (scan.h). */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "index.h"
+#include "scan.h"
+#include "vireo/clock.h"
+
+#define BUILD_LIMIT_US 60000000u
+#define SHUFFLE_SEED 0x5eedu
+
+struct scan_state {
+    struct vr_scan_index index;
+    void *tile, *row_of_slot, *slot_of_row, *exact, *exact_scale; /* device memory, owned */
+};
+
+static void destroy(void *held)
+{
+    struct scan_state *state = held;
+    vr_seam_memory_destroy(false, state->tile);
+    vr_seam_memory_destroy(false, state->row_of_slot);
+    vr_seam_memory_destroy(false, state->slot_of_row);
+    vr_seam_memory_destroy(false, state->exact);
+    vr_seam_memory_destroy(false, state->exact_scale);
+    free(state);
+}
+
+static uint32_t padded(uint32_t dim)
+{
+    uint32_t whole = 32;
+    while (whole < dim) {
+        whole *= 2;
+    }
+    return whole;
+}
+
+/* ---- build ---- */
+
+static uint64_t next_random(uint64_t *state) /* splitmix64 */
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* Fisher and Yates' shuffle: the same for the same number of rows. */
+static void shuffle(int32_t *row_of_slot, uint32_t rows)
+{
+    uint64_t state = SHUFFLE_SEED;
+    for (uint32_t i = 0; i < rows; i++) {
+        row_of_slot[i] = (int32_t)i;
+    }
+    for (uint32_t i = rows; i > 1; i--) {
+        const uint32_t j = (uint32_t)(next_random(&state) % i);
+        const int32_t other = row_of_slot[j];
+        row_of_slot[j] = row_of_slot[i - 1];
+        row_of_slot[i - 1] = other;
+    }
+}
+
+/* What the build alone needs: a stream, and staging for the shuffled rows and the norm that comes back. */
+struct build {
+    struct vr_backend *backend;
+    struct vr_stream *stream;
+    void *staging, *norm; /* pinned; device */
+};
+
+static enum vr_status take_build_memory(struct build *build, uint32_t rows)
+{
+    enum vr_status status = build->backend->ops->stream_create(build->backend, &build->stream);
+    if (status == VR_OK) {
+        status = vr_seam_memory_create(true, (rows + (size_t)1) * sizeof(int32_t), &build->staging);
+    }
+    return status == VR_OK ? vr_seam_memory_create(false, sizeof(uint32_t), &build->norm) : status;
+}
+
+static void close_build(struct build *build)
+{
+    if (build->stream != NULL) {
+        build->backend->ops->stream_destroy(build->stream);
+    }
+    vr_seam_memory_destroy(true, build->staging);
+    vr_seam_memory_destroy(false, build->norm);
+}
+
+static enum vr_status take_memory(struct scan_state *state)
+{
+    const struct vr_scan_vectors *vectors = &state->index.vectors;
+    const size_t halves = (size_t)vectors->tiles * VR_SCAN_TILE * vectors->dim_padded;
+    enum vr_status status = vr_seam_memory_create(false, halves * sizeof(uint16_t), &state->tile);
+    if (status == VR_OK) {
+        status = vr_seam_memory_create(false, vectors->rows * sizeof(int32_t), &state->row_of_slot);
+    }
+    if (status == VR_OK) {
+        status = vr_seam_memory_create(false, vectors->rows * sizeof(int32_t), &state->slot_of_row);
+    }
+    state->index.vectors.tile = state->tile;
+    state->index.vectors.row_of_slot = state->row_of_slot;
+    state->index.vectors.slot_of_row = state->slot_of_row;
+    return status;
+}
+
+/* The table as it is, where halves are not: the caller keeps its own. */
+static enum vr_status copy_table(struct scan_state *state, struct build *build, const struct vr_cuda_table *table)
+{
+    if (table->dtype == VR_TABLE_F16) {
+        return VR_OK;
+    }
+    const size_t values = (size_t)table->rows * table->width;
+    const size_t bytes = values * (table->dtype == VR_TABLE_F32 ? sizeof(float) : sizeof(int8_t));
+    struct vr_cuda_table *exact = &state->index.vectors.exact;
+    *exact = *table;
+    enum vr_status status = vr_seam_memory_create(false, bytes, &state->exact);
+    if (status == VR_OK) {
+        status = vr_seam_copy(build->stream->seam, state->exact, table->data, bytes);
+    }
+    if (status == VR_OK && table->dtype == VR_TABLE_I8) {
+        status = vr_seam_memory_create(false, table->rows * sizeof(float), &state->exact_scale);
+    }
+    if (status == VR_OK && table->dtype == VR_TABLE_I8) {
+        status = vr_seam_copy(build->stream->seam, state->exact_scale, table->scale, table->rows * sizeof(float));
+    }
+    exact->data = state->exact;
+    exact->scale = state->exact_scale;
+    return status;
+}
+
+/* staging: [rows] of row numbers, then the bits of the largest squared norm. */
+static enum vr_status fill(struct scan_state *state, struct build *build, const struct vr_cuda_table *table)
+{
+    struct vr_scan_index *index = &state->index;
+    const uint32_t rows = index->vectors.rows;
+    int32_t *staged = build->staging;
+    shuffle(staged, rows);
+    enum vr_status status = vr_seam_copy(build->stream->seam, state->row_of_slot, staged, rows * sizeof *staged);
+    if (status == VR_OK) {
+        status = copy_table(state, build, table);
+    }
+    if (status == VR_OK) {
+        status = vr_scan_build(build->stream, &index->vectors, table, build->norm);
+    }
+    if (status == VR_OK) {
+        status = vr_seam_copy(build->stream->seam, staged + rows, build->norm, sizeof(uint32_t));
+    }
+    if (status == VR_OK) {
+        status = vr_stream_wait(build->backend, build->stream, vr_clock_mono_us() + BUILD_LIMIT_US);
+    }
+    float squares = 0.0f;
+    memcpy(&squares, staged + rows, sizeof squares);
+    index->largest_norm = sqrtf(squares);
+    return status;
+}
+
+static enum vr_status build_index(struct vr_backend *backend, const struct vr_cuda_table *table,
+                                  struct scan_state *state)
+{
+    struct build build = {.backend = backend};
+    enum vr_status status = take_build_memory(&build, state->index.vectors.rows);
+    if (status == VR_OK) {
+        status = take_memory(state);
+    }
+    if (status == VR_OK && state->index.vectors.rows > 0) {
+        status = fill(state, &build, table);
+    }
+    close_build(&build);
+    return status;
+}
+
+/* ---- search ---- */
+
+/* The scratch of a pass, one after the other in one block of the stream's memory. */
+static size_t lay_out(const struct vr_scan_index *index, char *memory, struct vr_scan_pass *pass)
+{
+    const struct {
+        void **at;
+        size_t bytes;
+    } part[] = {
+        {(void **)&pass->half, (size_t)VR_SCAN_QUERIES * index->vectors.dim_padded * sizeof *pass->half},
+        {(void **)&pass->state, VR_SCAN_QUERIES * sizeof *pass->state},
+        {(void **)&pass->sampled, (size_t)VR_SCAN_QUERIES * index->sample * sizeof *pass->sampled},
+        {(void **)&pass->noted, (size_t)VR_SCAN_QUERIES * VR_SCAN_CAPACITY * sizeof *pass->noted},
+        {(void **)&pass->part, (size_t)VR_SCAN_QUERIES * VR_SCAN_CAPACITY * sizeof *pass->part},
+    };
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
+        if (memory != NULL) {
+            *part[i].at = memory + bytes;
+        }
+        bytes += (part[i].bytes + 255) / 256 * 256;
+    }
+    return bytes;
+}
+
+static enum vr_status run_pass(struct vr_stream *stream, const struct vr_scan_pass *pass)
+{
+    const bool small = pass->sample == 0; /* all slots fit what can be noted: no threshold is needed */
+    enum vr_status status = vr_scan_prepare(stream, pass);
+    if (status == VR_OK && !small) {
+        status = vr_scan_sample(stream, pass);
+    }
+    if (status == VR_OK && !small) {
+        status = vr_scan_threshold(stream, pass);
+    }
+    if (status == VR_OK) {
+        status = vr_scan_collect(stream, pass);
+    }
+    if (status == VR_OK) {
+        status = vr_scan_select(stream, pass);
+    }
+    return status == VR_OK ? vr_scan_safe(stream, pass) : status;
+}
+
+static enum vr_status search(struct vr_stream *stream, const struct vr_index *index, const struct vr_search_at *at)
+{
+    const struct scan_state *state = index->state;
+    struct vr_scan_pass pass = {
+        .vectors = state->index.vectors,
+        .exclude = {at->exclude_offset, at->exclude, at->exclude_bound},
+        .k = at->k,
+        .sample = state->index.sample,
+        .rank = vr_scan_rank(index->rows, state->index.sample, at->k),
+        .largest_norm = state->index.largest_norm,
+    };
+    if (index->rows == 0) {
+        return vr_index_answer_nothing(stream, at);
+    }
+    char *memory = NULL;
+    enum vr_status status = vr_stream_scratch(stream, lay_out(&state->index, NULL, &pass), &memory);
+    lay_out(&state->index, memory, &pass);
+    for (uint32_t first = 0; status == VR_OK && first < at->queries; first += VR_SCAN_QUERIES) {
+        const uint32_t left = at->queries - first;
+        pass.first = first;
+        pass.queries = left < VR_SCAN_QUERIES ? left : VR_SCAN_QUERIES;
+        pass.query = at->query + (size_t)first * index->dim;
+        pass.row = at->row + (size_t)first * at->k;
+        pass.score = at->score + (size_t)first * at->k;
+        status = run_pass(stream, &pass);
+    }
+    return status;
+}
+
+enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_index_spec *spec,
+                                  const struct vr_cuda_table *table, struct vr_index *index)
+{
+    if (spec->dim > VR_SCAN_DIM_MAX) {
+        return vr_fail(VR_ERR_UNSUPPORTED, "exact search takes up to %u dimensions, not %u", VR_SCAN_DIM_MAX,
+                       spec->dim);
+    }
+    struct scan_state *state = calloc(1, sizeof *state);
+    if (state == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "no memory for an index");
+    }
+    const uint32_t tiles = (spec->rows + VR_SCAN_TILE - 1) / VR_SCAN_TILE;
+    const uint32_t wanted = spec->rows / 256 > VR_SCAN_SAMPLE ? spec->rows / 256 : VR_SCAN_SAMPLE;
+    state->index.vectors =
+        (struct vr_scan_vectors){.rows = spec->rows, .tiles = tiles, .dim = spec->dim, .dim_padded = padded(spec->dim)};
+    state->index.sample = spec->rows <= VR_SCAN_CAPACITY ? 0 : wanted < spec->rows ? wanted : spec->rows;
+    const enum vr_status status = build_index(backend, table, state);
+    if (status != VR_OK) {
+        destroy(state);
+        return status;
+    }
+    index->search = search;
+    index->destroy = destroy;
+    index->state = state;
+    return VR_OK;
+}

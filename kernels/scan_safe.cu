@@ -1,0 +1,112 @@
+/* safe: the exact top k of the queries that are marked unsafe, whatever their numbers are. Each block scores a part of
+ * all slots in float32 and keeps the best k of it; then one block a query sorts the parts' answers. Blocks of queries
+ * that are not marked end at once. */
+#include "scan_tile.cuh"
+
+namespace
+{
+
+constexpr unsigned THREADS = 256;
+constexpr unsigned KEYS = 4096; /* gathered before they are sorted and cut to k */
+
+/* Parts of a query: as many lists of k as the pass's memory holds. */
+__host__ __device__ unsigned parts_of(uint32_t k)
+{
+    const unsigned most = VR_SCAN_CAPACITY / k;
+    return most < 64 ? most : 64;
+}
+
+/* Sort what is gathered and keep k: *count becomes at most k. All threads; ends with a barrier. */
+__device__ void cut(uint64_t *key, unsigned *count, uint32_t k)
+{
+    const unsigned gathered = *count, whole = vr_power_of_two(gathered);
+    for (unsigned i = gathered + threadIdx.x; i < whole; i += THREADS) {
+        key[i] = 0;
+    }
+    vr_sort_keys(key, whole);
+    if (threadIdx.x == 0) {
+        *count = gathered < k ? gathered : k;
+    }
+    __syncthreads();
+}
+
+/* The key of one slot, 0 where it is no answer or not above `least`. */
+__device__ uint64_t candidate(const vr_scan_pass &pass, const vr_excluded &excluded, const float *query, uint32_t slot,
+                              uint64_t least)
+{
+    const int32_t row = pass.vectors.row_of_slot[slot];
+    const uint64_t key = vr_key_of(vr_exact_score(pass.vectors, query, slot), row);
+    return key > least && !vr_is_excluded(excluded, row) ? key : 0;
+}
+
+__global__ void __launch_bounds__(THREADS) scan_safe_parts_kernel(const vr_scan_pass pass)
+{
+    VR_SHARED_LAUNCH(uint64_t, key); /* [KEYS] */
+    VR_SHARED(float, query, VR_SCAN_DIM_MAX);
+    VR_SHARED(unsigned, count, 1);
+    const uint32_t q = blockIdx.y, k = pass.k;
+    if (pass.state[q].unsafe == 0) {
+        return;
+    }
+    if (threadIdx.x == 0) {
+        *count = 0;
+    }
+    vr_load_query(pass, q, query);
+    const vr_excluded excluded = vr_excluded_of(pass.exclude, pass.first + q);
+    uint64_t least = 0;
+    for (uint64_t first = static_cast<uint64_t>(blockIdx.x) * THREADS; first < pass.vectors.rows;
+         first += static_cast<uint64_t>(gridDim.x) * THREADS) {
+        const uint64_t slot = first + threadIdx.x;
+        const uint64_t found =
+            slot < pass.vectors.rows ? candidate(pass, excluded, query, static_cast<uint32_t>(slot), least) : 0;
+        if (found != 0) {
+            key[atomicAdd(count, 1u)] = found;
+        }
+        __syncthreads();
+        if (*count > KEYS - THREADS) { /* the next step might not find room */
+            cut(key, count, k);
+            least = *count == k ? key[k - 1] : 0;
+        }
+        __syncthreads();
+    }
+    cut(key, count, k);
+    uint64_t *part = pass.part + static_cast<size_t>(q) * VR_SCAN_CAPACITY + static_cast<size_t>(blockIdx.x) * k;
+    for (unsigned i = threadIdx.x; i < k; i += THREADS) {
+        part[i] = i < *count ? key[i] : 0;
+    }
+}
+
+__global__ void __launch_bounds__(THREADS) scan_safe_merge_kernel(const vr_scan_pass pass, unsigned parts)
+{
+    VR_SHARED_LAUNCH(uint64_t, key); /* [VR_SCAN_CAPACITY] */
+    const uint32_t q = blockIdx.x, count = parts * pass.k;
+    if (pass.state[q].unsafe == 0) {
+        return;
+    }
+    const unsigned whole = vr_power_of_two(count);
+    for (unsigned i = threadIdx.x; i < whole; i += THREADS) {
+        key[i] = i < count ? pass.part[static_cast<size_t>(q) * VR_SCAN_CAPACITY + i] : 0;
+    }
+    vr_sort_keys(key, whole);
+    for (unsigned i = threadIdx.x; i < pass.k; i += THREADS) {
+        pass.row[static_cast<size_t>(q) * pass.k + i] = vr_key_row(key[i]);
+        pass.score[static_cast<size_t>(q) * pass.k + i] = vr_key_score(key[i]);
+    }
+}
+
+} // namespace
+
+enum vr_status vr_scan_safe(struct vr_stream *stream, const struct vr_scan_pass *pass)
+{
+    const unsigned parts = parts_of(pass->k);
+    const enum vr_status status = vr_launch(stream->seam, "scan_safe_parts", scan_safe_parts_kernel,
+                                            dim3(parts, pass->queries), THREADS, KEYS * sizeof(uint64_t), *pass);
+    return status == VR_OK ? vr_launch(stream->seam, "scan_safe_merge", scan_safe_merge_kernel, pass->queries, THREADS,
+                                       VR_SCAN_CAPACITY * sizeof(uint64_t), *pass, parts)
+                           : status;
+}
+
+enum vr_status vr_scan_safe_allow_shared(void)
+{
+    return vr_allow_shared(scan_safe_merge_kernel, VR_SCAN_CAPACITY * sizeof(uint64_t));
+}

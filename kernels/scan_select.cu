@@ -1,0 +1,70 @@
+/* select: the true scores of what was noted, sorted; the best k are the answer where that can be proved (scan.h). One
+ * block a query; as many keys are sorted as were noted. */
+#include "scan_tile.cuh"
+
+namespace
+{
+
+constexpr unsigned THREADS = 512;
+
+/* key [vr_power_of_two(count)]: the true score of each noted slot; the rest are none. */
+__device__ void score_noted(const vr_scan_pass &pass, const float *query, uint32_t count, uint64_t *key)
+{
+    const uint32_t *noted = pass.noted + static_cast<size_t>(blockIdx.x) * VR_SCAN_CAPACITY;
+    for (unsigned i = threadIdx.x; i < vr_power_of_two(count); i += THREADS) {
+        key[i] = i < count
+                     ? vr_key_of(vr_exact_score(pass.vectors, query, noted[i]), pass.vectors.row_of_slot[noted[i]])
+                     : 0;
+    }
+}
+
+/* Nothing that was not noted can be among the best k. */
+__device__ bool is_proved(const vr_scan_query &state, const uint64_t *key, uint32_t count, uint32_t k)
+{
+    if (state.noted > VR_SCAN_CAPACITY) {
+        return false;
+    }
+    if (state.threshold == -INFINITY) { /* everything was */
+        return true;
+    }
+    const uint64_t last = k <= vr_power_of_two(count) ? key[k - 1] : 0;
+    return last != 0 && vr_key_score(last) * state.scale >= state.threshold + state.bound;
+}
+
+__global__ void __launch_bounds__(THREADS) scan_select_kernel(const vr_scan_pass pass)
+{
+    VR_SHARED_LAUNCH(uint64_t, key); /* [VR_SCAN_CAPACITY] */
+    VR_SHARED(float, query, VR_SCAN_DIM_MAX);
+    const vr_scan_query state = pass.state[blockIdx.x];
+    if (state.unsafe != 0) {
+        return;
+    }
+    const uint32_t count = state.noted < VR_SCAN_CAPACITY ? state.noted : VR_SCAN_CAPACITY;
+    vr_load_query(pass, blockIdx.x, query);
+    score_noted(pass, query, count, key);
+    vr_sort_keys(key, vr_power_of_two(count));
+    if (!is_proved(state, key, count, pass.k)) {
+        if (threadIdx.x == 0) {
+            pass.state[blockIdx.x].unsafe = 1;
+        }
+        return;
+    }
+    for (unsigned i = threadIdx.x; i < pass.k; i += THREADS) {
+        const uint64_t found = i < vr_power_of_two(count) ? key[i] : 0;
+        pass.row[static_cast<size_t>(blockIdx.x) * pass.k + i] = vr_key_row(found);
+        pass.score[static_cast<size_t>(blockIdx.x) * pass.k + i] = vr_key_score(found);
+    }
+}
+
+} // namespace
+
+enum vr_status vr_scan_select(struct vr_stream *stream, const struct vr_scan_pass *pass)
+{
+    return vr_launch(stream->seam, "scan_select", scan_select_kernel, pass->queries, THREADS,
+                     VR_SCAN_CAPACITY * sizeof(uint64_t), *pass);
+}
+
+enum vr_status vr_scan_select_allow_shared(void)
+{
+    return vr_allow_shared(scan_select_kernel, VR_SCAN_CAPACITY * sizeof(uint64_t));
+}

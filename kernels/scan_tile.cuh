@@ -1,0 +1,157 @@
+/* Where the halves of a slot lie (scan.h), and its exact score. */
+#ifndef VIREO_KERNELS_SCAN_TILE_CUH
+#define VIREO_KERNELS_SCAN_TILE_CUH
+
+#include "numbers.cuh"
+#include "scan.h"
+
+#define VR_CHUNK 8u /* halves, 16 bytes */
+
+/* What chunk numbers of row `row` are crossed with. Rows of 8 or more chunks begin at the same bank: 8 rows need 8
+ * numbers; of 4 chunks, two rows share the banks. */
+static __host__ __device__ __forceinline__ unsigned vr_swizzle(unsigned row, unsigned chunks)
+{
+    return chunks >= 8 ? row & 7u : row >> 1 & 3u;
+}
+
+/* First half of chunk `chunk` of row `row` of a tile. */
+static __host__ __device__ __forceinline__ unsigned vr_chunk_at(unsigned row, unsigned chunk, unsigned dim_padded)
+{
+    const unsigned chunks = dim_padded / VR_CHUNK;
+    return row * dim_padded + (chunk ^ vr_swizzle(row, chunks)) * VR_CHUNK;
+}
+
+/* The sum over the halves of a slot. */
+static __device__ __forceinline__ float vr_score_of_tile(const vr_scan_vectors &vectors, const float *query,
+                                                         uint32_t slot)
+{
+    const uint16_t *tile = vectors.tile + static_cast<size_t>(slot / VR_SCAN_TILE) * VR_SCAN_TILE * vectors.dim_padded;
+    float sum = 0.0f;
+    for (unsigned chunk = 0; chunk * VR_CHUNK < vectors.dim; chunk++) {
+        const uint16_t *half = tile + vr_chunk_at(slot % VR_SCAN_TILE, chunk, vectors.dim_padded);
+        const uint4 packed = *reinterpret_cast<const uint4 *>(half);
+        const uint32_t word[4] = {packed.x, packed.y, packed.z, packed.w};
+        VR_UNROLL
+        for (unsigned i = 0; i < VR_CHUNK; i++) {
+            const uint16_t bits = static_cast<uint16_t>(word[i / 2] >> i % 2 * 16);
+            const unsigned at = chunk * VR_CHUNK + i;
+            sum = at < vectors.dim ? __fmaf_rn(query[at], vr_float_of_half(bits), sum) : sum;
+        }
+    }
+    return sum;
+}
+
+/* The true score of a slot: one chain of fused multiply-adds, query [dim]. */
+static __device__ __forceinline__ float vr_exact_score(const vr_scan_vectors &vectors, const float *query,
+                                                       uint32_t slot)
+{
+    if (vectors.exact.data == nullptr) {
+        return vr_score_of_tile(vectors, query, slot);
+    }
+    const int32_t row = vectors.row_of_slot[slot];
+    float sum = 0.0f;
+    for (unsigned i = 0; i < vectors.dim; i++) {
+        sum = __fmaf_rn(query[i], vr_table_value(vectors.exact, row, i), sum);
+    }
+    return sum;
+}
+
+/* Floats as integers of the same order. */
+static __device__ __forceinline__ uint32_t vr_ordered(float value)
+{
+    const uint32_t bits = __float_as_uint(value + 0.0f); /* -0 is 0 */
+    return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
+}
+static __device__ __forceinline__ float vr_unordered(uint32_t ordered)
+{
+    return __uint_as_float((ordered & 0x80000000u) != 0 ? ordered & 0x7fffffffu : ~ordered);
+}
+
+/* A larger key is a better answer: by score, then by smaller row. 0 is none: a NaN score is never taken. */
+static __device__ __forceinline__ uint64_t vr_key_of(float score, int32_t row)
+{
+    return score != score ? 0
+                          : static_cast<uint64_t>(vr_ordered(score)) << 32 | (0xffffffffu - static_cast<uint32_t>(row));
+}
+static __device__ __forceinline__ int32_t vr_key_row(uint64_t key)
+{
+    return key == 0 ? -1 : static_cast<int32_t>(0xffffffffu - static_cast<uint32_t>(key));
+}
+static __device__ __forceinline__ float vr_key_score(uint64_t key)
+{
+    return key == 0 ? 0.0f : vr_unordered(static_cast<uint32_t>(key >> 32));
+}
+
+/* A query's exclusions: rows from `begin` on, `count` of them. */
+struct vr_excluded {
+    const int32_t *begin;
+    uint32_t count;
+};
+
+static __device__ __forceinline__ vr_excluded vr_excluded_of(const vr_scan_exclude &exclude, uint32_t query)
+{
+    if (exclude.offset == nullptr) {
+        return {nullptr, 0};
+    }
+    const uint32_t begin = exclude.offset[query] < exclude.bound ? exclude.offset[query] : exclude.bound;
+    const uint32_t end = exclude.offset[query + 1] < exclude.bound ? exclude.offset[query + 1] : exclude.bound;
+    return {exclude.row + begin, end > begin ? end - begin : 0};
+}
+
+static __device__ __forceinline__ bool vr_is_excluded(const vr_excluded &list, int32_t row)
+{
+    uint32_t low = 0, end = list.count;
+    while (low < end) {
+        const uint32_t middle = low + (end - low) / 2;
+        if (list.begin[middle] == row) {
+            return true;
+        }
+        if (list.begin[middle] < row) {
+            low = middle + 1;
+        } else {
+            end = middle;
+        }
+    }
+    return false;
+}
+
+/* The query of a pass as floats in shared memory, zeros behind. All threads of the block; a barrier follows. */
+static __device__ __forceinline__ void vr_load_query(const vr_scan_pass &pass, uint32_t query, float *to)
+{
+    for (unsigned i = threadIdx.x; i < VR_SCAN_DIM_MAX; i += blockDim.x) {
+        to[i] = i < pass.vectors.dim ? pass.query[static_cast<size_t>(query) * pass.vectors.dim + i] : 0.0f;
+    }
+    __syncthreads();
+}
+
+/* Sort key[0 .. count), a power of two, largest first. All threads of the block call it; ends with a barrier. Bitonic
+ * (Batcher, 1968). */
+static __device__ __forceinline__ void vr_sort_keys(uint64_t *key, unsigned count)
+{
+    for (unsigned run = 2; run <= count; run *= 2) {
+        for (unsigned step = run / 2; step > 0; step /= 2) {
+            __syncthreads();
+            for (unsigned i = threadIdx.x; i < count / 2; i += blockDim.x) {
+                const unsigned low = i / step * step * 2 + i % step, high = low + step;
+                const bool falls = (low & run) == 0;
+                const uint64_t a = key[low], b = key[high];
+                if (falls ? a < b : a > b) {
+                    key[low] = b;
+                    key[high] = a;
+                }
+            }
+        }
+    }
+    __syncthreads();
+}
+
+static __device__ __forceinline__ unsigned vr_power_of_two(unsigned at_least)
+{
+    unsigned power = 1;
+    while (power < at_least) {
+        power *= 2;
+    }
+    return power;
+}
+
+#endif

@@ -439,7 +439,7 @@ static unsigned compare(const struct op_case *c, const float *got, const float *
     return 0;
 }
 
-unsigned vr_ops_check(struct vr_backend *backend)
+unsigned vr_ops_check_of(struct vr_backend *backend, uint32_t op)
 {
     const size_t capacity = 400000;
     struct vr_backend *reference = NULL;
@@ -451,6 +451,9 @@ unsigned vr_ops_check(struct vr_backend *backend)
     unsigned wrong = 0;
     for (size_t i = 0; i < OP_CASE_COUNT; i++) {
         size_t count = 0;
+        if (op != OP_COUNT && (uint32_t)op_cases[i].op != op) {
+            continue;
+        }
         ops_run(&mine, &op_cases[i], i + 1, got, capacity, &count);
         ops_run(&oracle, &op_cases[i], i + 1, want, capacity, &count);
         wrong += compare(&op_cases[i], got, want, count);
@@ -461,4 +464,9 @@ unsigned vr_ops_check(struct vr_backend *backend)
     rig_close(&oracle);
     vr_backend_destroy(reference);
     return wrong;
+}
+
+unsigned vr_ops_check(struct vr_backend *backend)
+{
+    return vr_ops_check_of(backend, OP_COUNT);
 }

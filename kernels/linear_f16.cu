@@ -232,8 +232,7 @@ __global__ void __launch_bounds__(T::THREADS, T::RESIDENT) linear_f16_kernel(con
         const uint16_t *stage = stages + step % STAGES * T::STAGE_HALVES;
         multiply<T>(sum, stage + row * DEPTH, stage + (T::ROWS + out) * DEPTH);
     }
-    vr_copy_wait<0>();
-    __syncthreads(); /* no stage is read or written any more */
+    __syncthreads(); /* no stage is read any more, and all copies were waited for: the groups left are empty */
     finish_warp<T>(args, sum, reinterpret_cast<float *>(stages) + warp * M * T::PITCH, blockIdx.x * T::ROWS + row,
                    blockIdx.y * T::OUTS + out);
 }

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "support_ops.h"
+#include "support_network.h"
 #include "vireo/half.h"
 
 static struct rig rig;
@@ -179,4 +179,31 @@ Test(halves, weights_are_packed)
     cr_assert_eq(vr_weights_pack_f16(large, 1, 1, 1, to, 8), VR_OK);
     cr_assert_eq(vr_weights_pack_f16(large + 1, 1, 1, 1, to, 8), VR_ERR_UNSUPPORTED);
     cr_assert_eq(vr_weights_pack_f16(large + 2, 1, 1, 1, to, 8), VR_OK, "what was infinite before is no loss");
+}
+
+/* The yardstick model of the ranker's benchmarks, random weights: what halves cost in precision. The goal for any
+ * precision is 5e-4 of a probability. */
+Test(halves, a_ranker_in_halves_gives_the_same_probabilities)
+{
+    const struct network yardstick = {.requests = 2,
+                                      .rows = 12,
+                                      .hoisted = 128,
+                                      .own = 128,
+                                      .experts = 8,
+                                      .hidden = 512,
+                                      .width = 256,
+                                      .gates = 4,
+                                      .tower = 128};
+    float exact[48], got[48], largest = 0.0f, low = 1.0f, high = 0.0f;
+    network_run(&rig, &yardstick, VR_ELEMENT_F32, 7, exact);
+    network_run(&rig, &yardstick, VR_ELEMENT_F16, 7, got);
+    for (int i = 0; i < 48; i++) {
+        largest = fmaxf(largest, fabsf(got[i] - exact[i]));
+        low = fminf(low, exact[i]);
+        high = fmaxf(high, exact[i]);
+    }
+    cr_assert(high - low > 0.1f, "probabilities from %g to %g say little", (double)low, (double)high);
+    cr_assert(largest > 0.0f, "the halves were not used");
+    cr_assert(largest < 5e-4f, "%g", (double)largest);
+    cr_log_info("largest difference %g, probabilities %g to %g", (double)largest, (double)low, (double)high);
 }

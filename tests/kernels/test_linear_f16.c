@@ -203,7 +203,6 @@ Test(linear_f16, a_product_has_the_same_bits_in_a_batch_and_alone)
     float *batch = floats(elements), *alone = floats(elements);
     run(&p.args, 0, ROWS, batch);
     memset(alone, 0xff, elements * sizeof *alone);
-    rig_clear(&rig);
     drop(&p);
     p = make(72, 130, 3, VR_ELEMENT_F32); /* the same numbers, another y */
     for (uint32_t b = 0; b < 3; b++) {
@@ -243,6 +242,26 @@ Test(linear_f16, a_row_of_add_that_is_not_there_adds_nothing)
         }
         drop(&p);
     }
+}
+
+Test(linear_f16, what_does_not_fit_is_refused)
+{
+    struct product p = make(24, 16, 2, VR_ELEMENT_F32);
+    struct vr_linear wrong[5];
+    for (size_t i = 0; i < 5; i++) {
+        wrong[i] = p.args;
+    }
+    wrong[0].x_stride = 25; /* not at 16 bytes */
+    wrong[1].x.offset = 2;
+    wrong[2].weight_step += 8; /* the second product's weights end past their buffer */
+    wrong[3].y_step += 1;
+    wrong[4].batch = 65536;
+    wrong[4].weight_step = wrong[4].bias_step = wrong[4].y_step = 0;
+    for (size_t i = 0; i < 5; i++) {
+        cr_expect_eq(cuda->ops->linear(rig.stream, &wrong[i]), VR_ERR_INVALID, "%zu", i);
+    }
+    cr_expect_eq(cuda->ops->linear(rig.stream, &p.args), VR_OK, "%s", vr_error_text());
+    drop(&p);
 }
 
 /* ---- the library ---- */

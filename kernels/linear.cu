@@ -86,16 +86,23 @@ enum vr_status prepare(const struct vr_linear *args, vr_linear_launch *out)
     return VR_OK;
 }
 
+/* A matrix whose pieces of 16 bytes do not depend on the product. */
+bool is_whole(struct vr_view view, enum vr_element element, size_t stride, size_t step)
+{
+    const size_t elements = 16 / vr_element_bytes(element);
+    return view.offset % 16 == 0 && stride % elements == 0 && step % elements == 0;
+}
+
 /* What cuBLASLt has no form for: a part that each row picks for itself, a bias that is not stored as y is, float32
- * rows (it would round them to TF32 to be quick), results that do not begin at multiples of 16 bytes. */
+ * rows (it would round them to TF32 to be quick); and what its algorithms were not chosen for: a y or bias that does
+ * not begin at multiples of 16 bytes. */
 bool library_can(const struct vr_linear *args)
 {
     const bool many = args->batch > 1;
-    const size_t elements = 16 / vr_element_bytes(args->y_element);
-    const bool y_aligned =
-        args->y.offset % 16 == 0 && args->y_stride % elements == 0 && (!many || args->y_step % elements == 0);
-    return args->x_element == VR_ELEMENT_F16 && !args->has_add && args->in > 0 && y_aligned &&
-           (!args->has_bias || args->bias_element == args->y_element);
+    const bool bias_fits = !args->has_bias || (args->bias_element == args->y_element &&
+                                               is_whole(args->bias, args->bias_element, 0, many ? args->bias_step : 0));
+    return args->x_element == VR_ELEMENT_F16 && !args->has_add && args->in > 0 && bias_fits &&
+           is_whole(args->y, args->y_element, args->y_stride, many ? args->y_step : 0);
 }
 
 } // namespace

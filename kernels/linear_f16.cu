@@ -4,15 +4,15 @@
  * How it came to be what it is; nothing has run on a GPU yet, so the steps are named by what limits them:
  * 1. linear_f32.cu's form, one multiply-add an instruction: an H100's CUDA cores have 67 TFLOP/s by its data sheet,
  *    the yardstick model at 128 requests in 365 us needs some 360 (470 with nothing hoisted).
- * 2. mma.sync m16n8k16, fragments by ldmatrix from tiles of 32 inputs, rows of 64 bytes whose 16-byte chunks are
- * crossed with the row, so that neither cp.async's writes nor ldmatrix' reads meet in a bank.
- * 3. Warp tiles of 64 x 64: 16 inputs of a 128 x 128 tile cost 16 KiB of shared memory's reads, 128 clocks of 128
- * bytes, which is what the tensor cores take for them at an H100's peak; with warp tiles of 64 x 32 they cost 24 KiB.
+ * 2. mma.sync m16n8k16, fragments by ldmatrix from tiles of 32 inputs. Rows are 64 bytes, and their 16-byte chunks
+ *    are crossed with the row, so that neither cp.async's writes nor ldmatrix' reads meet in a bank.
+ * 3. Warp tiles of 64 x 64: 16 inputs of a 128 x 128 tile then cost 16 KiB of reads from shared memory, 128 clocks of
+ *    128 bytes, which is what tensor cores take for them at an H100's peak. Warp tiles of 64 x 32 cost 24 KiB.
  * 4. cp.async in four stages with one barrier a stage: a stage is 64 mma a warp. Ragged rows, outputs and inputs are
  *    zeros by cp.async's source size: no divisibility is asked for, and what lies between rows is never read.
- * 5. Block tiles by what the L2 must deliver: a tile of R x O does RO / (R + O) FLOP a byte, 128 x 256 does 85, 128 x
- * 128 does 64, 64 x 64 does 32; 400 TFLOP/s ask 4.7, 6.3 and 12.5 TB/s of it. So large products take 128 x 256, one
- * block a multiprocessor; small ones, that would leave multiprocessors idle, take smaller tiles.
+ * 5. Block tiles by what the L2 must deliver. A tile of R x O does RO / (R + O) FLOP a byte: 128 x 256 does 85,
+ *    128 x 128 does 64, 64 x 64 does 32, and 400 TFLOP/s ask 4.7, 6.3 and 12.5 TB/s of it. So large products take
+ *    128 x 256, one block a multiprocessor; small ones, that would leave multiprocessors idle, take smaller tiles.
  * 6. The end goes through shared memory, a warp for itself, 16 rows at a time: so add is read and y written in 16-byte
  *    pieces, whole 128-byte lines of a row, instead of in pairs.
  * 7. A batch is the grid's third dimension: all second layers of a level are one launch, 8 times the blocks.

@@ -37,8 +37,8 @@ enum vr_status vr_seam_matmul_create(struct vr_seam_library *library, const stru
                                      struct vr_seam_matmul **out);
 void vr_seam_matmul_destroy(struct vr_seam_matmul *matmul); /* NULL is accepted */
 
-/* x, weight and y are multiples of 16 bytes; bias is not read without has_bias; workspace of VR_SEAM_MATMUL_WORKSPACE
- * bytes is the stream's own. */
+/* x, weight, y and bias are multiples of 16 bytes; bias is not read without has_bias; workspace of
+ * VR_SEAM_MATMUL_WORKSPACE bytes is the stream's own. */
 enum vr_status vr_seam_matmul_run(struct vr_seam_stream *stream, const struct vr_seam_matmul *matmul, uint32_t rows,
                                   const void *x, const void *weight, const void *bias, void *y, void *workspace);
 

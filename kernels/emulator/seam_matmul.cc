@@ -99,7 +99,8 @@ void vr_seam_matmul_destroy(struct vr_seam_matmul *matmul)
 enum vr_status vr_seam_matmul_run(struct vr_seam_stream *stream, const struct vr_seam_matmul *matmul, uint32_t rows,
                                   const void *x, const void *weight, const void *bias, void *y, void *workspace)
 {
-    if (!is_aligned(x) || !is_aligned(weight) || !is_aligned(y) || workspace == nullptr) {
+    if (!is_aligned(x) || !is_aligned(weight) || !is_aligned(y) || (matmul->shape.has_bias && !is_aligned(bias)) ||
+        workspace == nullptr) {
         return vr_fail(VR_ERR_BACKEND, "matmul: a matrix is not aligned, or there is no workspace");
     }
     const call c = {matmul->shape, rows, static_cast<const uint16_t *>(x), static_cast<const uint16_t *>(weight),

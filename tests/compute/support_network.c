@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vireo/half.h"
+
 /* A run in the making. */
 struct run {
     struct rig *rig;
@@ -33,6 +35,25 @@ static float *numbers(struct run *run, size_t count, float scale)
         data[i] *= scale;
     }
     return data;
+}
+
+/* A bias, stored as the y that it goes to: so that any engine can take it. */
+static struct vr_view put_bias(struct run *run, size_t count, enum vr_element element)
+{
+    float *data = numbers(run, count, 0.1f);
+    uint16_t *half = malloc(count * sizeof *half + 1);
+    if (half == NULL) {
+        abort();
+    }
+    for (size_t i = 0; i < count; i++) {
+        half[i] = vr_half_from_float(data[i]);
+    }
+    const bool halves = element == VR_ELEMENT_F16;
+    const struct vr_view view =
+        rig_put(run->rig, halves ? (const void *)half : (const void *)data, count * vr_element_bytes(element));
+    free(half);
+    free(data);
+    return view;
 }
 
 static struct vr_view put_floats(struct run *run, size_t count, float scale)
@@ -143,7 +164,7 @@ static void first_layer(struct run *run, const struct inputs *inputs, uint32_t o
     args.x_stride = vr_half_stride(n->hoisted);
     args.weight = theirs.view;
     args.weight_stride = theirs.stride;
-    args.bias = put_floats(run, out, 0.1f);
+    args.bias = put_bias(run, out, VR_ELEMENT_F32);
     args.y = room(run, (size_t)n->requests * out, VR_ELEMENT_F32);
     linear(run, args);
     args.has_bias = false;
@@ -177,7 +198,8 @@ static void own_layers(struct run *run, uint32_t batch, uint32_t in, uint32_t ou
     args.weight = weights.view;
     args.weight_stride = weights.stride;
     args.weight_step = (size_t)out * weights.stride;
-    args.bias = put_floats(run, (size_t)batch * out, 0.1f);
+    args.bias = put_bias(run, (size_t)batch * out, y_element);
+    args.bias_element = y_element;
     args.bias_step = args.y_step = out;
     args.activation = activation;
     args.y = y;

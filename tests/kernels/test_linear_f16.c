@@ -269,10 +269,12 @@ Test(linear_f16, what_does_not_fit_is_refused)
 Test(linear_f16, the_library_equals_the_reference)
 {
     cr_assert_eq(vr_linear_prefer_library(cuda, true), VR_OK, "%s", vr_error_text());
+    const uint64_t before = vr_seam_calls(VR_SEAM_OPEN);
     for (uint64_t seed = 1; seed <= 2; seed++) {
         vr_emulator_seed(seed);
         cr_expect_eq(vr_ops_check_of(cuda, OP_LINEAR_F16), 0, "seed %u", (unsigned)seed);
     }
+    cr_expect_eq(vr_seam_calls(VR_SEAM_OPEN) - before, 4, "as many cases as have a form that it can run");
 }
 
 Test(linear_f16, the_library_runs_what_it_can_where_it_is_preferred)
@@ -289,6 +291,12 @@ Test(linear_f16, the_library_runs_what_it_can_where_it_is_preferred)
     cr_expect_eq(vr_linear_engine_of(device, &other), VR_LINEAR_ENGINE_F16);
     other = args;
     other.has_add = true;
+    cr_expect_eq(vr_linear_engine_of(device, &other), VR_LINEAR_ENGINE_F16);
+    other = args;
+    other.bias.offset = 8;
+    cr_expect_eq(vr_linear_engine_of(device, &other), VR_LINEAR_ENGINE_F16);
+    other = args;
+    other.bias_step = 12;
     cr_expect_eq(vr_linear_engine_of(device, &other), VR_LINEAR_ENGINE_F16);
     other = args;
     other.y_step = 15;

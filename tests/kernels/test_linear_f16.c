@@ -310,6 +310,74 @@ Test(linear_f16, the_library_runs_what_it_can_where_it_is_preferred)
     drop(&p);
 }
 
+#define FORMS 15u
+
+/* A base and forms that differ from it, or from one before, in one thing that a family is known by. */
+static void make_forms(const struct vr_linear *whole, struct vr_linear form[FORMS])
+{
+    struct vr_linear base = *whole;
+    base.rows = 64;
+    base.in = 16;
+    base.out = 8;
+    for (size_t i = 0; i < FORMS; i++) {
+        form[i] = base;
+    }
+    form[1].activation = VR_LINEAR_RELU;
+    form[2].in = 15;
+    form[3].out = 7;
+    form[4].batch = 2;
+    form[5].has_bias = false;
+    form[6].has_bias = false; /* as 5 */
+    form[6].y_element = VR_ELEMENT_F16;
+    form[7].x_stride += 8;
+    form[8].weight_stride += 8;
+    form[9].y_stride += 8;
+    form[10].x_step += 8;
+    form[11].weight_step -= 8;
+    form[12].bias_step -= 8;
+    form[13].y_step -= 8;
+    form[14].bias_step = 0; /* as 5, but for the bias */
+}
+
+/* What `args` makes of a y of zeros. */
+static void run_on_zeros(const struct vr_linear *args, struct vr_view zeros, void *out, size_t bytes)
+{
+    cr_assert_eq(cuda->ops->copy(rig.stream, args->y, zeros, bytes), VR_OK);
+    cr_assert_eq(cuda->ops->linear(rig.stream, args), VR_OK, "%s", vr_error_text());
+    rig_get(&rig, args->y, bytes, out);
+}
+
+static bool is_close(float a, float b)
+{
+    return fabsf(a - b) <= 1e-5f + 0x1p-10f * fabsf(a);
+}
+
+Test(linear_f16, the_library_keeps_families_apart)
+{
+    static float own[FORMS][64 * 56], library[64 * 56];
+    struct product p = make(24, 16, 3, VR_ELEMENT_F32);
+    struct vr_linear form[FORMS];
+    make_forms(&p.args, form);
+    memset(library, 0, sizeof library);
+    const struct vr_view zeros = rig_put(&rig, library, sizeof library);
+    for (size_t i = 0; i < FORMS; i++) {
+        run_on_zeros(&form[i], zeros, own[i], sizeof own[i]);
+    }
+    cr_assert_eq(vr_linear_prefer_library(cuda, true), VR_OK, "%s", vr_error_text());
+    const uint64_t before = vr_seam_calls(VR_SEAM_OPEN);
+    for (size_t i = 0; i < FORMS; i++) {
+        run_on_zeros(&form[i], zeros, library, sizeof library);
+        const bool half = form[i].y_element == VR_ELEMENT_F16;
+        for (size_t e = 0; e < 64 * 56; e++) {
+            const uint16_t *a = (const uint16_t *)(const void *)own[i], *b = (const uint16_t *)(const void *)library;
+            cr_assert(half ? is_close(vr_half_to_float(a[e]), vr_half_to_float(b[e])) : is_close(own[i][e], library[e]),
+                      "form %zu, element %zu", i, e);
+        }
+    }
+    cr_expect_eq(vr_seam_calls(VR_SEAM_OPEN) - before, FORMS);
+    drop(&p);
+}
+
 static void wait(void)
 {
     cr_assert_eq(vr_stream_wait(cuda, rig.stream, vr_clock_mono_us() + 10000000), VR_OK, "%s", vr_error_text());

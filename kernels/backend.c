@@ -3,6 +3,7 @@
 
 #include "device.h"
 #include "index.h"
+#include "linear.h"
 #include "scan.h"
 #include "vireo/backend_cuda.h"
 
@@ -91,6 +92,7 @@ static void stream_destroy(struct vr_stream *stream)
     if (stream != NULL) {
         vr_seam_stream_destroy(stream->seam);
         vr_seam_memory_destroy(false, stream->scratch);
+        vr_seam_memory_destroy(false, stream->matmul_workspace);
         free(stream);
     }
 }
@@ -170,12 +172,14 @@ static void plan_destroy(struct vr_plan *plan)
 
 static void destroy(struct vr_backend *backend)
 {
+    vr_linear_library_close(backend->device->library);
     free(backend->device);
     free(backend);
 }
 
 static const struct vr_backend_ops cuda_ops = {
     .name = "cuda",
+    .halves = VR_HALF_FAST,
     .destroy = destroy,
     .buffer_create = buffer_create,
     .buffer_destroy = buffer_destroy,
@@ -202,7 +206,7 @@ static const struct vr_backend_ops cuda_ops = {
 static enum vr_status open_device(struct vr_device *device)
 {
     enum vr_status (*const allow[])(void) = {vr_scan_tiles_allow_shared, vr_scan_select_allow_shared,
-                                             vr_scan_safe_allow_shared};
+                                             vr_scan_safe_allow_shared, vr_linear_allow_shared};
     enum vr_status status = vr_seam_open(&device->seam);
     for (size_t i = 0; status == VR_OK && i < sizeof allow / sizeof allow[0]; i++) {
         status = allow[i]();

@@ -22,6 +22,7 @@ struct vr_stream {
     char *scratch; /* [scratch_bytes], of the device; what a search needs, taken by the first one */
     size_t scratch_bytes;
     bool capturing;
+    char *matmul_workspace; /* of the device; taken by the stream's first linear that the library runs (linear.h) */
 };
 
 struct vr_plan {
@@ -30,6 +31,8 @@ struct vr_plan {
 
 struct vr_device {
     struct vr_seam_device seam;
+    bool prefer_library;               /* linear.h */
+    struct vr_linear_library *library; /* NULL until it is used */
 };
 
 /* The device address of `view` when `count` elements of `size` bytes lie inside its buffer; else NULL with the text

@@ -1,7 +1,8 @@
-/* gather: y[row] = columns of a dense matrix and rows of tables, side by side; y float [rows, y_stride].
+/* gather: y[row] = columns of a dense matrix and rows of tables, side by side; y [rows, y_stride], floats or halves.
  *
  * A block first notes for each column of y which segment it belongs to, then copies its rows column by column, so that
- * neighbouring threads read and write neighbouring addresses. Exact: copies, and conversions of stored numbers. */
+ * neighbouring threads read and write neighbouring addresses. Exact: copies, and conversions of stored numbers; one
+ * rounding where y is halves. */
 #include "numbers.cuh"
 
 namespace
@@ -25,7 +26,8 @@ struct gather_args {
     uint32_t rows, dense_stride, index_stride, y_stride;
     const float *dense;
     const int32_t *index;
-    float *y;
+    void *y;
+    bool y_half;
 };
 
 __device__ float value_of(const gather_args &args, const segment &part, size_t row, uint32_t column)
@@ -36,7 +38,7 @@ __device__ float value_of(const gather_args &args, const segment &part, size_t r
     return vr_table_value(part.table, args.index[row * args.index_stride + part.source], column);
 }
 
-__global__ void gather_f32_kernel(const gather_args args)
+__global__ void gather_kernel(const gather_args args)
 {
     VR_SHARED(uint8_t, part_of, COLUMNS);
     const uint32_t first_column = blockIdx.y * COLUMNS;
@@ -55,7 +57,8 @@ __global__ void gather_f32_kernel(const gather_args args)
             if (part_of[c] != NONE) {
                 const segment &part = args.part[part_of[c]];
                 const uint32_t column = first_column + c;
-                args.y[row * args.y_stride + column] = value_of(args, part, row, column - part.offset);
+                vr_element_put(args.y, args.y_half, row * args.y_stride + column,
+                               value_of(args, part, row, column - part.offset));
             }
         }
     }
@@ -92,7 +95,8 @@ enum vr_status vr_cuda_gather(struct vr_stream *stream, const struct vr_gather *
     const size_t rows = args->rows;
     given.dense = static_cast<const float *>(vr_cuda_at(args->dense, rows * args->dense_stride, 4, "gather: dense"));
     given.index = static_cast<const int32_t *>(vr_cuda_at(args->index, rows * args->index_stride, 4, "gather: index"));
-    given.y = static_cast<float *>(vr_cuda_at(args->y, rows * args->y_stride, 4, "gather: y"));
+    given.y_half = args->y_element == VR_ELEMENT_F16;
+    given.y = vr_cuda_at(args->y, rows * args->y_stride, vr_element_bytes(args->y_element), "gather: y");
     if (given.dense == nullptr || given.index == nullptr || given.y == nullptr) {
         return VR_ERR_INVALID;
     }
@@ -108,7 +112,7 @@ enum vr_status vr_cuda_gather(struct vr_stream *stream, const struct vr_gather *
             status = take_segment(args, first + p, &given.part[p]);
         }
         if (status == VR_OK && args->rows > 0) {
-            status = vr_launch(stream->seam, "gather", gather_f32_kernel, grid, THREADS, 0, given);
+            status = vr_launch(stream->seam, "gather", gather_kernel, grid, THREADS, 0, given);
         }
     }
     return status;

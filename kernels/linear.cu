@@ -1,120 +1,143 @@
-/* linear in float32: y[r, o] = activation(sum_i x[r, i] * weight[o, i] + bias[o] + add[add_row[r], o]).
- *
- * Blocks of 64 rows x 64 outputs, 256 threads with 4 x 4 outputs each, 16 inputs at a time through shared memory. Each
- * output is one chain of fused multiply-adds in the order of the inputs: the same bits in any batch, and those of the
- * CPU backend's tiles. Error against exact arithmetic: at most `in` roundings of 2^-24 of the partial sums. */
-#include "numbers.cuh"
+/* linear: arguments checked, an engine chosen, the launch made. */
+#include "linear.cuh"
 
 namespace
 {
 
-constexpr unsigned THREADS = 256;
-constexpr unsigned TILE = 64;  /* rows and outputs of a block */
-constexpr unsigned OWN = 4;    /* rows and outputs of a thread */
-constexpr unsigned DEPTH = 16; /* inputs at a time */
-constexpr unsigned PITCH = TILE + 4;
+constexpr uint32_t BATCH_MAX = 65535; /* of a grid's z */
 
-struct linear_args {
-    uint32_t rows, in, out, x_stride, weight_stride, add_stride, y_stride;
-    const float *x, *weight, *bias, *add;
+/* Addresses of one product. */
+struct places {
+    const void *x, *weight, *bias;
+    const float *add;
     const int32_t *add_row;
-    bool relu;
-    float *y;
+    uint32_t add_rows;
+    void *y;
 };
 
-/* tile[i][r] = matrix[first_row + r, first + i], zeros outside. */
-__device__ void load_tile(float *tile, const float *matrix, uint32_t rows, uint32_t stride, uint32_t in,
-                          uint32_t first_row, uint32_t first)
+bool resolve_add(const struct vr_linear *args, places *out)
 {
-    for (unsigned t = threadIdx.x; t < TILE * DEPTH; t += THREADS) {
-        const unsigned r = t / DEPTH, i = t % DEPTH;
-        const bool inside = first_row + r < rows && first + i < in;
-        tile[i * PITCH + r] = inside ? matrix[static_cast<size_t>(first_row + r) * stride + first + i] : 0.0f;
+    out->add = static_cast<const float *>(vr_cuda_at(args->add, args->out, 4, "linear: add"));
+    out->add_row = static_cast<const int32_t *>(vr_cuda_at(args->add_row, args->rows, 4, "linear: add_row"));
+    if (out->add == nullptr || out->add_row == nullptr) {
+        return false;
     }
+    const size_t floats = args->out == 0 ? 0 : (args->add.buffer->size - args->add.offset) / 4;
+    const size_t rows = args->add_stride == 0 || floats < args->out ? 0 : (floats - args->out) / args->add_stride + 1;
+    out->add_rows = rows < UINT32_MAX ? static_cast<uint32_t>(rows) : UINT32_MAX;
+    return true;
 }
 
-__device__ void finish(const linear_args &args, uint32_t row, uint32_t out, float value)
+bool resolve(const struct vr_linear *args, places *out)
 {
-    if (args.bias != nullptr) {
-        value += args.bias[out];
+    const size_t size = vr_element_bytes(args->x_element);
+    const size_t weights = args->in > 0 ? vr_cuda_extent(args->out, args->weight_stride, args->in) : 0;
+    *out = {};
+    out->x = vr_cuda_at(args->x, vr_cuda_extent(args->rows, args->x_stride, args->in), size, "linear: x");
+    out->weight = vr_cuda_at(args->weight, weights, size, "linear: weight");
+    out->y = vr_cuda_at(args->y, vr_cuda_extent(args->rows, args->y_stride, args->out),
+                        vr_element_bytes(args->y_element), "linear: y");
+    if (out->x == nullptr || out->weight == nullptr || out->y == nullptr) {
+        return false;
     }
-    if (args.add != nullptr) {
-        value += args.add[static_cast<size_t>(args.add_row[row]) * args.add_stride + out];
-    }
-    args.y[static_cast<size_t>(row) * args.y_stride + out] = args.relu && value < 0.0f ? 0.0f : value; /* NaN stays */
-}
-
-__global__ void __launch_bounds__(THREADS) linear_f32_kernel(const linear_args args)
-{
-    VR_SHARED(float, x, DEPTH *PITCH);
-    VR_SHARED(float, w, DEPTH *PITCH);
-    const uint32_t first_row = blockIdx.y * TILE, first_out = blockIdx.x * TILE;
-    const unsigned own_row = threadIdx.x / (TILE / OWN) * OWN, own_out = threadIdx.x % (TILE / OWN) * OWN;
-    float sum[OWN][OWN] = {};
-    for (uint32_t first = 0; first < args.in; first += DEPTH) {
-        load_tile(x, args.x, args.rows, args.x_stride, args.in, first_row, first);
-        load_tile(w, args.weight, args.out, args.weight_stride, args.in, first_out, first);
-        __syncthreads();
-        for (unsigned i = 0; i < DEPTH; i++) {
-            for (unsigned r = 0; r < OWN; r++) {
-                for (unsigned o = 0; o < OWN; o++) {
-                    sum[r][o] = __fmaf_rn(x[i * PITCH + own_row + r], w[i * PITCH + own_out + o], sum[r][o]);
-                }
-            }
-        }
-        __syncthreads();
-    }
-    for (unsigned r = 0; r < OWN; r++) {
-        for (unsigned o = 0; o < OWN; o++) {
-            const uint32_t row = first_row + own_row + r, out = first_out + own_out + o;
-            if (row < args.rows && out < args.out) {
-                finish(args, row, out, sum[r][o]);
-            }
-        }
-    }
-}
-
-const float *floats_at(struct vr_view view, size_t count, const char *what)
-{
-    return static_cast<const float *>(vr_cuda_at(view, count, 4, what));
-}
-
-enum vr_status resolve(const struct vr_linear *args, linear_args *out)
-{
-    if (args->x_stride < args->in || args->weight_stride < args->in || args->y_stride < args->out ||
-        (args->has_add && args->add_stride < args->out)) {
-        return vr_fail(VR_ERR_INVALID, "linear: a stride is smaller than its row");
-    }
-    *out = linear_args{args->rows,       args->in,       args->out, args->x_stride, args->weight_stride,
-                       args->add_stride, args->y_stride, nullptr,   nullptr,        nullptr,
-                       nullptr,          nullptr,        false,     nullptr};
-    out->relu = args->activation == VR_LINEAR_RELU;
-    out->x = floats_at(args->x, vr_cuda_extent(args->rows, args->x_stride, args->in), "linear: x");
-    out->weight = floats_at(args->weight, vr_cuda_extent(args->out, args->weight_stride, args->in), "linear: weight");
-    const size_t outputs = vr_cuda_extent(args->rows, args->y_stride, args->out);
-    out->y = static_cast<float *>(vr_cuda_at(args->y, outputs, 4, "linear: y"));
-    bool inside = out->x != nullptr && out->weight != nullptr && out->y != nullptr;
     if (args->has_bias) {
-        out->bias = floats_at(args->bias, args->out, "linear: bias");
-        inside = inside && out->bias != nullptr;
+        out->bias = vr_cuda_at(args->bias, args->out, vr_element_bytes(args->bias_element), "linear: bias");
+        if (out->bias == nullptr) {
+            return false;
+        }
     }
-    if (args->has_add) {
-        out->add = floats_at(args->add, args->out, "linear: add");
-        out->add_row = static_cast<const int32_t *>(vr_cuda_at(args->add_row, args->rows, 4, "linear: add_row"));
-        inside = inside && out->add != nullptr && out->add_row != nullptr;
+    return !args->has_add || resolve_add(args, out);
+}
+
+/* Whether every run of 8 elements from a multiple of 8 columns on begins at a multiple of 16 bytes. */
+bool is_wide(const void *data, size_t element_bytes, size_t stride, size_t step)
+{
+    const size_t elements = 16 / element_bytes;
+    return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % elements == 0 && step % elements == 0;
+}
+
+/* Everything that a product's place depends on rises with its number, so the first and the last stand for all. */
+enum vr_status prepare(const struct vr_linear *args, vr_linear_launch *out)
+{
+    const uint32_t batch = args->batch > 1 ? args->batch : 1;
+    const struct vr_linear last = vr_linear_product(args, batch - 1);
+    places at, end;
+    if (batch > BATCH_MAX) {
+        return vr_fail(VR_ERR_INVALID, "linear: %u products, at most %u", batch, BATCH_MAX);
     }
-    return inside ? VR_OK : VR_ERR_INVALID;
+    if (!resolve(args, &at) || !resolve(&last, &end)) {
+        return VR_ERR_INVALID;
+    }
+    *out = {};
+    out->rows = args->rows, out->in = args->in, out->out = args->out, out->batch = batch;
+    out->x_stride = args->x_stride, out->x_step = args->x_step;
+    out->weight_stride = args->weight_stride, out->weight_step = args->weight_step;
+    out->add_stride = args->add_stride, out->add_step = args->add_step;
+    out->y_stride = args->y_stride, out->y_step = args->y_step;
+    out->bias_step = args->bias_step;
+    out->x = at.x, out->weight = at.weight, out->bias = at.bias, out->y = at.y;
+    out->add = at.add, out->add_row = at.add_row, out->add_rows = end.add_rows;
+    out->x_half = args->x_element == VR_ELEMENT_F16;
+    out->bias_half = args->bias_element == VR_ELEMENT_F16;
+    out->y_half = args->y_element == VR_ELEMENT_F16;
+    out->relu = args->activation == VR_LINEAR_RELU;
+    out->add_wide = is_wide(at.add, 4, args->add_stride, batch > 1 ? args->add_step : 0);
+    out->y_wide = is_wide(at.y, vr_element_bytes(args->y_element), args->y_stride, batch > 1 ? args->y_step : 0);
+    return VR_OK;
+}
+
+/* A matrix whose pieces of 16 bytes do not depend on the product. */
+bool is_whole(struct vr_view view, enum vr_element element, size_t stride, size_t step)
+{
+    const size_t elements = 16 / vr_element_bytes(element);
+    return view.offset % 16 == 0 && stride % elements == 0 && step % elements == 0;
+}
+
+/* What cuBLASLt has no form for: a part that each row picks for itself, a bias that is not stored as y is, float32
+ * rows (it would round them to TF32 to be quick); and what its algorithms were not chosen for: a y or bias that does
+ * not begin at multiples of 16 bytes. */
+bool library_can(const struct vr_linear *args)
+{
+    const bool many = args->batch > 1;
+    const bool bias_fits = !args->has_bias || (args->bias_element == args->y_element &&
+                                               is_whole(args->bias, args->bias_element, 0, many ? args->bias_step : 0));
+    return args->x_element == VR_ELEMENT_F16 && !args->has_add && args->in > 0 && bias_fits &&
+           is_whole(args->y, args->y_element, args->y_stride, many ? args->y_step : 0);
 }
 
 } // namespace
 
+/* No device has measured yet which of the two is quicker at a shape; until one has, the own kernel runs them all, for
+ * it alone promises a row's bits in any batch. */
+enum vr_linear_engine vr_linear_engine_of(const struct vr_device *device, const struct vr_linear *args)
+{
+    if (args->x_element == VR_ELEMENT_F32) {
+        return VR_LINEAR_ENGINE_F32;
+    }
+    return device->prefer_library && library_can(args) ? VR_LINEAR_ENGINE_LIBRARY : VR_LINEAR_ENGINE_F16;
+}
+
+enum vr_status vr_linear_prefer_library(struct vr_backend *backend, bool prefer)
+{
+    struct vr_device *device = backend->device;
+    const enum vr_status status =
+        prefer && device->library == nullptr ? vr_linear_library_open(&device->library) : VR_OK;
+    device->prefer_library = prefer && status == VR_OK;
+    return status;
+}
+
 enum vr_status vr_cuda_linear(struct vr_stream *stream, const struct vr_linear *args)
 {
-    linear_args given;
-    const enum vr_status status = resolve(args, &given);
+    vr_linear_launch launch;
+    enum vr_status status = vr_linear_check(args);
+    status = status == VR_OK ? prepare(args, &launch) : status;
     if (status != VR_OK || args->rows == 0 || args->out == 0) {
         return status;
     }
-    const dim3 grid(vr_blocks_for(args->out, TILE), vr_blocks_for(args->rows, TILE));
-    return vr_launch(stream->seam, "linear", linear_f32_kernel, grid, THREADS, 0, given);
+    switch (vr_linear_engine_of(stream->device, args)) {
+    case VR_LINEAR_ENGINE_F32: return vr_linear_f32_launch(stream, &launch);
+    case VR_LINEAR_ENGINE_F16: return vr_linear_f16_launch(stream, &launch);
+    case VR_LINEAR_ENGINE_LIBRARY: break;
+    }
+    return vr_linear_library_run(stream, args, launch.x, launch.weight, launch.bias, launch.y);
 }

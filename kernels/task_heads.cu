@@ -1,5 +1,5 @@
-/* task_heads: head[r, t] = sum_k widths[t][k] * sigmoid(z_t[r, k]); z float [rows, sum of outputs], the tasks' outputs
- * side by side; head float [rows, tasks].
+/* task_heads: head[r, t] = sum_k widths[t][k] * sigmoid(z_t[r, k]); z [rows, sum of outputs], floats or halves, the
+ * tasks' outputs side by side; head float [rows, tasks].
  *
  * One thread a head. Float32 sums in the reference's order; the exponential may differ in the last bits. */
 #include "numbers.cuh"
@@ -13,11 +13,13 @@ constexpr unsigned TASKS = 8;
 struct heads_args {
     uint32_t rows, tasks, columns;
     uint32_t first[TASKS + 1]; /* columns of z where each task begins */
-    const float *z, *widths;
+    const void *z;
+    bool z_half;
+    const float *widths;
     float *head;
 };
 
-__global__ void task_heads_f32_kernel(const heads_args args)
+__global__ void task_heads_kernel(const heads_args args)
 {
     const size_t at = static_cast<size_t>(blockIdx.x) * THREADS + threadIdx.x;
     if (at >= static_cast<size_t>(args.rows) * args.tasks) {
@@ -27,7 +29,7 @@ __global__ void task_heads_f32_kernel(const heads_args args)
     const uint32_t task = static_cast<uint32_t>(at % args.tasks);
     float sum = 0.0f;
     for (uint32_t k = args.first[task]; k < args.first[task + 1]; k++) {
-        sum += args.widths[k] / (1.0f + expf(-args.z[row * args.columns + k]));
+        sum += args.widths[k] / (1.0f + expf(-vr_element_get(args.z, args.z_half, row * args.columns + k)));
     }
     args.head[at] = sum;
 }
@@ -39,20 +41,20 @@ enum vr_status vr_cuda_task_heads(struct vr_stream *stream, const struct vr_task
     if (args->tasks > TASKS) {
         return vr_fail(VR_ERR_INVALID, "task_heads: %u tasks, at most %u", args->tasks, TASKS);
     }
-    heads_args given = {args->rows, args->tasks, 0, {}, nullptr, nullptr, nullptr};
+    heads_args given = {args->rows, args->tasks, 0, {}, nullptr, args->z_element == VR_ELEMENT_F16, nullptr, nullptr};
     for (uint32_t t = 0; t < args->tasks; t++) {
         given.first[t] = given.columns;
         given.columns += args->outputs[t];
     }
     given.first[args->tasks] = given.columns;
     const size_t rows = args->rows, heads = rows * args->tasks;
-    given.z = static_cast<const float *>(vr_cuda_at(args->z, rows * given.columns, 4, "task_heads: z"));
+    given.z = vr_cuda_at(args->z, rows * given.columns, vr_element_bytes(args->z_element), "task_heads: z");
     given.widths = static_cast<const float *>(vr_cuda_at(args->widths, given.columns, 4, "task_heads: widths"));
     given.head = static_cast<float *>(vr_cuda_at(args->head, heads, 4, "task_heads: head"));
     if (given.z == nullptr || given.widths == nullptr || given.head == nullptr) {
         return VR_ERR_INVALID;
     }
     return heads == 0 ? VR_OK
-                      : vr_launch(stream->seam, "task_heads", task_heads_f32_kernel, vr_blocks_for(heads, THREADS),
-                                  THREADS, 0, given);
+                      : vr_launch(stream->seam, "task_heads", task_heads_kernel, vr_blocks_for(heads, THREADS), THREADS,
+                                  0, given);
 }

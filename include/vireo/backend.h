@@ -42,6 +42,25 @@ struct vr_view {
     size_t offset; /* bytes, a multiple of the element's size */
 };
 
+/* How the numbers of a matrix are stored. Sums are float32 whatever the storage; a result that is stored as a half is
+ * rounded once, to the nearest, ties to even, and becomes infinite from 65520 on. Halves are IEEE fp16 and not
+ * bfloat16: tensor cores take both at one speed, fp16 rounds by 2^-11 instead of 2^-8, tables are stored in it
+ * already, and its smaller range is checked where weights are packed (vr_weights_pack_f16) and by a bundle's golden
+ * outputs. */
+enum vr_element { VR_ELEMENT_F32 = 0, VR_ELEMENT_F16 };
+static inline size_t vr_element_bytes(enum vr_element element)
+{
+    return element == VR_ELEMENT_F16 ? 2 : 4;
+}
+
+/* Halves that `linear` reads: rows begin at multiples of VR_HALF_ALIGNMENT halves (16 bytes). What lies between the
+ * end of a row and its stride is never used and may be anything. */
+#define VR_HALF_ALIGNMENT 8u
+static inline uint32_t vr_half_stride(uint32_t width)
+{
+    return (width + VR_HALF_ALIGNMENT - 1) / VR_HALF_ALIGNMENT * VR_HALF_ALIGNMENT;
+}
+
 enum vr_table_dtype { VR_TABLE_F32 = 0, VR_TABLE_F16, VR_TABLE_I8 }; /* I8 rows are value / 127 * scale[row] */
 
 /* A matrix of rows that are looked up: embedding tables, item vectors. */
@@ -75,8 +94,9 @@ struct vr_gather {
     uint32_t dense_stride;
     struct vr_view index; /* int32 [rows, index_stride] */
     uint32_t index_stride;
-    struct vr_view y; /* float [rows, y_stride]; columns that no segment covers are left alone */
+    struct vr_view y; /* [rows, y_stride]; columns that no segment covers are left alone */
     uint32_t y_stride;
+    enum vr_element y_element;
 };
 
 /* y[r] = sum_i weight[r, i] * table[index[r, i]], indexes < 0 or past the end add nothing. For history vectors. */
@@ -92,22 +112,34 @@ struct vr_pool_rows {
 enum vr_linear_activation { VR_LINEAR_NONE = 0, VR_LINEAR_RELU };
 
 /* y[r, o] = activation(sum_i x[r, i] * weight[o, i] + bias[o] + add[add_row[r], o]). A row's result is the same bits
- * whatever rows stand beside it in the call. Accumulation in float32. */
+ * whatever rows stand beside it in the call. Accumulation in float32; NaN stays NaN, also through ReLU.
+ *
+ * With x_element F16, x and weight are halves: both begin at a multiple of 16 bytes and their strides and steps are
+ * multiples of VR_HALF_ALIGNMENT; in, out and rows may be anything. The other matrices need no more than their
+ * elements' alignment. vr_linear_check says what is wrong.
+ *
+ * `batch` products of one shape run as one operation (the second layers of a level's experts): product b reads and
+ * writes each matrix b steps further on and shares add_row. Outputs must not overlap. */
 struct vr_linear {
     uint32_t rows, in, out;
-    struct vr_view x; /* float [rows, x_stride] */
+    struct vr_view x; /* [rows, x_stride] */
     uint32_t x_stride;
-    struct vr_view weight; /* float [out, weight_stride]: a column range of a wider matrix is allowed */
+    enum vr_element x_element; /* of x and of weight */
+    struct vr_view weight;     /* [out, weight_stride]: a column range of a wider matrix is allowed */
     uint32_t weight_stride;
     bool has_bias;
-    struct vr_view bias; /* float [out] */
+    struct vr_view bias; /* [out] */
+    enum vr_element bias_element;
     bool has_add;
     struct vr_view add; /* float [*, add_stride]; the part hoisted out of the rows (a request's viewer part) */
     uint32_t add_stride;
     struct vr_view add_row; /* int32 [rows] */
     enum vr_linear_activation activation;
-    struct vr_view y; /* float [rows, y_stride] */
+    struct vr_view y; /* [rows, y_stride] */
     uint32_t y_stride;
+    enum vr_element y_element;
+    uint32_t batch;                                          /* 0 means 1: the steps are not read */
+    size_t x_step, weight_step, bias_step, add_step, y_step; /* elements from one product's matrix to the next one's */
 };
 
 /* Divide each row by its L2 norm, in place; rows with a norm under 1e-12 become zeros. */
@@ -122,8 +154,9 @@ struct vr_expert_mix {
     uint32_t rows, gates, experts, width;
     uint64_t listed[16];   /* [gates], bit e: expert e takes part; at least one bit each */
     struct vr_view logit;  /* float [rows, gates * experts] */
-    struct vr_view expert; /* float [rows, experts * width] */
-    struct vr_view y;      /* float [rows, gates * width] */
+    struct vr_view expert; /* [rows, experts * width] */
+    struct vr_view y;      /* [rows, gates * width] */
+    enum vr_element expert_element, y_element;
     bool want_weights;
     struct vr_view weights; /* float [rows, gates * experts], 0 for experts not listed */
 };
@@ -131,8 +164,9 @@ struct vr_expert_mix {
 /* head[r, t] = sum_k widths[t][k] * sigmoid(z_t[r, k]); tasks' outputs lie side by side in z. */
 struct vr_task_heads {
     uint32_t rows, tasks;
-    uint32_t outputs[8];   /* [tasks], K of each; z has their sum as columns */
-    struct vr_view z;      /* float [rows, sum of outputs] */
+    uint32_t outputs[8]; /* [tasks], K of each; z has their sum as columns */
+    struct vr_view z;    /* [rows, sum of outputs] */
+    enum vr_element z_element;
     struct vr_view widths; /* float [sum of outputs] */
     struct vr_view head;   /* float [rows, tasks] */
 };
@@ -157,10 +191,18 @@ struct vr_index_search {
     struct vr_view score;          /* float [queries, k], 0 where row is -1 */
 };
 
+/* What a backend makes of halves (VR_ELEMENT_F16). */
+enum vr_half_support {
+    VR_HALF_NONE = 0, /* refused */
+    VR_HALF_PLAIN,    /* right, and no quicker than float32: for tests */
+    VR_HALF_FAST,     /* what networks should run in */
+};
+
 /* What a backend does. Members may be NULL only where said. All return enum vr_status; VR_ERR_BACKEND carries the
  * device's own message. */
 struct vr_backend_ops {
     const char *name; /* "cpu", "cuda" */
+    enum vr_half_support halves;
     void (*destroy)(struct vr_backend *backend);
 
     enum vr_status (*buffer_create)(struct vr_backend *backend, enum vr_memory memory, size_t bytes,
@@ -209,6 +251,17 @@ void vr_backend_destroy(struct vr_backend *backend); /* NULL is accepted */
 
 /* Names of the backends and retrieval libraries in this build, e.g. "cpu openblas faiss"; for `vireo version`. */
 const char *vr_backend_built(void);
+
+/* A weight matrix [rows, width] as the halves that `linear` reads, once, at load: to [rows, to_stride], to_stride at
+ * least vr_half_stride(width), zeros behind each row. `from` may be a column range of rows `from_stride` apart.
+ * VR_ERR_UNSUPPORTED when a finite weight has no finite half: such a network runs in float32. */
+enum vr_status vr_weights_pack_f16(const float *from, uint32_t rows, uint32_t width, size_t from_stride, uint16_t *to,
+                                   uint32_t to_stride);
+
+/* For backends: strides, steps and the alignment of halves (VR_ERR_INVALID), and product `b` of a batch as a linear of
+ * its own. Whether views lie inside their buffers is the backend's to know. */
+enum vr_status vr_linear_check(const struct vr_linear *args);
+struct vr_linear vr_linear_product(const struct vr_linear *args, uint32_t b);
 
 /* Poll the stream until it is done or vr_clock_mono_us() passes deadline_us: VR_ERR_TIMEOUT. */
 enum vr_status vr_stream_wait(struct vr_backend *backend, struct vr_stream *stream, uint64_t deadline_us);

@@ -157,11 +157,11 @@ static void destroy(struct vr_backend *backend)
 }
 
 #define OPS_COMMON                                                                                                     \
-    .destroy = destroy, .buffer_create = buffer_create, .buffer_destroy = buffer_destroy, .buffer_host = buffer_host,  \
-    .stream_create = stream_create, .stream_destroy = stream_destroy, .stream_poll = stream_poll, .copy = copy,        \
-    .gather = vr_reference_gather, .pool_rows = vr_reference_pool_rows, .normalize = vr_reference_normalize,           \
-    .expert_mix = vr_reference_expert_mix, .task_heads = vr_reference_task_heads, .index_search = vr_cpu_index_search, \
-    .index_destroy = vr_cpu_index_destroy
+    .halves = VR_HALF_PLAIN, .destroy = destroy, .buffer_create = buffer_create, .buffer_destroy = buffer_destroy,     \
+    .buffer_host = buffer_host, .stream_create = stream_create, .stream_destroy = stream_destroy,                      \
+    .stream_poll = stream_poll, .copy = copy, .gather = vr_reference_gather, .pool_rows = vr_reference_pool_rows,      \
+    .normalize = vr_reference_normalize, .expert_mix = vr_reference_expert_mix, .task_heads = vr_reference_task_heads, \
+    .index_search = vr_cpu_index_search, .index_destroy = vr_cpu_index_destroy
 
 static const struct vr_backend_ops reference_ops = {
     OPS_COMMON,

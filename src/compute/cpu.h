@@ -4,6 +4,7 @@
 #define VIREO_COMPUTE_CPU_H
 
 #include "vireo/backend.h"
+#include "vireo/half.h"
 
 struct vr_buffer {
     char *bytes; /* [size], aligned to 64 bytes; device and staging memory are the same here */
@@ -51,6 +52,20 @@ void *vr_cpu_at(struct vr_view view, size_t count, size_t size, const char *what
 static inline size_t vr_cpu_extent(uint32_t rows, uint32_t stride, uint32_t width)
 {
     return rows == 0 ? 0 : (size_t)(rows - 1) * stride + width;
+}
+
+/* Element i of a matrix, as a float and back. */
+static inline float vr_cpu_get(const void *data, enum vr_element element, size_t i)
+{
+    return element == VR_ELEMENT_F16 ? vr_half_to_float(((const uint16_t *)data)[i]) : ((const float *)data)[i];
+}
+static inline void vr_cpu_put(void *data, enum vr_element element, size_t i, float value)
+{
+    if (element == VR_ELEMENT_F16) {
+        ((uint16_t *)data)[i] = vr_half_from_float(value);
+    } else {
+        ((float *)data)[i] = value;
+    }
 }
 
 /* Check a table and give its addresses. */

@@ -21,9 +21,10 @@ static void pack(const struct vr_linear *args, const struct vr_linear_at *at, ui
                  float *tile)
 {
     const size_t stride = args->weight_stride;
+    const float *rows = at->weight;
     for (uint32_t o = 0; o < count; o += VR_TILE_LANES) {
         const uint32_t lanes = count - o < VR_TILE_LANES ? count - o : VR_TILE_LANES;
-        const float *weight = at->weight + (size_t)(first + o) * stride;
+        const float *weight = rows + (size_t)(first + o) * stride;
         float *out = tile + (size_t)o * args->in;
         if (lanes < VR_TILE_LANES) {
             memset(out, 0, (size_t)args->in * VR_TILE_LANES * sizeof *out);
@@ -43,11 +44,8 @@ static uint32_t block_outputs(const struct vr_linear *args)
     return VR_TILE_LANES * (tiles < VR_BLOCK_TILES ? tiles : VR_BLOCK_TILES);
 }
 
-enum vr_status vr_tiles_linear(struct vr_stream *stream, const struct vr_linear *args)
+static enum vr_status linear_product(struct vr_stream *stream, const struct vr_linear *args)
 {
-    if (args->in == 0 || args->in > PACK_FLOATS / VR_TILE_LANES) {
-        return vr_reference_linear(stream, args);
-    }
     struct vr_linear_at at;
     const enum vr_status status = vr_linear_resolve(args, &at);
     if (status != VR_OK || args->rows == 0) {
@@ -62,7 +60,7 @@ enum vr_status vr_tiles_linear(struct vr_stream *stream, const struct vr_linear 
         pack(args, &at, first, count, tile);
         for (size_t r = 0; r < args->rows; r += VR_DOT_ROWS) {
             const uint32_t rows = args->rows - r < VR_DOT_ROWS ? (uint32_t)(args->rows - r) : VR_DOT_ROWS;
-            block(tile, (count + VR_TILE_LANES - 1) / VR_TILE_LANES, args->in, at.x + r * args->x_stride,
+            block(tile, (count + VR_TILE_LANES - 1) / VR_TILE_LANES, args->in, (const float *)at.x + r * args->x_stride,
                   args->x_stride, rows, dot);
             for (uint32_t i = 0; i < rows; i++) {
                 vr_linear_finish(args, &at, r + i, first, count, dot[i]);
@@ -70,4 +68,16 @@ enum vr_status vr_tiles_linear(struct vr_stream *stream, const struct vr_linear 
         }
     }
     return VR_OK;
+}
+
+static bool has_halves(const struct vr_linear *args)
+{
+    return args->x_element == VR_ELEMENT_F16 || args->y_element == VR_ELEMENT_F16 ||
+           (args->has_bias && args->bias_element == VR_ELEMENT_F16);
+}
+
+enum vr_status vr_tiles_linear(struct vr_stream *stream, const struct vr_linear *args)
+{
+    const bool plain = args->in == 0 || args->in > PACK_FLOATS / VR_TILE_LANES || has_halves(args);
+    return plain ? vr_reference_linear(stream, args) : vr_linear_each(stream, args, linear_product);
 }

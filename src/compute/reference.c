@@ -35,6 +35,51 @@ static enum vr_status check_segments(const struct vr_gather *args, struct vr_cpu
     return VR_OK;
 }
 
+static float table_value(const struct vr_cpu_table *table, int64_t row, uint32_t column)
+{
+    if (row < 0 || row >= table->rows) {
+        return 0.0f;
+    }
+    const size_t at = (size_t)row * table->width + column;
+    switch (table->dtype) {
+    case VR_TABLE_F32: return ((const float *)table->data)[at];
+    case VR_TABLE_F16: return vr_half_to_float(((const uint16_t *)table->data)[at]);
+    case VR_TABLE_I8: return (float)((const int8_t *)table->data)[at] / 127.0f * table->scale[row];
+    }
+    return 0.0f;
+}
+
+struct gather_at {
+    const float *dense;
+    const int32_t *index;
+    void *y;
+};
+
+static void segment_as_floats(const struct vr_gather *args, const struct gather_at *at, uint32_t s,
+                              const struct vr_cpu_table *table, size_t r)
+{
+    const struct vr_segment *segment = &args->segment[s];
+    float *out = (float *)at->y + r * args->y_stride + segment->offset;
+    if (segment->kind == VR_SEGMENT_DENSE) {
+        memcpy(out, at->dense + r * args->dense_stride + segment->source, segment->width * sizeof(float));
+    } else {
+        vr_cpu_table_row(table, at->index[r * args->index_stride + segment->source], out);
+    }
+}
+
+static void segment_as_halves(const struct vr_gather *args, const struct gather_at *at, uint32_t s,
+                              const struct vr_cpu_table *table, size_t r)
+{
+    const struct vr_segment *segment = &args->segment[s];
+    uint16_t *out = (uint16_t *)at->y + r * args->y_stride + segment->offset;
+    for (uint32_t c = 0; c < segment->width; c++) {
+        const float value = segment->kind == VR_SEGMENT_DENSE
+                                ? at->dense[r * args->dense_stride + segment->source + c]
+                                : table_value(table, at->index[r * args->index_stride + segment->source], c);
+        out[c] = vr_half_from_float(value);
+    }
+}
+
 enum vr_status vr_reference_gather(struct vr_stream *stream, const struct vr_gather *args)
 {
     (void)stream;
@@ -43,21 +88,17 @@ enum vr_status vr_reference_gather(struct vr_stream *stream, const struct vr_gat
     if (status != VR_OK) {
         return status;
     }
-    const float *dense = vr_cpu_at(args->dense, (size_t)args->rows * args->dense_stride, 4, "gather: dense");
-    const int32_t *index = vr_cpu_at(args->index, (size_t)args->rows * args->index_stride, 4, "gather: index");
-    float *y = vr_cpu_at(args->y, (size_t)args->rows * args->y_stride, 4, "gather: y");
-    if (dense == NULL || index == NULL || y == NULL) {
+    const struct gather_at at = {
+        vr_cpu_at(args->dense, (size_t)args->rows * args->dense_stride, 4, "gather: dense"),
+        vr_cpu_at(args->index, (size_t)args->rows * args->index_stride, 4, "gather: index"),
+        vr_cpu_at(args->y, (size_t)args->rows * args->y_stride, vr_element_bytes(args->y_element), "gather: y"),
+    };
+    if (at.dense == NULL || at.index == NULL || at.y == NULL) {
         return VR_ERR_INVALID;
     }
     for (size_t r = 0; r < args->rows; r++) {
         for (uint32_t s = 0; s < args->segments; s++) {
-            const struct vr_segment *segment = &args->segment[s];
-            float *out = y + r * args->y_stride + segment->offset;
-            if (segment->kind == VR_SEGMENT_DENSE) {
-                memcpy(out, dense + r * args->dense_stride + segment->source, segment->width * sizeof(float));
-            } else {
-                vr_cpu_table_row(&table[s], index[r * args->index_stride + segment->source], out);
-            }
+            (args->y_element == VR_ELEMENT_F16 ? segment_as_halves : segment_as_floats)(args, &at, s, &table[s], r);
         }
     }
     return VR_OK;

@@ -29,22 +29,35 @@ static enum vr_status resolve_add(const struct vr_linear *args, struct vr_linear
 
 enum vr_status vr_linear_resolve(const struct vr_linear *args, struct vr_linear_at *out)
 {
-    if (args->x_stride < args->in || args->weight_stride < args->in || args->y_stride < args->out ||
-        (args->has_add && args->add_stride < args->out)) {
-        vr_fail(VR_ERR_INVALID, "linear: a stride is shorter than its row");
-        return VR_ERR_INVALID;
+    const enum vr_status status = vr_linear_check(args);
+    if (status != VR_OK) {
+        return status;
     }
-    const size_t rows_of_weight = vr_cpu_extent(args->out, args->weight_stride, args->in);
-    out->x = vr_cpu_at(args->x, vr_cpu_extent(args->rows, args->x_stride, args->in), 4, "linear: x");
-    out->weight = vr_cpu_at(args->weight, args->in > 0 ? rows_of_weight : 0, 4, "linear: weight");
-    out->y = vr_cpu_at(args->y, vr_cpu_extent(args->rows, args->y_stride, args->out), 4, "linear: y");
-    out->bias = args->has_bias ? vr_cpu_at(args->bias, args->out, 4, "linear: bias") : NULL;
+    const size_t size = vr_element_bytes(args->x_element);
+    const size_t weights = args->in > 0 ? vr_cpu_extent(args->out, args->weight_stride, args->in) : 0;
+    out->x = vr_cpu_at(args->x, vr_cpu_extent(args->rows, args->x_stride, args->in), size, "linear: x");
+    out->weight = vr_cpu_at(args->weight, weights, size, "linear: weight");
+    out->y = vr_cpu_at(args->y, vr_cpu_extent(args->rows, args->y_stride, args->out), vr_element_bytes(args->y_element),
+                       "linear: y");
+    out->bias =
+        args->has_bias ? vr_cpu_at(args->bias, args->out, vr_element_bytes(args->bias_element), "linear: bias") : NULL;
     out->add = NULL;
     out->add_row = NULL;
     if (out->x == NULL || out->weight == NULL || out->y == NULL || (args->has_bias && out->bias == NULL)) {
         return VR_ERR_INVALID;
     }
     return args->has_add ? resolve_add(args, out) : VR_OK;
+}
+
+enum vr_status vr_linear_each(struct vr_stream *stream, const struct vr_linear *args,
+                              enum vr_status (*run)(struct vr_stream *stream, const struct vr_linear *args))
+{
+    enum vr_status status = run(stream, args);
+    for (uint32_t b = 1; status == VR_OK && b < args->batch; b++) {
+        const struct vr_linear product = vr_linear_product(args, b);
+        status = run(stream, &product);
+    }
+    return status;
 }
 
 /* y = x + y, which the compiler turns into wide additions. */
@@ -58,10 +71,10 @@ static void add_to(float *restrict y, const float *restrict x, uint32_t count)
 void vr_linear_finish(const struct vr_linear *args, const struct vr_linear_at *at, size_t r, uint32_t first,
                       uint32_t count, const float *product)
 {
-    float *y = at->y + r * args->y_stride + first;
+    float *y = (float *)at->y + r * args->y_stride + first;
     memcpy(y, product, count * sizeof *y);
     if (at->bias != NULL) {
-        add_to(y, at->bias + first, count);
+        add_to(y, (const float *)at->bias + first, count);
     }
     if (at->add != NULL) {
         add_to(y, at->add + (size_t)at->add_row[r] * args->add_stride + first, count);
@@ -72,7 +85,35 @@ void vr_linear_finish(const struct vr_linear *args, const struct vr_linear_at *a
     }
 }
 
-enum vr_status vr_reference_linear(struct vr_stream *stream, const struct vr_linear *args)
+#define PIECE 256u /* elements of a row that are made floats at a time */
+
+/* `count` elements from `first` on as floats: where they lie, or in `scratch`. */
+static const float *as_floats(const void *data, enum vr_element element, size_t first, uint32_t count, float *scratch)
+{
+    if (element == VR_ELEMENT_F32) {
+        return (const float *)data + first;
+    }
+    vr_half_to_floats((const uint16_t *)data + first, count, scratch);
+    return scratch;
+}
+
+/* The product's element [r, o]: one chain of additions in the order of the inputs. */
+static float product_of(const struct vr_linear *args, const struct vr_linear_at *at, size_t r, size_t o)
+{
+    float x_piece[PIECE], weight_piece[PIECE], sum = 0.0f;
+    for (uint32_t first = 0; first < args->in; first += PIECE) {
+        const uint32_t count = args->in - first < PIECE ? args->in - first : PIECE;
+        const float *x = as_floats(at->x, args->x_element, r * args->x_stride + first, count, x_piece);
+        const float *weight =
+            as_floats(at->weight, args->x_element, o * args->weight_stride + first, count, weight_piece);
+        for (uint32_t i = 0; i < count; i++) {
+            sum += x[i] * weight[i];
+        }
+    }
+    return sum;
+}
+
+static enum vr_status linear_product(struct vr_stream *stream, const struct vr_linear *args)
 {
     (void)stream;
     struct vr_linear_at at;
@@ -82,14 +123,19 @@ enum vr_status vr_reference_linear(struct vr_stream *stream, const struct vr_lin
     }
     for (size_t r = 0; r < args->rows; r++) {
         for (uint32_t o = 0; o < args->out; o++) {
-            float product = 0.0f;
-            for (uint32_t i = 0; i < args->in; i++) {
-                product += at.x[r * args->x_stride + i] * at.weight[(size_t)o * args->weight_stride + i];
-            }
-            vr_linear_finish(args, &at, r, o, 1, &product);
+            float value = product_of(args, &at, r, o);
+            value += at.bias != NULL ? vr_cpu_get(at.bias, args->bias_element, o) : 0.0f;
+            value += at.add != NULL ? at.add[(size_t)at.add_row[r] * args->add_stride + o] : 0.0f;
+            value = args->activation == VR_LINEAR_RELU && value < 0.0f ? 0.0f : value; /* NaN stays NaN */
+            vr_cpu_put(at.y, args->y_element, r * args->y_stride + o, value);
         }
     }
     return VR_OK;
+}
+
+enum vr_status vr_reference_linear(struct vr_stream *stream, const struct vr_linear *args)
+{
+    return vr_linear_each(stream, args, linear_product);
 }
 
 /* weight[e] = softmax over the listed experts, 0 for others. */
@@ -130,6 +176,21 @@ static void mix_gate(const float *weight, const float *expert, uint32_t experts,
     }
 }
 
+/* The same where experts or mix are halves; expert and y begin at their elements `from` and `to`. */
+static void mix_gate_halves(const struct vr_expert_mix *args, const float *weight, uint64_t listed, const void *expert,
+                            size_t from, void *y, size_t to)
+{
+    for (uint32_t c = 0; c < args->width; c++) {
+        float sum = 0.0f;
+        for (uint32_t e = 0; e < args->experts; e++) {
+            if ((listed >> e & 1u) != 0) {
+                sum += weight[e] * vr_cpu_get(expert, args->expert_element, from + (size_t)e * args->width + c);
+            }
+        }
+        vr_cpu_put(y, args->y_element, to + c, sum);
+    }
+}
+
 static enum vr_status check_mix(const struct vr_expert_mix *args)
 {
     if (args->gates > GATES_MAX || args->experts == 0 || args->experts > EXPERTS_MAX) {
@@ -144,40 +205,60 @@ static enum vr_status check_mix(const struct vr_expert_mix *args)
     return VR_OK;
 }
 
+struct mix_at {
+    const float *logit;
+    const void *expert;
+    void *y;
+    float *weights; /* NULL: not wanted */
+};
+
+static enum vr_status resolve_mix(const struct vr_expert_mix *args, struct mix_at *out)
+{
+    const size_t rows = args->rows, logits = rows * args->gates * args->experts;
+    out->logit = vr_cpu_at(args->logit, logits, 4, "expert_mix: logit");
+    out->expert = vr_cpu_at(args->expert, rows * args->experts * args->width, vr_element_bytes(args->expert_element),
+                            "expert_mix: expert");
+    out->y = vr_cpu_at(args->y, rows * args->gates * args->width, vr_element_bytes(args->y_element), "expert_mix: y");
+    out->weights = args->want_weights ? vr_cpu_at(args->weights, logits, 4, "expert_mix: weights") : NULL;
+    const bool inside = out->logit != NULL && out->expert != NULL && out->y != NULL;
+    return inside && (!args->want_weights || out->weights != NULL) ? VR_OK : VR_ERR_INVALID;
+}
+
 enum vr_status vr_reference_expert_mix(struct vr_stream *stream, const struct vr_expert_mix *args)
 {
     (void)stream;
-    const enum vr_status status = check_mix(args);
+    struct mix_at at;
+    enum vr_status status = check_mix(args);
+    status = status == VR_OK ? resolve_mix(args, &at) : status;
     if (status != VR_OK) {
         return status;
     }
+    const bool floats = args->expert_element == VR_ELEMENT_F32 && args->y_element == VR_ELEMENT_F32;
     const size_t logits = (size_t)args->gates * args->experts;
-    const float *logit = vr_cpu_at(args->logit, args->rows * logits, 4, "expert_mix: logit");
-    const float *expert =
-        vr_cpu_at(args->expert, (size_t)args->rows * args->experts * args->width, 4, "expert_mix: expert");
-    float *y = vr_cpu_at(args->y, (size_t)args->rows * args->gates * args->width, 4, "expert_mix: y");
-    float *weights =
-        args->want_weights ? vr_cpu_at(args->weights, args->rows * logits, 4, "expert_mix: weights") : NULL;
-    if (logit == NULL || expert == NULL || y == NULL || (args->want_weights && weights == NULL)) {
-        return VR_ERR_INVALID;
-    }
     for (size_t r = 0; r < args->rows; r++) {
         for (uint32_t g = 0; g < args->gates; g++) {
             float scratch[EXPERTS_MAX];
-            float *weight = weights == NULL ? scratch : weights + r * logits + (size_t)g * args->experts;
-            softmax_listed(logit + r * logits + (size_t)g * args->experts, args->experts, args->listed[g], weight);
-            mix_gate(weight, expert + r * args->experts * args->width, args->experts, args->listed[g], args->width,
-                     y + (r * args->gates + g) * args->width);
+            const size_t logit = r * logits + (size_t)g * args->experts;
+            const size_t from = r * args->experts * args->width, to = (r * args->gates + g) * args->width;
+            float *weight = at.weights == NULL ? scratch : at.weights + logit;
+            softmax_listed(at.logit + logit, args->experts, args->listed[g], weight);
+            if (floats) {
+                mix_gate(weight, (const float *)at.expert + from, args->experts, args->listed[g], args->width,
+                         (float *)at.y + to);
+            } else {
+                mix_gate_halves(args, weight, args->listed[g], at.expert, from, at.y, to);
+            }
         }
     }
     return VR_OK;
 }
 
-static float head_of(const float *z, const float *widths, uint32_t outputs)
+/* z from element `first` on. */
+static float head_of(const void *z, enum vr_element element, size_t first, const float *widths, uint32_t outputs)
 {
     float sum = 0.0f;
     for (uint32_t k = 0; k < outputs; k++) {
-        sum += widths[k] / (1.0f + expf(-z[k]));
+        sum += widths[k] / (1.0f + expf(-vr_cpu_get(z, element, first + k)));
     }
     return sum;
 }
@@ -192,7 +273,7 @@ enum vr_status vr_reference_task_heads(struct vr_stream *stream, const struct vr
     for (uint32_t t = 0; t < args->tasks; t++) {
         columns += args->outputs[t];
     }
-    const float *z = vr_cpu_at(args->z, args->rows * columns, 4, "task_heads: z");
+    const void *z = vr_cpu_at(args->z, args->rows * columns, vr_element_bytes(args->z_element), "task_heads: z");
     const float *widths = vr_cpu_at(args->widths, columns, 4, "task_heads: widths");
     float *head = vr_cpu_at(args->head, (size_t)args->rows * args->tasks, 4, "task_heads: head");
     if (z == NULL || widths == NULL || head == NULL) {
@@ -201,7 +282,8 @@ enum vr_status vr_reference_task_heads(struct vr_stream *stream, const struct vr
     for (size_t r = 0; r < args->rows; r++) {
         size_t first = 0;
         for (uint32_t t = 0; t < args->tasks; t++) {
-            head[r * args->tasks + t] = head_of(z + r * columns + first, widths + first, args->outputs[t]);
+            head[r * args->tasks + t] =
+                head_of(z, args->z_element, r * columns + first, widths + first, args->outputs[t]);
             first += args->outputs[t];
         }
     }

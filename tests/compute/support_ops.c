@@ -153,6 +153,34 @@ static struct vr_view floats(struct making *m, uint32_t rows, size_t width, floa
     return view;
 }
 
+/* Random halves in rows of `width` that begin `stride` apart; behind each row NaN, which nobody may use. */
+static struct vr_view halves(struct making *m, uint32_t rows, size_t width, size_t stride, float scale, bool spiced)
+{
+    float *data = host(rows * width * sizeof *data);
+    uint16_t *half = host(rows * stride * sizeof *half);
+    dice_floats(&m->dice, data, rows * width);
+    if (spiced) {
+        spice(m, data, rows, width);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t c = 0; c < stride; c++) {
+            half[r * stride + c] = c < width ? vr_half_from_float(data[r * width + c] * scale) : 0x7e00u;
+        }
+    }
+    const struct vr_view view = rig_put(m->rig, half, rows * stride * sizeof *half);
+    free(data);
+    free(half);
+    return view;
+}
+
+/* Random numbers of either kind, row behind row. */
+static struct vr_view elements(struct making *m, enum vr_element element, uint32_t rows, size_t width, float scale,
+                               bool spiced)
+{
+    return element == VR_ELEMENT_F16 ? halves(m, rows, width, width, scale, spiced)
+                                     : floats(m, rows, width, scale, spiced);
+}
+
 /* Row numbers from -2 to two past the end. */
 static struct vr_view indexes(struct making *m, size_t count, uint32_t table_rows)
 {
@@ -188,6 +216,9 @@ static struct vr_table table(struct making *m, enum vr_table_dtype dtype, uint32
 struct result {
     struct vr_view view;
     size_t count;
+    enum vr_element element;
+    struct vr_view more; /* floats that follow, of an operation with two results */
+    size_t more_count;
 };
 
 static struct result run_gather(struct making *m)
@@ -205,9 +236,10 @@ static struct result run_gather(struct making *m)
     args.dense = floats(m, c->rows, c->a + 2, 1.0f, true);
     args.index = indexes(m, (size_t)c->rows * 3, c->c);
     args.y_stride = width + 1; /* one column stays as it was */
-    args.y = floats(m, c->rows, width + 1, 1.0f, false);
+    args.y_element = c->op == OP_GATHER_F16 ? VR_ELEMENT_F16 : VR_ELEMENT_F32;
+    args.y = elements(m, args.y_element, c->rows, width + 1, 1.0f, false);
     must(m->rig->backend->ops->gather(m->rig->stream, &args), "gather");
-    return (struct result){args.y, (size_t)c->rows * (width + 1)};
+    return (struct result){.view = args.y, .count = (size_t)c->rows * (width + 1), .element = args.y_element};
 }
 
 static struct result run_pool_rows(struct making *m)
@@ -219,7 +251,7 @@ static struct result run_pool_rows(struct making *m)
     args.weight = floats(m, c->rows, c->a, 0.1f, false);
     args.y = floats(m, c->rows, c->b + 3, 1.0f, false);
     must(m->rig->backend->ops->pool_rows(m->rig->stream, &args), "pool_rows");
-    return (struct result){args.y, (size_t)c->rows * (c->b + 3)};
+    return (struct result){.view = args.y, .count = (size_t)c->rows * (c->b + 3)};
 }
 
 static struct vr_view add_rows(struct making *m, uint32_t rows, uint32_t bound)
@@ -233,25 +265,49 @@ static struct vr_view add_rows(struct making *m, uint32_t rows, uint32_t bound)
     return view;
 }
 
+/* Floats, or halves at the alignment that a linear reads; NaN behind rows where they are padded or halves. */
+static struct vr_view linear_matrix(struct making *m, enum vr_element element, uint32_t rows, uint32_t width,
+                                    uint32_t stride, bool spiced)
+{
+    return element == VR_ELEMENT_F16 ? halves(m, rows, width, stride, 1.0f, spiced)
+                                     : floats(m, rows, stride, 1.0f, spiced);
+}
+
+static uint32_t linear_stride(const struct op_case *c, uint32_t width)
+{
+    const uint32_t padded = width + ((c->c & PADDED) != 0 ? 5 : 0);
+    return (c->c & WHOLE_STEPS) != 0 ? vr_half_stride(padded) + VR_HALF_ALIGNMENT : padded;
+}
+
 static struct result run_linear(struct making *m)
 {
     const struct op_case *c = m->c;
-    const uint32_t pad = (c->c & 8) != 0 ? 5 : 0;
-    struct vr_linear args = {.rows = c->rows, .in = c->a, .out = c->b, .x_stride = c->a + pad};
-    args.weight_stride = c->a + pad;
-    args.y_stride = c->b + pad;
-    args.add_stride = c->b + pad;
-    args.x = floats(m, c->rows, args.x_stride, 1.0f, true);
-    args.weight = floats(m, c->b, args.weight_stride, 1.0f, false);
-    args.has_bias = (c->c & 1) != 0;
-    args.bias = floats(m, c->b, 1, 1.0f, false);
-    args.has_add = (c->c & 2) != 0;
+    const bool half = c->op == OP_LINEAR_F16;
+    struct vr_linear args = {.rows = c->rows, .in = c->a, .out = c->b, .batch = c->c >> 8};
+    const uint32_t products = args.batch > 1 ? args.batch : 1,
+                   step = (c->c & WHOLE_STEPS) != 0 ? vr_half_stride(c->b) : c->b;
+    args.x_element = half ? VR_ELEMENT_F16 : VR_ELEMENT_F32;
+    args.y_element = (c->c & Y_HALVES) != 0 ? VR_ELEMENT_F16 : VR_ELEMENT_F32;
+    args.bias_element = (c->c & BIAS_HALVES) != 0 ? VR_ELEMENT_F16 : VR_ELEMENT_F32;
+    args.x_step = half ? vr_half_stride(c->a) : c->a;
+    args.weight_stride = half ? vr_half_stride(linear_stride(c, c->a)) : linear_stride(c, c->a);
+    args.weight_step = (size_t)c->b * args.weight_stride;
+    args.bias_step = c->b;
+    args.add_step = args.y_step = step;
+    const uint32_t inputs = products > 1 ? products * (uint32_t)args.x_step : c->a;
+    args.x_stride = half ? vr_half_stride(linear_stride(c, inputs)) : linear_stride(c, inputs);
+    args.y_stride = args.add_stride = linear_stride(c, products > 1 ? products * step : c->b);
+    args.x = linear_matrix(m, args.x_element, c->rows, inputs, args.x_stride, true);
+    args.weight = linear_matrix(m, args.x_element, products * c->b, c->a, args.weight_stride, false);
+    args.has_bias = (c->c & BIAS) != 0;
+    args.bias = elements(m, args.bias_element, products * c->b, 1, 1.0f, false);
+    args.has_add = (c->c & ADD) != 0;
     args.add = floats(m, 3, args.add_stride, 1.0f, false);
     args.add_row = add_rows(m, c->rows, 3);
-    args.activation = (c->c & 4) != 0 ? VR_LINEAR_RELU : VR_LINEAR_NONE;
-    args.y = floats(m, c->rows, args.y_stride, 1.0f, false);
+    args.activation = (c->c & RELU) != 0 ? VR_LINEAR_RELU : VR_LINEAR_NONE;
+    args.y = elements(m, args.y_element, c->rows, args.y_stride, 1.0f, false);
     must(m->rig->backend->ops->linear(m->rig->stream, &args), "linear");
-    return (struct result){args.y, (size_t)c->rows * args.y_stride};
+    return (struct result){.view = args.y, .count = (size_t)c->rows * args.y_stride, .element = args.y_element};
 }
 
 static struct result run_normalize(struct making *m)
@@ -260,26 +316,30 @@ static struct result run_normalize(struct making *m)
     struct vr_normalize args = {.rows = c->rows, .width = c->a, .stride = c->a + c->b};
     args.x = floats(m, c->rows, args.stride, 3.0f, true);
     must(m->rig->backend->ops->normalize(m->rig->stream, &args), "normalize");
-    return (struct result){args.x, (size_t)c->rows * args.stride};
+    return (struct result){.view = args.x, .count = (size_t)c->rows * args.stride};
 }
 
-/* The mix and, behind it, the weights: both are outputs. */
+/* The mix and the weights: both are outputs. */
 static struct result run_expert_mix(struct making *m)
 {
     const struct op_case *c = m->c;
-    struct vr_expert_mix args = {.rows = c->rows, .gates = c->a, .experts = c->b, .width = c->c, .want_weights = true};
+    const bool half = c->op == OP_EXPERT_MIX_F16;
+    struct vr_expert_mix args = {.rows = c->rows, .experts = c->b, .width = c->c, .want_weights = true};
+    args.gates = c->a % EXPERT_FLOATS;
+    args.expert_element = half && (c->a & EXPERT_FLOATS) == 0 ? VR_ELEMENT_F16 : VR_ELEMENT_F32;
+    args.y_element = half && (c->a & Y_FLOATS) == 0 ? VR_ELEMENT_F16 : VR_ELEMENT_F32;
     const uint64_t all = c->b == 64 ? ~0ull : (1ull << c->b) - 1;
-    for (uint32_t g = 0; g < c->a; g++) { /* all, one alone, some */
+    for (uint32_t g = 0; g < args.gates; g++) { /* all, one alone, some */
         const uint64_t some = ((uint64_t)dice_next(&m->dice) << 32 | dice_next(&m->dice)) & all;
         args.listed[g] = g % 3 == 0 ? all : g % 3 == 1 ? 1ull << dice_below(&m->dice, c->b) : some | 1;
     }
-    const size_t mixed = (size_t)c->a * c->c, logits = (size_t)c->a * c->b;
+    const size_t mixed = (size_t)args.gates * c->c, logits = (size_t)args.gates * c->b;
     args.logit = floats(m, c->rows, logits, 8.0f, true);
-    args.expert = floats(m, c->rows, (size_t)c->b * c->c, 1.0f, true);
-    args.y = floats(m, c->rows, mixed + logits, 1.0f, false);
-    args.weights = (struct vr_view){args.y.buffer, c->rows * mixed * sizeof(float)};
+    args.expert = elements(m, args.expert_element, c->rows, (size_t)c->b * c->c, 1.0f, true);
+    args.y = elements(m, args.y_element, c->rows, mixed, 1.0f, false);
+    args.weights = floats(m, c->rows, logits, 1.0f, false);
     must(m->rig->backend->ops->expert_mix(m->rig->stream, &args), "expert_mix");
-    return (struct result){args.y, c->rows * (mixed + logits)};
+    return (struct result){args.y, c->rows * mixed, args.y_element, args.weights, c->rows * logits};
 }
 
 static struct result run_task_heads(struct making *m)
@@ -291,44 +351,85 @@ static struct result run_task_heads(struct making *m)
         args.outputs[t] = t == 1 ? c->b : 1;
         columns += args.outputs[t];
     }
-    args.z = floats(m, c->rows, columns, 20.0f, true);
+    args.z_element = c->op == OP_TASK_HEADS_F16 ? VR_ELEMENT_F16 : VR_ELEMENT_F32;
+    args.z = elements(m, args.z_element, c->rows, columns, 20.0f, true);
     args.widths = floats(m, columns, 1, 1.0f, false);
     args.head = floats(m, c->rows, c->a, 1.0f, false);
     must(m->rig->backend->ops->task_heads(m->rig->stream, &args), "task_heads");
-    return (struct result){args.head, (size_t)c->rows * c->a};
+    return (struct result){.view = args.head, .count = (size_t)c->rows * c->a};
+}
+
+static void get_floats(struct rig *rig, const struct result *result, float *out)
+{
+    if (result->element == VR_ELEMENT_F32) {
+        rig_get(rig, result->view, result->count * sizeof *out, out);
+        return;
+    }
+    uint16_t *half = host(result->count * sizeof *half);
+    rig_get(rig, result->view, result->count * sizeof *half, half);
+    vr_half_to_floats(half, result->count, out);
+    free(half);
 }
 
 void ops_run(struct rig *rig, const struct op_case *c, uint64_t seed, float *out, size_t capacity, size_t *count)
 {
     static struct result (*const run[OP_COUNT])(struct making *) = {
-        [OP_GATHER] = run_gather,       [OP_POOL_ROWS] = run_pool_rows,   [OP_LINEAR] = run_linear,
-        [OP_NORMALIZE] = run_normalize, [OP_EXPERT_MIX] = run_expert_mix, [OP_TASK_HEADS] = run_task_heads,
+        [OP_GATHER] = run_gather,
+        [OP_POOL_ROWS] = run_pool_rows,
+        [OP_LINEAR] = run_linear,
+        [OP_NORMALIZE] = run_normalize,
+        [OP_EXPERT_MIX] = run_expert_mix,
+        [OP_TASK_HEADS] = run_task_heads,
+        [OP_GATHER_F16] = run_gather,
+        [OP_LINEAR_F16] = run_linear,
+        [OP_EXPERT_MIX_F16] = run_expert_mix,
+        [OP_TASK_HEADS_F16] = run_task_heads,
     };
     struct making making = {rig, c, {seed}};
     const struct result result = run[c->op](&making);
-    if (result.count > capacity) {
+    if (result.count + result.more_count > capacity) {
         abort();
     }
-    rig_get(rig, result.view, result.count * sizeof(float), out);
-    *count = result.count;
+    get_floats(rig, &result, out);
+    if (result.more_count > 0) {
+        rig_get(rig, result.more, result.more_count * sizeof *out, out + result.count);
+    }
+    *count = result.count + result.more_count;
     rig_clear(rig);
 }
 
-static bool agrees(float got, float want, const struct op_tolerance *tolerance)
+/* Whether the case's (first) result is stored as halves. */
+static bool gives_halves(const struct op_case *c)
 {
+    switch (c->op) {
+    case OP_GATHER_F16: return false; /* rounded once from the same number: no tie to fall on either side of */
+    case OP_EXPERT_MIX_F16: return (c->a & Y_FLOATS) == 0;
+    case OP_LINEAR:
+    case OP_LINEAR_F16: return (c->c & Y_HALVES) != 0;
+    default: return false;
+    }
+}
+
+static bool agrees(float got, float want, const struct op_case *c)
+{
+    double absolute = op_tolerance[c->op].absolute, relative = op_tolerance[c->op].relative;
     if (isnan(want) || isnan(got)) {
         return isnan(want) && isnan(got);
     }
     if (isinf(want) || isinf(got)) {
         return got == want;
     }
-    return fabs((double)got - want) <= tolerance->absolute + tolerance->relative * fabs((double)want);
+    if (gives_halves(c)) {
+        absolute += HALF_STEP_SUBNORMAL;
+        relative += HALF_STEP;
+    }
+    return fabs((double)got - want) <= absolute + relative * fabs((double)want);
 }
 
 static unsigned compare(const struct op_case *c, const float *got, const float *want, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!agrees(got[i], want[i], &op_tolerance[c->op])) {
+        if (!agrees(got[i], want[i], c)) {
             fprintf(stderr, "%s rows %u a %u b %u c %u spice %d: output %zu is %.9g, the reference has %.9g\n",
                     op_tolerance[c->op].name, c->rows, c->a, c->b, c->c, (int)c->spice, i, (double)got[i],
                     (double)want[i]);
@@ -338,7 +439,7 @@ static unsigned compare(const struct op_case *c, const float *got, const float *
     return 0;
 }
 
-unsigned vr_ops_check(struct vr_backend *backend)
+unsigned vr_ops_check_of(struct vr_backend *backend, uint32_t op)
 {
     const size_t capacity = 400000;
     struct vr_backend *reference = NULL;
@@ -350,6 +451,9 @@ unsigned vr_ops_check(struct vr_backend *backend)
     unsigned wrong = 0;
     for (size_t i = 0; i < OP_CASE_COUNT; i++) {
         size_t count = 0;
+        if (op != OP_COUNT && (uint32_t)op_cases[i].op != op) {
+            continue;
+        }
         ops_run(&mine, &op_cases[i], i + 1, got, capacity, &count);
         ops_run(&oracle, &op_cases[i], i + 1, want, capacity, &count);
         wrong += compare(&op_cases[i], got, want, count);
@@ -360,4 +464,9 @@ unsigned vr_ops_check(struct vr_backend *backend)
     rig_close(&oracle);
     vr_backend_destroy(reference);
     return wrong;
+}
+
+unsigned vr_ops_check(struct vr_backend *backend)
+{
+    return vr_ops_check_of(backend, OP_COUNT);
 }

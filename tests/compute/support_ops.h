@@ -41,5 +41,6 @@ void ops_run(struct rig *rig, const struct op_case *c, uint64_t seed, float *out
 
 /* Every case of cases.h on `backend` against the reference; prints each that is off and returns how many. */
 unsigned vr_ops_check(struct vr_backend *backend);
+unsigned vr_ops_check_of(struct vr_backend *backend, uint32_t op); /* of one operation; OP_COUNT: of all */
 
 #endif

@@ -37,7 +37,12 @@ ROOMS = (
         "kernels",
         "kernels",
         ("compute", "base"),
-        {"cuda_runtime.h": "kernel.cuh", "cuda_fp16.h": "numbers.cuh", "sanitizer/": "*.cc"},
+        {
+            "cuda_runtime.h": "kernel.cuh",
+            "cuda_fp16.h": "numbers.cuh",
+            "cublasLt.h": "seam_matmul_cuda.cu",
+            "sanitizer/": "*.cc",
+        },
         "emulator",
     ),
     Room("state", "src/state", ("model", "base")),

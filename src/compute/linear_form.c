@@ -1,0 +1,63 @@
+/* What every backend asks of a linear's arguments (vireo/backend.h), one product of a batch, and weights as halves. */
+#include <math.h>
+
+#include "vireo/backend.h"
+#include "vireo/half.h"
+
+/* A matrix of halves that is read 16 bytes at a time. */
+static bool is_aligned(struct vr_view view, uint32_t stride, size_t step)
+{
+    return view.offset % (VR_HALF_ALIGNMENT * 2) == 0 && stride % VR_HALF_ALIGNMENT == 0 &&
+           step % VR_HALF_ALIGNMENT == 0;
+}
+
+enum vr_status vr_linear_check(const struct vr_linear *args)
+{
+    if (args->x_stride < args->in || args->weight_stride < args->in || args->y_stride < args->out ||
+        (args->has_add && args->add_stride < args->out)) {
+        return vr_fail(VR_ERR_INVALID, "linear: a stride is shorter than its row");
+    }
+    const bool many = args->batch > 1;
+    if (args->x_element == VR_ELEMENT_F16 &&
+        (!is_aligned(args->x, args->x_stride, many ? args->x_step : 0) ||
+         !is_aligned(args->weight, args->weight_stride, many ? args->weight_step : 0))) {
+        return vr_fail(VR_ERR_INVALID, "linear: halves of x or weight do not begin at multiples of 16 bytes");
+    }
+    return VR_OK;
+}
+
+static void step(struct vr_view *view, size_t elements, enum vr_element element)
+{
+    view->offset += elements * vr_element_bytes(element);
+}
+
+struct vr_linear vr_linear_product(const struct vr_linear *args, uint32_t b)
+{
+    struct vr_linear one = *args;
+    step(&one.x, b * args->x_step, args->x_element);
+    step(&one.weight, b * args->weight_step, args->x_element);
+    step(&one.bias, b * args->bias_step, args->bias_element);
+    step(&one.add, b * args->add_step, VR_ELEMENT_F32);
+    step(&one.y, b * args->y_step, args->y_element);
+    one.batch = 1;
+    return one;
+}
+
+enum vr_status vr_weights_pack_f16(const float *from, uint32_t rows, uint32_t width, size_t from_stride, uint16_t *to,
+                                   uint32_t to_stride)
+{
+    if (from_stride < width || to_stride < vr_half_stride(width) || to_stride % VR_HALF_ALIGNMENT != 0) {
+        return vr_fail(VR_ERR_INVALID, "weights: %u columns in strides of %zu and %u", width, from_stride, to_stride);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        for (uint32_t c = 0; c < to_stride; c++) {
+            const float value = c < width ? from[r * from_stride + c] : 0.0f;
+            const uint16_t half = vr_half_from_float(value);
+            if (isfinite(value) && (half & 0x7c00u) == 0x7c00u) {
+                return vr_fail(VR_ERR_UNSUPPORTED, "the weight %g is out of the range of halves", (double)value);
+            }
+            to[r * to_stride + c] = half;
+        }
+    }
+    return VR_OK;
+}

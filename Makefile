@@ -51,8 +51,8 @@ bench: deps
 
 format: ## brings every source into the checked format
 	@git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format -i
-	@.venv/bin/ruff format models tests
-	@.venv/bin/ruff check --fix models tests
+	@.venv/bin/ruff format models tests bench
+	@.venv/bin/ruff check --fix models tests bench
 
 clean:
 	rm -rf build

@@ -73,6 +73,7 @@ int main(int argc, char **argv)
     switch (options.command) {
     case VR_COMMAND_SERVE: return serve(&options);
     case VR_COMMAND_CHECK: return printed(vr_check_bundle(options.bundle, stdout));
+    case VR_COMMAND_BENCH: return printed(vr_bench_run(&options.bench, stdout));
     case VR_COMMAND_SHOW: return printed(vr_show_feed(options.server, options.user, options.count, stdout));
     case VR_COMMAND_VERSION: vr_version_print(stdout); return printed(VR_OK);
     case VR_COMMAND_HELP: fputs(vr_usage, stdout); return printed(VR_OK);

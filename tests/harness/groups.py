@@ -92,8 +92,8 @@ def lint_group() -> Group:
         else missing("clang-format", "no C source found"),
         tap_script_job("includes", "tests/headers/check_includes.py"),
         tap_script_job("headers", "tests/headers/check_headers.py"),
-        command_job("ruff check", [tool("ruff"), "check", "--quiet", "models", "tests"]),
-        command_job("ruff format", [tool("ruff"), "format", "--check", "models", "tests"]),
+        command_job("ruff check", [tool("ruff"), "check", "--quiet", "models", "tests", "bench"]),
+        command_job("ruff format", [tool("ruff"), "format", "--check", "models", "tests", "bench"]),
         command_job("hadolint", [tool("hadolint"), "Dockerfile"]),
     ]
     return Group("lint", jobs)

@@ -23,7 +23,7 @@
 #endif
 
 #define TWICE_L2 (120u << 20)
-#define COPIES_MAX 16u
+#define COPIES_MAX 32u
 #define CLUSTERS 256u
 #define TRUTH 16u
 #define WARM_UP 10u

@@ -39,7 +39,11 @@ static enum vr_status open_sides(struct bench *bench)
     const uint32_t count = bench->setup.backend_count;
     bench->first = count;
     for (uint32_t i = 0; i < count; i++) {
-        bench_side_open(&bench->side[i], bench->setup.backend[i], bench->bundle, &bench->config->retrieval);
+        const enum vr_status status =
+            bench_side_open(&bench->side[i], bench->setup.backend[i], bench->bundle, &bench->config->retrieval);
+        if (status != VR_OK) {
+            return status;
+        }
         if (bench_side_is_open(&bench->side[i]) && bench->first == count) {
             bench->first = i;
         }

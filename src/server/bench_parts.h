@@ -53,10 +53,10 @@ struct bench_side {
     struct bench_result result[VR_BENCH_BATCHES_MAX];
 };
 
-/* Open backend, engine and self-test; what fails is noted in side->reason, VR_OK all the same. The slot comes with
- * bench_side_prepare. */
-void bench_side_open(struct bench_side *side, const char *name, const struct vr_bundle *bundle,
-                     const struct vr_index_config *index);
+/* Open backend and engine; what fails is noted in side->reason, VR_OK all the same. Then the bundle's self-test:
+ * VR_ERR_CHECKSUM when the backend's answers are wrong. The slot comes with bench_side_prepare. */
+enum vr_status bench_side_open(struct bench_side *side, const char *name, const struct vr_bundle *bundle,
+                               const struct vr_index_config *index);
 enum vr_status bench_side_prepare(struct bench_side *side, const struct bench_pool *pool, uint32_t max_batch);
 void bench_side_close(struct bench_side *side);
 bool bench_side_is_open(const struct bench_side *side);

@@ -19,8 +19,8 @@ bool bench_side_is_open(const struct bench_side *side)
     return side->engine != NULL && side->reason[0] == '\0';
 }
 
-void bench_side_open(struct bench_side *side, const char *name, const struct vr_bundle *bundle,
-                     const struct vr_index_config *index)
+enum vr_status bench_side_open(struct bench_side *side, const char *name, const struct vr_bundle *bundle,
+                               const struct vr_index_config *index)
 {
     *side = (struct bench_side){.name = name, .tower_dim = bundle->tower_dim, .content_dim = bundle->content_dim};
     enum vr_status status = vr_backend_open(name, 1, &side->backend); /* 1: as a lane has it */
@@ -30,9 +30,13 @@ void bench_side_open(struct bench_side *side, const char *name, const struct vr_
     if (status == VR_OK) {
         status = vr_engine_selftest(side->engine, NULL);
     }
+    if (status == VR_ERR_CHECKSUM) {
+        return vr_fail_in(status, "%s", name);
+    }
     if (status != VR_OK) {
         snprintf(side->reason, sizeof side->reason, "%.*s", (int)sizeof side->reason - 1, vr_error_text());
     }
+    return VR_OK;
 }
 
 enum vr_status bench_side_prepare(struct bench_side *side, const struct bench_pool *pool, uint32_t max_batch)

@@ -11,7 +11,7 @@
 #define CANDIDATES 5u
 #define BATCH 3u
 
-enum fault { NO_FAULT = 0, FAULT_EXCLUSIONS, FAULT_BIAS, FAULT_OPEN };
+enum fault { NO_FAULT = 0, FAULT_EXCLUSIONS, FAULT_BIAS, FAULT_SELFTEST, FAULT_OPEN };
 static enum fault fault;
 static struct vr_backend_ops ops;
 static const struct vr_backend_ops *inner;
@@ -24,11 +24,12 @@ static enum vr_status search(struct vr_stream *stream, struct vr_index *index, c
     return inner->index_search(stream, index, &changed);
 }
 
-/* Rows of the ranker in this test's batches, and of nothing else. */
+/* Rows of the ranker in this test's batches, or in the self-test's, and of nothing else. */
 static enum vr_status linear(struct vr_stream *stream, const struct vr_linear *args)
 {
     struct vr_linear changed = *args;
-    changed.has_bias = changed.has_bias && !(fault == FAULT_BIAS && args->rows == BATCH * CANDIDATES);
+    const uint32_t wrong = fault == FAULT_BIAS ? BATCH * CANDIDATES : fault == FAULT_SELFTEST ? 64 : UINT32_MAX;
+    changed.has_bias = changed.has_bias && args->rows != wrong;
     return inner->linear(stream, &changed);
 }
 
@@ -115,6 +116,12 @@ Test(bench, other_heads_are_refused)
 {
     cr_assert_eq(run(FAULT_BIAS), VR_ERR_CHECKSUM);
     check_refused("in batches of 3, click");
+}
+
+Test(bench, a_failed_selftest_is_refused)
+{
+    cr_assert_eq(run(FAULT_SELFTEST), VR_ERR_CHECKSUM);
+    check_refused("cuda: golden case");
 }
 
 Test(bench, a_backend_that_cannot_be_opened_is_named_and_the_rest_goes_on)

@@ -1,4 +1,5 @@
-# Vireo with the CUDA backend. Build: docker build -t vireo .
+# Vireo with the CUDA backend, for compute capability 8.0 and later.
+# Build: docker build --build-arg VIREO_COMMIT="$(git describe --always --dirty)" -t vireo .
 # Run: docker run --gpus all -p 8080:8080 -v /path/to/bundle:/srv/bundle:ro vireo (without a bundle it serves the demo).
 
 FROM nvidia/cuda:13.0.2-devel-ubuntu24.04 AS build
@@ -16,7 +17,11 @@ COPY cmake cmake
 COPY include include
 COPY src src
 COPY kernels kernels
-RUN cmake --preset cuda && cmake --build --preset cuda --target vireo
+# The repository stays outside; this is what `vireo bench` writes beside its figures.
+ARG VIREO_COMMIT=unknown
+RUN cmake --preset cuda -DVIREO_COMMIT="${VIREO_COMMIT}" \
+    && cmake --build --preset cuda --target vireo \
+    && build/cuda/vireo version | grep -E '^cuda +yes$'
 # The program takes the libraries it was linked with along; the C library and the CUDA driver come from where it runs.
 RUN mkdir -p /opt/vireo/bin /opt/vireo/lib \
     && install -s build/cuda/vireo /opt/vireo/bin/vireo \

@@ -13,7 +13,7 @@ PIP := .venv/bin/pip --disable-pip-version-check --no-input
 REQUIREMENTS := models/requirements.txt models/requirements-test.txt models/constraints.txt
 FUZZ_SECONDS ?= 20
 
-.PHONY: all deps deps-test build run test test-long bench format clean
+.PHONY: all deps deps-test build run test test-long bench bench-gpu format clean
 all: build
 
 deps: ## what building and `make run` need
@@ -49,10 +49,13 @@ test-long: ## the same with more cases and longer fuzzing
 bench: deps
 	@bench/run.sh
 
+bench-gpu: ## on a machine with a GPU: tests, sanitizers and figures of the CUDA backend, in stages
+	@bench/gpu.sh
+
 format: ## brings every source into the checked format
 	@git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format -i
-	@.venv/bin/ruff format models tests
-	@.venv/bin/ruff check --fix models tests
+	@.venv/bin/ruff format models tests bench
+	@.venv/bin/ruff check --fix models tests bench
 
 clean:
 	rm -rf build

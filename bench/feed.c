@@ -1,6 +1,7 @@
 /* Cost of a feed in process: no network, no JSON. Keeps `depth` requests in the feed at all times (a closed loop: it
  * shows what a request costs and how batches help, not the latency under an open load) and prints the median of several
- * runs for each depth, with the time of each stage. Usage: bench_feed BUNDLE [REQUESTS [RUNS]]; the last line is JSON.
+ * runs for each depth, with the time of each stage. Usage: bench_feed BUNDLE [REQUESTS [RUNS [BACKEND]]]; the last line
+ * is JSON. Exit status 77 and "no device" where the backend's device is not there.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -9,6 +10,9 @@
 
 #include "vireo/clock.h"
 #include "vireo/feed.h"
+#ifdef VIREO_HAVE_CUDA
+#include "vireo/backend_cuda.h"
+#endif
 
 #define DEPTHS 4u
 #define RUNS_MAX 15u
@@ -121,11 +125,26 @@ static enum vr_status one_run(struct bench *b, uint32_t depth, uint32_t requests
     return VR_OK;
 }
 
-static enum vr_status open_all(struct bench *b, const char *folder)
+static enum vr_status open_backend(struct bench *b, const char *name)
+{
+    enum vr_status status = VR_OK;
+#ifdef VIREO_HAVE_CUDA
+    status = vr_backend_register("cuda", vr_cuda_backend_open);
+#endif
+    if (status == VR_OK)
+        status = vr_backend_open(name, 1, &b->backend);
+    if (status == VR_ERR_UNSUPPORTED) {
+        fprintf(stderr, "no device: %s\n", vr_error_text());
+        exit(77);
+    }
+    return status;
+}
+
+static enum vr_status open_all(struct bench *b, const char *folder, const char *backend)
 {
     enum vr_status status = vr_config_default(&b->config);
     if (status == VR_OK)
-        status = vr_backend_open("cpu", 1, &b->backend);
+        status = open_backend(b, backend);
     if (status == VR_OK)
         status = vr_state_create(&b->config->state, &b->state);
     if (status == VR_OK)
@@ -164,10 +183,11 @@ static void close_all(struct bench *b)
 
 static void print_json(const struct bench *b, const struct run result[DEPTHS], uint32_t requests, uint32_t runs)
 {
-    printf("{\"bench\":\"feed\",\"model_version\":\"%s\",\"videos\":%u,\"requests\":%u,\"runs\":%u,\"lanes\":%u,"
+    printf("{\"bench\":\"feed\",\"backend\":\"%s\",\"model_version\":\"%s\","
+           "\"videos\":%u,\"requests\":%u,\"runs\":%u,\"lanes\":%u,"
            "\"max_batch\":%u,\"failed\":%llu,\"depths\":[",
-           b->model->bundle->model_version, b->model->bundle->videos.count, requests, runs, b->config->lanes.count,
-           b->config->lanes.max_batch, (unsigned long long)b->failed);
+           vr_backend_ops_of(b->backend)->name, b->model->bundle->model_version, b->model->bundle->videos.count,
+           requests, runs, b->config->lanes.count, b->config->lanes.max_batch, (unsigned long long)b->failed);
     for (uint32_t i = 0; i < DEPTHS; i++)
         printf("%s{\"depth\":%u,\"requests_per_s\":%.1f,\"p50_us\":%llu,\"p99_us\":%llu,\"batch\":%.2f}", i ? "," : "",
                depth_of[i], result[i].rate, (unsigned long long)result[i].p50, (unsigned long long)result[i].p99,
@@ -202,11 +222,12 @@ int main(int argc, char **argv)
     struct bench b = {0};
     uint32_t requests = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 400;
     uint32_t runs = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 5;
-    if (argc < 2 || requests == 0 || runs == 0 || runs > RUNS_MAX) {
-        fprintf(stderr, "usage: bench_feed BUNDLE [REQUESTS [RUNS, at most %u]]\n", RUNS_MAX);
+    const char *backend = argc > 4 ? argv[4] : "cpu";
+    if (argc < 2 || argc > 5 || requests == 0 || runs == 0 || runs > RUNS_MAX) {
+        fprintf(stderr, "usage: bench_feed BUNDLE [REQUESTS [RUNS, at most %u [BACKEND]]]\n", RUNS_MAX);
         return 2;
     }
-    enum vr_status status = open_all(&b, argv[1]);
+    enum vr_status status = open_all(&b, argv[1], backend);
     if (status == VR_OK)
         status = measure(&b, requests, runs);
     if (status != VR_OK)

@@ -31,7 +31,7 @@ __device__ bool is_proved(const vr_scan_query &state, const uint64_t *key, uint3
     return last != 0 && vr_key_score(last) * state.scale >= state.threshold + state.bound;
 }
 
-__global__ void __launch_bounds__(THREADS) scan_select_kernel(const vr_scan_pass pass)
+__global__ void __launch_bounds__(THREADS, 1) scan_select_kernel(const vr_scan_pass pass)
 {
     VR_SHARED_LAUNCH(uint64_t, key); /* [VR_SCAN_CAPACITY] */
     VR_SHARED(float, query, VR_SCAN_DIM_MAX);

@@ -56,7 +56,7 @@ enum vr_status describe(struct vr_seam_device *out)
         return status;
     }
     *out = {};
-    strncpy(out->name, properties.name, sizeof out->name - 1);
+    memcpy(out->name, properties.name, sizeof out->name - 1);
     out->major = properties.major;
     out->minor = properties.minor;
     out->processors = static_cast<unsigned>(properties.multiProcessorCount);

@@ -27,8 +27,15 @@ __global__ void task_heads_kernel(const heads_args args)
     }
     const size_t row = at / args.tasks;
     const uint32_t task = static_cast<uint32_t>(at % args.tasks);
+    uint32_t begin = 0, end = 0;
+    VR_UNROLL /* an index known only at run time would put the arguments into local memory */
+        for (uint32_t t = 0; t < TASKS; t++)
+    {
+        begin = t == task ? args.first[t] : begin;
+        end = t == task ? args.first[t + 1] : end;
+    }
     float sum = 0.0f;
-    for (uint32_t k = args.first[task]; k < args.first[task + 1]; k++) {
+    for (uint32_t k = begin; k < end; k++) {
         sum += args.widths[k] / (1.0f + expf(-vr_element_get(args.z, args.z_half, row * args.columns + k)));
     }
     args.head[at] = sum;

@@ -8,6 +8,10 @@
 #include "commands.h"
 #include "options.h"
 #include "server.h"
+#include "vireo/backend.h"
+#ifdef VIREO_HAVE_CUDA
+#include "vireo/backend_cuda.h"
+#endif
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
@@ -47,9 +51,21 @@ static int printed(enum vr_status status)
     return status == VR_OK ? 0 : complain(EXIT_FAILED);
 }
 
+static enum vr_status register_backends(void)
+{
+#ifdef VIREO_HAVE_CUDA
+    return vr_backend_register("cuda", vr_cuda_backend_open);
+#else
+    return VR_OK;
+#endif
+}
+
 int main(int argc, char **argv)
 {
     struct vr_options options;
+    if (register_backends() != VR_OK) {
+        return complain(EXIT_FAILED);
+    }
     if (vr_options_read(argc, argv, &options) != VR_OK) {
         fprintf(stderr, "vireo: %s\n%s", vr_error_text(), vr_usage);
         return EXIT_USAGE;
@@ -57,6 +73,7 @@ int main(int argc, char **argv)
     switch (options.command) {
     case VR_COMMAND_SERVE: return serve(&options);
     case VR_COMMAND_CHECK: return printed(vr_check_bundle(options.bundle, stdout));
+    case VR_COMMAND_BENCH: return printed(vr_bench_run(&options.bench, stdout));
     case VR_COMMAND_SHOW: return printed(vr_show_feed(options.server, options.user, options.count, stdout));
     case VR_COMMAND_VERSION: vr_version_print(stdout); return printed(VR_OK);
     case VR_COMMAND_HELP: fputs(vr_usage, stdout); return printed(VR_OK);

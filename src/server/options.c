@@ -11,11 +11,14 @@ const char vr_usage[] =
     "usage: vireo serve --bundle DIR [--listen HOST:PORT] [--admin HOST:PORT] [--config FILE] [--data DIR]\n"
     "                   [--replay] [--set SECTION.KEY=VALUE]...\n"
     "       vireo check BUNDLE\n"
+    "       vireo bench --bundle DIR [--backends cpu,cuda] [--batches 1,8,32,128] [--seconds S] [--calls N]\n"
+    "                   [--json FILE]\n"
     "       vireo show [--server HOST:PORT] [--user ID] [--count N]\n"
     "       vireo version\n"
     "\n"
     "serve    answers requests; port 0 takes a free one, which the log names\n"
     "check    opens a bundle, computes its golden cases and prints what is inside\n"
+    "bench    compares the backends' answers, then prints the engine's speed on each by batch size\n"
     "show     asks a running server for one feed and prints it as a table\n"
     "version  prints the version and what is built in\n"
     "\n"
@@ -80,6 +83,32 @@ static enum vr_status take_count(struct vr_options *out, const char *value)
     return VR_OK;
 }
 
+static enum vr_status take_backends(struct vr_options *out, const char *value)
+{
+    return vr_bench_take_backends(&out->bench, value);
+}
+
+static enum vr_status take_batches(struct vr_options *out, const char *value)
+{
+    return vr_bench_take_batches(&out->bench, value);
+}
+
+static enum vr_status take_seconds(struct vr_options *out, const char *value)
+{
+    return vr_bench_take_seconds(&out->bench, value);
+}
+
+static enum vr_status take_calls(struct vr_options *out, const char *value)
+{
+    return vr_bench_take_calls(&out->bench, value);
+}
+
+static enum vr_status take_json(struct vr_options *out, const char *value)
+{
+    return value[0] != '\0' ? take_once(&out->bench.json, "--json", value)
+                            : vr_fail(VR_ERR_INVALID, "--json: a file's name, not nothing");
+}
+
 static enum vr_status add_setting(struct vr_options *out, const char *path, size_t path_len, const char *value)
 {
     if (out->setting_count == VR_SETTINGS_MAX) {
@@ -118,6 +147,12 @@ static const struct flag flags[] = {
     {VR_COMMAND_SERVE, false, "--data", NULL, take_data},
     {VR_COMMAND_SERVE, true, "--replay", "server.replay", NULL},
     {VR_COMMAND_SERVE, false, "--set", NULL, take_set},
+    {VR_COMMAND_BENCH, false, "--bundle", NULL, take_bundle},
+    {VR_COMMAND_BENCH, false, "--backends", NULL, take_backends},
+    {VR_COMMAND_BENCH, false, "--batches", NULL, take_batches},
+    {VR_COMMAND_BENCH, false, "--seconds", NULL, take_seconds},
+    {VR_COMMAND_BENCH, false, "--calls", NULL, take_calls},
+    {VR_COMMAND_BENCH, false, "--json", NULL, take_json},
     {VR_COMMAND_SHOW, false, "--server", NULL, take_server},
     {VR_COMMAND_SHOW, false, "--user", NULL, take_user},
     {VR_COMMAND_SHOW, false, "--count", NULL, take_count},
@@ -163,9 +198,9 @@ static enum vr_status read_command(const char *word, enum vr_command *out)
     static const struct {
         const char *word;
         enum vr_command command;
-    } commands[] = {{"serve", VR_COMMAND_SERVE},     {"check", VR_COMMAND_CHECK},      {"show", VR_COMMAND_SHOW},
-                    {"version", VR_COMMAND_VERSION}, {"help", VR_COMMAND_HELP},        {"--help", VR_COMMAND_HELP},
-                    {"-h", VR_COMMAND_HELP},         {"--version", VR_COMMAND_VERSION}};
+    } commands[] = {{"serve", VR_COMMAND_SERVE}, {"check", VR_COMMAND_CHECK},     {"show", VR_COMMAND_SHOW},
+                    {"bench", VR_COMMAND_BENCH}, {"version", VR_COMMAND_VERSION}, {"help", VR_COMMAND_HELP},
+                    {"--help", VR_COMMAND_HELP}, {"-h", VR_COMMAND_HELP},         {"--version", VR_COMMAND_VERSION}};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(word, commands[i].word) == 0) {
             *out = commands[i].command;
@@ -210,7 +245,7 @@ enum vr_status vr_options_read(int argc, char **argv, struct vr_options *out)
     if (status != VR_OK || out->command == VR_COMMAND_HELP) {
         return status;
     }
-    if (out->bundle == NULL && out->command == VR_COMMAND_SERVE) {
+    if (out->bundle == NULL && (out->command == VR_COMMAND_SERVE || out->command == VR_COMMAND_BENCH)) {
         return vr_fail(VR_ERR_INVALID, "--bundle: missing");
     }
     if (out->bundle == NULL && out->command == VR_COMMAND_CHECK) {
@@ -219,6 +254,7 @@ enum vr_status vr_options_read(int argc, char **argv, struct vr_options *out)
     out->server = out->server != NULL ? out->server : "127.0.0.1:8080";
     out->user = out->user != NULL ? out->user : "42";
     out->count = out->count != 0 ? out->count : 20;
+    out->bench.bundle = out->bundle;
     return VR_OK;
 }
 

@@ -5,16 +5,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bench.h"
 #include "vireo/config.h"
 #include "vireo/status.h"
 
-enum vr_command { VR_COMMAND_SERVE = 0, VR_COMMAND_CHECK, VR_COMMAND_SHOW, VR_COMMAND_VERSION, VR_COMMAND_HELP };
+enum vr_command {
+    VR_COMMAND_SERVE = 0,
+    VR_COMMAND_CHECK,
+    VR_COMMAND_BENCH,
+    VR_COMMAND_SHOW,
+    VR_COMMAND_VERSION,
+    VR_COMMAND_HELP
+};
 
 #define VR_SETTINGS_MAX 32u /* --set */
 
 struct vr_options {
     enum vr_command command;
-    const char *bundle;      /* serve --bundle, check BUNDLE */
+    const char *bundle;      /* serve and bench --bundle, check BUNDLE */
     const char *config_file; /* serve --config */
     const char *data_dir;    /* serve --data */
     /* Settings given by flags, in order: PATH and VALUE of vr_config_set. */
@@ -26,6 +34,7 @@ struct vr_options {
     const char *server; /* show --server, default "127.0.0.1:8080" */
     const char *user;   /* show --user, default "42" */
     uint32_t count;     /* show --count, default 20 */
+    struct vr_bench_setup bench;
 };
 
 /* Read the words behind the program's name. Text members point into argv. VR_ERR_INVALID with a text that names the

@@ -92,8 +92,8 @@ def lint_group() -> Group:
         else missing("clang-format", "no C source found"),
         tap_script_job("includes", "tests/headers/check_includes.py"),
         tap_script_job("headers", "tests/headers/check_headers.py"),
-        command_job("ruff check", [tool("ruff"), "check", "--quiet", "models", "tests"]),
-        command_job("ruff format", [tool("ruff"), "format", "--check", "models", "tests"]),
+        command_job("ruff check", [tool("ruff"), "check", "--quiet", "models", "tests", "bench"]),
+        command_job("ruff format", [tool("ruff"), "format", "--check", "models", "tests", "bench"]),
         command_job("hadolint", [tool("hadolint"), "Dockerfile"]),
     ]
     return Group("lint", jobs)
@@ -242,6 +242,11 @@ def pytest_group(area: str, *, alone: bool, needs: tuple[str, ...] = ("release",
     return Group(area, [pytest_job(folder, env, needs) for folder in folders], alone=alone)
 
 
+def cuda_group() -> Group:
+    """nvcc over the kernels, all architectures; one skipped case where there is no CUDA toolkit."""
+    return Group("cuda", [tap_script_job("nvcc", "tests/nvcc/check_kernels.py")])
+
+
 def all_groups() -> list[Group]:
     """Every group, in the order of reports; a group without jobs gets one that fails."""
     groups = [
@@ -251,6 +256,7 @@ def all_groups() -> list[Group]:
         criterion_group(),
         thread_group(),
         fuzz_group(),
+        cuda_group(),
     ]
     groups += [
         pytest_group("models", alone=False),

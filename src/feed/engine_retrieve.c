@@ -215,7 +215,7 @@ enum vr_status vr_engine_similar(struct vr_engine_slot *slot, int32_t row, uint3
     if (row < 0 || (uint32_t)row >= engine->bundle->videos.count || k > slot->max_k) {
         return vr_fail(VR_ERR_INVALID, "similar: row %d, k %u", row, k);
     }
-    *result = (struct vr_engine_found){NULL, NULL, 0};
+    *result = (struct vr_engine_found){(const int32_t *)slot->out.host, (const float *)slot->out.host, 0};
     enum vr_status status = slot_begin(slot, deadline_us);
     if (status != VR_OK || k == 0 || engine->bundle->videos.content_scale[row] <= 0.0f) {
         return status;

@@ -466,6 +466,26 @@ Test(engine, memory_is_told_before_it_is_taken)
     }
 }
 
+/* With a tenth less than was told there is no lane, and nothing is left behind; with a twentieth more there is. */
+Test(engine, a_device_that_is_too_small_has_no_lane)
+{
+    const struct vr_engine_shape shape = {1, 2, 4, K};
+    struct rig rig;
+    struct vr_engine_memory memory;
+    struct vr_engine_slot *slot = NULL;
+    rig_open(&rig, "hard");
+    cr_assert_eq(vr_engine_memory_needed(rig.cuda, rig.bundle, &exact, &shape, &memory), VR_OK);
+    const size_t used = vr_emulator_memory_used(), lane = (size_t)(memory.lane + memory.lane_pinned);
+    vr_emulator_memory_limit(used + lane / 10 * 9);
+    cr_assert_eq(vr_engine_slot_create(rig.engine, shape.max_requests, shape.max_candidates, K, &slot), VR_ERR_NOMEM);
+    cr_assert_eq(vr_emulator_memory_used(), used);
+    vr_emulator_memory_limit(used + lane / 20 * 21);
+    cr_assert_eq(vr_engine_slot_create(rig.engine, shape.max_requests, shape.max_candidates, K, &slot), VR_OK, "%s",
+                 vr_error_text());
+    vr_engine_slot_destroy(slot);
+    rig_close(&rig);
+}
+
 Test(engine, a_shape_that_no_slot_has_needs_no_memory)
 {
     struct vr_bundle *bundle = engine_bundle("hard");

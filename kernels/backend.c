@@ -177,9 +177,13 @@ static void destroy(struct vr_backend *backend)
     free(backend);
 }
 
+/* Eight requests of 320 rows: the yardstick ranker's intermediates of such a chunk lie in the L2 beside its weights. */
+#define PREFERRED_ROWS 2560u
+
 static const struct vr_backend_ops cuda_ops = {
     .name = "cuda",
     .halves = VR_HALF_FAST,
+    .preferred_rows = PREFERRED_ROWS,
     .destroy = destroy,
     .buffer_create = buffer_create,
     .buffer_destroy = buffer_destroy,
@@ -197,6 +201,7 @@ static const struct vr_backend_ops cuda_ops = {
     .index_create = vr_cuda_index_create,
     .index_search = vr_cuda_index_search,
     .index_destroy = vr_cuda_index_destroy,
+    .index_memory = vr_cuda_index_memory,
     .plan_begin = plan_begin,
     .plan_end = plan_end,
     .plan_launch = plan_launch,

@@ -29,6 +29,7 @@ struct vr_index {
 
 enum vr_status vr_cuda_index_create(struct vr_backend *backend, const struct vr_index_spec *spec,
                                     struct vr_index **out);
+void vr_cuda_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
 enum vr_status vr_cuda_index_search(struct vr_stream *stream, struct vr_index *index,
                                     const struct vr_index_search *args);
 void vr_cuda_index_destroy(struct vr_index *index);
@@ -39,6 +40,7 @@ enum vr_status vr_index_answer_nothing(struct vr_stream *stream, const struct vr
 /* scan_index.c: exact search. Fills index->search, destroy and state. */
 enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_index_spec *spec,
                                   const struct vr_cuda_table *table, struct vr_index *index);
+void vr_scan_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
 
 #ifdef __cplusplus
 }

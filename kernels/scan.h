@@ -50,7 +50,7 @@ struct vr_scan_index {
 
 /* One query of a pass, made by prepare. */
 struct vr_scan_query {
-    float scale;     /* halves are query * scale, a power of two */
+    float scale;     /* halves are query * scale, a power of two; 0: the query is zeros, or unsafe */
     float bound;     /* of |approximate - true| score, in the scaled domain */
     float threshold; /* scaled; -infinity: everything is noted */
     uint32_t noted;  /* slots found at or above the threshold, also past the capacity */

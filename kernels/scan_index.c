@@ -241,6 +241,29 @@ static enum vr_status search(struct vr_stream *stream, const struct vr_index *in
     return status;
 }
 
+static void size_up(const struct vr_index_spec *spec, struct vr_scan_index *index)
+{
+    const uint32_t tiles = (spec->rows + VR_SCAN_TILE - 1) / VR_SCAN_TILE;
+    const uint32_t wanted = spec->rows / 256 > VR_SCAN_SAMPLE ? spec->rows / 256 : VR_SCAN_SAMPLE;
+    index->vectors =
+        (struct vr_scan_vectors){.rows = spec->rows, .tiles = tiles, .dim = spec->dim, .dim_padded = padded(spec->dim)};
+    index->sample = spec->rows <= VR_SCAN_CAPACITY ? 0 : wanted < spec->rows ? wanted : spec->rows;
+}
+
+void vr_scan_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes)
+{
+    struct vr_scan_index index = {0};
+    struct vr_scan_pass pass;
+    size_up(spec, &index);
+    const uint64_t rows = spec->rows, tile = (uint64_t)VR_SCAN_TILE * index.vectors.dim_padded * sizeof(uint16_t);
+    *index_bytes = index.vectors.tiles * tile + rows * 2 * sizeof(int32_t);
+    if (spec->vectors.dtype != VR_TABLE_F16) { /* copy_table */
+        *index_bytes += rows * spec->dim * (spec->vectors.dtype == VR_TABLE_F32 ? sizeof(float) : sizeof(int8_t));
+        *index_bytes += spec->vectors.dtype == VR_TABLE_I8 ? rows * sizeof(float) : 0;
+    }
+    *stream_bytes = lay_out(&index, NULL, &pass);
+}
+
 enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_index_spec *spec,
                                   const struct vr_cuda_table *table, struct vr_index *index)
 {
@@ -252,11 +275,7 @@ enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_in
     if (state == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for an index");
     }
-    const uint32_t tiles = (spec->rows + VR_SCAN_TILE - 1) / VR_SCAN_TILE;
-    const uint32_t wanted = spec->rows / 256 > VR_SCAN_SAMPLE ? spec->rows / 256 : VR_SCAN_SAMPLE;
-    state->index.vectors =
-        (struct vr_scan_vectors){.rows = spec->rows, .tiles = tiles, .dim = spec->dim, .dim_padded = padded(spec->dim)};
-    state->index.sample = spec->rows <= VR_SCAN_CAPACITY ? 0 : wanted < spec->rows ? wanted : spec->rows;
+    size_up(spec, &state->index);
     const enum vr_status status = build_index(backend, table, state);
     if (status != VR_OK) {
         destroy(state);

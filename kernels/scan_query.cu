@@ -62,7 +62,9 @@ __global__ void scan_prepare_kernel(const vr_scan_pass pass)
         const float of_vectors = (rounded - 1.0f) * terms * SMALLEST_HALF_ERROR; /* scaled queries are below 1 */
         const float bound = (of_query * pass.largest_norm + of_vectors) * 1.01f; /* 1.01: these sums are rounded too */
         const bool safe = usable && bound - bound == 0.0f;
-        pass.state[q] = vr_scan_query{scale, bound, safe ? -INFINITY : INFINITY, 0u, there && !safe ? 1u : 0u};
+        const bool zeros = wrong == 0.0f && largest == 0.0f && pass.largest_norm - pass.largest_norm == 0.0f;
+        pass.state[q] =
+            vr_scan_query{scale, bound, safe ? -INFINITY : INFINITY, 0u, there && !safe && !zeros ? 1u : 0u};
     }
 }
 

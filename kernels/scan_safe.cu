@@ -9,11 +9,11 @@ namespace
 constexpr unsigned THREADS = 256;
 constexpr unsigned KEYS = 4096; /* gathered before they are sorted and cut to k */
 
-/* Parts of a query: as many lists of k as the pass's memory holds. */
-__host__ __device__ unsigned parts_of(uint32_t k)
+/* Parts of a query: as many lists of k as the pass's memory holds, none without a slot. */
+unsigned parts_of(uint32_t k, uint32_t slots)
 {
-    const unsigned most = VR_SCAN_CAPACITY / k;
-    return most < 64 ? most : 64;
+    const unsigned room = VR_SCAN_CAPACITY / k, most = room < 64 ? room : 64, needed = vr_blocks_for(slots, THREADS);
+    return needed < most ? needed : most;
 }
 
 /* Sort what is gathered and keep k: *count becomes at most k. All threads; ends with a barrier. */
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(THREADS) scan_safe_merge_kernel(const vr_scan_
 
 enum vr_status vr_scan_safe(struct vr_stream *stream, const struct vr_scan_pass *pass)
 {
-    const unsigned parts = parts_of(pass->k);
+    const unsigned parts = parts_of(pass->k, pass->vectors.rows);
     const enum vr_status status = vr_launch(stream->seam, "scan_safe_parts", scan_safe_parts_kernel,
                                             dim3(parts, pass->queries), THREADS, KEYS * sizeof(uint64_t), *pass);
     return status == VR_OK ? vr_launch(stream->seam, "scan_safe_merge", scan_safe_merge_kernel, pass->queries, THREADS,

@@ -18,6 +18,23 @@ __device__ void score_noted(const vr_scan_pass &pass, const float *query, uint32
     }
 }
 
+/* A query of zeros (a viewer without history) scores 0 everywhere: among the first rows, as many as k and what is
+ * excluded, are the answer. The number of keys; false where they do not fit. */
+__device__ bool score_zeros(const vr_scan_pass &pass, uint32_t *count, uint64_t *key)
+{
+    const vr_excluded excluded = vr_excluded_of(pass.exclude, pass.first + blockIdx.x);
+    const uint32_t wanted = pass.k + excluded.count;
+    *count = wanted < pass.vectors.rows ? wanted : pass.vectors.rows;
+    if (*count > VR_SCAN_CAPACITY) {
+        return false;
+    }
+    for (unsigned i = threadIdx.x; i < vr_power_of_two(*count); i += THREADS) {
+        const int32_t row = static_cast<int32_t>(i);
+        key[i] = i < *count && !vr_is_excluded(excluded, row) ? vr_key_of(0.0f, row) : 0;
+    }
+    return true;
+}
+
 /* Nothing that was not noted can be among the best k. */
 __device__ bool is_proved(const vr_scan_query &state, const uint64_t *key, uint32_t count, uint32_t k)
 {
@@ -39,11 +56,16 @@ __global__ void __launch_bounds__(THREADS, 1) scan_select_kernel(const vr_scan_p
     if (state.unsafe != 0) {
         return;
     }
-    const uint32_t count = state.noted < VR_SCAN_CAPACITY ? state.noted : VR_SCAN_CAPACITY;
+    uint32_t count = state.noted < VR_SCAN_CAPACITY ? state.noted : VR_SCAN_CAPACITY;
+    bool proved = true;
     vr_load_query(pass, blockIdx.x, query);
-    score_noted(pass, query, count, key);
-    vr_sort_keys(key, vr_power_of_two(count));
-    if (!is_proved(state, key, count, pass.k)) {
+    if (state.scale == 0.0f) {
+        proved = score_zeros(pass, &count, key);
+    } else {
+        score_noted(pass, query, count, key);
+    }
+    vr_sort_keys(key, vr_power_of_two(proved ? count : 1));
+    if (!proved || (state.scale != 0.0f && !is_proved(state, key, count, pass.k))) {
         if (threadIdx.x == 0) {
             pass.state[blockIdx.x].unsafe = 1;
         }

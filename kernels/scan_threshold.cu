@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(THREADS) scan_threshold_kernel(const vr_scan_p
 {
     float *sampled = pass.sampled + static_cast<size_t>(blockIdx.x) * pass.sample;
     vr_scan_query *state = &pass.state[blockIdx.x];
-    if (state->unsafe != 0) { /* its threshold is infinity: nothing is noted */
+    if (state->unsafe != 0 || state->scale == 0.0f) { /* its threshold is infinity: nothing is noted */
         return;
     }
     strike_excluded(pass, sampled);

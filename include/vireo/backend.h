@@ -203,6 +203,10 @@ enum vr_half_support {
 struct vr_backend_ops {
     const char *name; /* "cpu", "cuda" */
     enum vr_half_support halves;
+    /* Rows that a network takes at a time where it has many, so that its intermediates stay in a cache: 512 on the CPU
+     * (a core's second level), 2,560 on a GPU (eight requests of 320 rows: beside the weights in its L2, and long
+     * enough to hide the launch of the next). */
+    uint32_t preferred_rows;
     void (*destroy)(struct vr_backend *backend);
 
     enum vr_status (*buffer_create)(struct vr_backend *backend, enum vr_memory memory, size_t bytes,
@@ -226,13 +230,17 @@ struct vr_backend_ops {
     enum vr_status (*index_search)(struct vr_stream *stream, struct vr_index *index,
                                    const struct vr_index_search *args);
     void (*index_destroy)(struct vr_index *index);
+    /* Bytes of device memory that such an index will take, and that a stream which searches it will take once. NULL:
+     * not told (the CPU). */
+    void (*index_memory)(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
 
-    /* Capture: the operations between begin and end are recorded, not run. NULL: the caller runs the operations anew
-     * each time (the CPU). */
+    /* Capture: the operations between begin and end are recorded, not run. Each must have run on the stream before,
+     * with the same widths and any number of rows: what it takes from the host it took then. plan_end follows
+     * plan_begin whatever happened between them. NULL: the caller runs the operations anew each time (the CPU). */
     enum vr_status (*plan_begin)(struct vr_stream *stream);
     enum vr_status (*plan_end)(struct vr_stream *stream, struct vr_plan **out);
     enum vr_status (*plan_launch)(struct vr_stream *stream, struct vr_plan *plan);
-    void (*plan_destroy)(struct vr_plan *plan);
+    void (*plan_destroy)(struct vr_plan *plan); /* NULL is accepted */
 };
 
 /* Each backend's own file defines vr_buffer, vr_stream, vr_index, vr_plan and vr_device; callers see `ops` only. */

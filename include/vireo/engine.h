@@ -34,11 +34,32 @@ enum vr_status vr_engine_selftest(struct vr_engine *engine, struct vr_golden_rep
 /* Bytes the engine holds on the backend. */
 uint64_t vr_engine_bytes(const struct vr_engine *engine);
 
+/* The lanes' slots that an engine will have. */
+struct vr_engine_shape {
+    uint32_t lanes, max_requests, max_candidates, max_k; /* of each lane, as for vr_engine_slot_create */
+};
+
+/* Bytes that an engine and its slots will take of the backend. Not counted: what the driver takes for itself and for
+ * captured plans, and another engine while models are swapped (its self-test has a slot of its own, too). */
+struct vr_engine_memory {
+    uint64_t engine;      /* device: tables, weights, indexes */
+    uint64_t lane;        /* device: one slot, with what its searches need */
+    uint64_t lane_pinned; /* host: one slot's staging */
+    uint64_t device;      /* engine + lanes * lane */
+};
+
+/* Computed from the bundle alone, before anything is taken. VR_ERR_NOMEM, VR_ERR_INVALID (a shape that no slot has),
+ * VR_ERR_UNSUPPORTED (a bundle that no engine takes). */
+enum vr_status vr_engine_memory_needed(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                       const struct vr_index_config *index, const struct vr_engine_shape *shape,
+                                       struct vr_engine_memory *out);
+
 /* ---- a lane's slot ---- */
 
 struct vr_engine_slot;
 
-/* Room for batches of up to max_requests, each with up to max_candidates rows and k results from each index. */
+/* Room for batches of up to max_requests, each with up to max_candidates rows and k results from each index. Where the
+ * backend has plans, each step is captured here for each size of batch: nothing is taken later. */
 enum vr_status vr_engine_slot_create(struct vr_engine *engine, uint32_t max_requests, uint32_t max_candidates,
                                      uint32_t max_k, struct vr_engine_slot **out);
 void vr_engine_slot_destroy(struct vr_engine_slot *slot); /* NULL is accepted */

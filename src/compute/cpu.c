@@ -163,9 +163,12 @@ static void destroy(struct vr_backend *backend)
     .normalize = vr_reference_normalize, .expert_mix = vr_reference_expert_mix, .task_heads = vr_reference_task_heads, \
     .index_search = vr_cpu_index_search, .index_destroy = vr_cpu_index_destroy
 
+#define PREFERRED_ROWS 512u /* of the ranker, whose intermediates then stay in a core's second-level cache */
+
 static const struct vr_backend_ops reference_ops = {
     OPS_COMMON,
     .name = "reference",
+    .preferred_rows = PREFERRED_ROWS,
     .linear = vr_reference_linear,
     .index_create = vr_reference_index_create,
 };
@@ -173,6 +176,7 @@ static const struct vr_backend_ops reference_ops = {
 static const struct vr_backend_ops cpu_ops = {
     OPS_COMMON,
     .name = "cpu",
+    .preferred_rows = PREFERRED_ROWS,
     .linear = vr_tiles_linear,
     .index_create = vr_cpu_index_create,
 };

@@ -121,24 +121,37 @@ static enum vr_status make_inputs(struct vr_engine *engine)
     }
     const struct vr_feature_block *request[] = {&ranker->block[VR_ENTITY_VIEWER], &ranker->block[VR_ENTITY_CONTEXT]};
     const struct vr_feature_block *video[] = {&ranker->block[VR_ENTITY_VIDEO], &ranker->block[VR_ENTITY_PAIR]};
-    enum vr_status status = engine_inputs_create(engine, user, tower->block_count, &engine->user);
+    enum vr_status status = engine_inputs_create(engine, user, tower->block_count, false, &engine->user);
     if (status == VR_OK) {
-        status = engine_inputs_create(engine, request, 2, &engine->request);
+        status = engine_inputs_create(engine, request, 2, true, &engine->request);
     }
-    return status == VR_OK ? engine_inputs_create(engine, video, 2, &engine->video) : status;
+    return status == VR_OK ? engine_inputs_create(engine, video, 2, false, &engine->video) : status;
+}
+
+enum vr_status engine_fill(struct vr_engine *engine)
+{
+    enum vr_status (*const step[])(struct vr_engine *) = {upload_videos, upload_user_tower, upload_ranker, make_inputs};
+    enum vr_status status = VR_OK;
+    for (size_t i = 0; status == VR_OK && i < sizeof step / sizeof step[0]; i++) {
+        status = step[i](engine);
+    }
+    return status;
+}
+
+struct vr_index_spec engine_index_spec(const struct vr_engine *engine, const struct vr_index_config *config,
+                                       bool content)
+{
+    const struct vr_table *table = content ? &engine->content : &engine->tower;
+    return (struct vr_index_spec){*config, table->rows, table->width, *table};
 }
 
 static enum vr_status make_indexes(struct vr_engine *engine, const struct vr_index_config *config)
 {
     const struct vr_backend_ops *ops = engine->backend->ops;
-    struct vr_index_spec spec = {*config, engine->tower.rows, engine->tower.width, engine->tower};
-    const enum vr_status status = ops->index_create(engine->backend, &spec, &engine->tower_index);
-    if (status != VR_OK) {
-        return status;
-    }
-    spec.dim = engine->content.width;
-    spec.vectors = engine->content;
-    return ops->index_create(engine->backend, &spec, &engine->content_index);
+    const struct vr_index_spec tower = engine_index_spec(engine, config, false);
+    const struct vr_index_spec content = engine_index_spec(engine, config, true);
+    const enum vr_status status = ops->index_create(engine->backend, &tower, &engine->tower_index);
+    return status == VR_OK ? ops->index_create(engine->backend, &content, &engine->content_index) : status;
 }
 
 enum vr_status vr_engine_create(struct vr_backend *backend, const struct vr_bundle *bundle,
@@ -150,11 +163,10 @@ enum vr_status vr_engine_create(struct vr_backend *backend, const struct vr_bund
     }
     engine->backend = backend;
     engine->bundle = bundle;
-    engine->index_kind = index->kind;
+    engine->index = *index;
     enum vr_status status = engine_resident_open(&engine->resident, backend);
-    enum vr_status (*const step[])(struct vr_engine *) = {upload_videos, upload_user_tower, upload_ranker, make_inputs};
-    for (size_t i = 0; status == VR_OK && i < sizeof step / sizeof step[0]; i++) {
-        status = step[i](engine);
+    if (status == VR_OK) {
+        status = engine_fill(engine);
     }
     if (status == VR_OK) {
         status = make_indexes(engine, index);
@@ -184,15 +196,6 @@ void vr_engine_destroy(struct vr_engine *engine)
     engine_inputs_destroy(&engine->video);
     engine_resident_close(&engine->resident);
     free(engine);
-}
-
-/* The indexes hold copies: content vectors as floats, tower vectors as halves in the exact index and as floats in
- * FAISS, whose graph or lists are not counted. */
-uint64_t vr_engine_bytes(const struct vr_engine *engine)
-{
-    const uint64_t rows = engine->bundle->videos.count;
-    const uint64_t tower_component = engine->index_kind == VR_INDEX_EXACT ? sizeof(uint16_t) : sizeof(float);
-    return engine->resident.bytes + rows * (engine->tower.width * tower_component + engine->content.width * 4ull);
 }
 
 const struct vr_bundle *vr_engine_bundle(const struct vr_engine *engine)

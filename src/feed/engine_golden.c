@@ -52,7 +52,7 @@ static enum vr_status check_user_tower(const struct batch *batch, uint32_t i, st
 {
     const struct vr_bundle *bundle = batch->engine->bundle;
     const uint32_t dim = bundle->tower_dim;
-    const float *got = (const float *)batch->slot->vector[ENGINE_USER_TOWER].host + (size_t)i * dim;
+    const float *got = (const float *)batch->slot->ranking.vector[ENGINE_USER_TOWER].host + (size_t)i * dim;
     const double *want = bundle->golden.user_tower + (size_t)(batch->first + i) * dim;
     for (uint32_t c = 0; c < dim; c++) {
         const double off = fabs((double)got[c] - want[c]);
@@ -102,14 +102,30 @@ static enum vr_status check_topk(const struct batch *batch, uint32_t i, struct v
     if (at >= golden->topk_count) {
         return VR_OK;
     }
-    const int32_t *got = (const int32_t *)batch->slot->tower_row.host + (size_t)i * TOP;
+    const int32_t *got = (const int32_t *)batch->slot->retrieval.tower_row.host + (size_t)i * TOP;
     const uint32_t hits = agreement(got, golden->topk + (size_t)at * TOP, TOP);
     worst->topk_worst_agreement = hits < worst->topk_worst_agreement ? hits : worst->topk_worst_agreement;
-    const bool exact = batch->engine->index_kind == VR_INDEX_EXACT || batch->engine->index_kind == VR_INDEX_FAISS_FLAT;
+    const enum vr_index_kind kind = batch->engine->index.kind;
+    const bool exact = kind == VR_INDEX_EXACT || kind == VR_INDEX_FAISS_FLAT;
     if (exact && hits < TOP_AGREE) {
         return vr_fail(VR_ERR_CHECKSUM, "golden case %u: %u of the top %u rows agree", at, hits, TOP);
     }
     return VR_OK;
+}
+
+/* The users' vectors that the ranking computed, against all videos, for the cases that have a list. */
+static enum vr_status search(struct batch *batch)
+{
+    struct vr_engine_slot *slot = batch->slot;
+    if (batch->first >= slot->engine->bundle->golden.topk_count) {
+        return VR_OK;
+    }
+    const struct vr_view users = slot->ranking.vector[ENGINE_USER_TOWER].device;
+    slot_lay_retrieval(slot, batch->count, TOP, 0);
+    const struct engine_retrieval *at = &slot->retrieval;
+    const enum vr_status status =
+        slot_search(slot, slot->engine->tower_index, users, batch->count, TOP, &at->tower_row, &at->tower_score, false);
+    return status == VR_OK ? slot_copy(slot, slot->out.staging, slot->out.device, at->out_bytes) : status;
 }
 
 static enum vr_status run_batch(struct batch *batch)
@@ -118,8 +134,7 @@ static enum vr_status run_batch(struct batch *batch)
     fill_batch(batch);
     enum vr_status status = vr_engine_score(batch->slot, batch->count, batch->request, deadline, batch->result);
     if (status == VR_OK) {
-        status = slot_search(batch->slot, batch->engine->tower_index, batch->slot->vector[ENGINE_USER_TOWER].device,
-                             batch->count, TOP, &batch->slot->tower_row, &batch->slot->tower_score, false);
+        status = search(batch);
     }
     return status == VR_OK ? slot_wait(batch->slot, deadline) : status;
 }

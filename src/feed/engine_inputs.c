@@ -47,12 +47,22 @@ _Static_assert((int)ENGINE_HIST_TOWER == (int)VR_VECTOR_HIST_TOWER, "hist_tower"
 _Static_assert((int)ENGINE_HIST_CONTENT == (int)VR_VECTOR_HIST_CONTENT, "hist_content");
 _Static_assert((int)ENGINE_USER_TOWER == (int)VR_VECTOR_USER_TOWER, "user_tower");
 
-static void request_vector(struct engine_inputs *inputs, enum engine_vector vector, const struct vr_segment *place)
+static void lone_vector(struct engine_inputs *inputs, enum engine_vector vector, struct vr_segment segment)
 {
-    inputs->vector_at[vector] = place->offset;
-    inputs->vector_segment[vector] = *place;
-    inputs->vector_segment[vector].kind = VR_SEGMENT_DENSE;
-    inputs->vector_segment[vector].source = 0;
+    inputs->vector_at[vector] = segment.offset;
+    segment.kind = VR_SEGMENT_DENSE;
+    inputs->vector_segment[vector] = segment; /* source 0: the first column of a matrix of its own */
+}
+
+static enum vr_status dense_vector(struct engine_inputs *inputs, enum engine_vector vector, struct vr_segment segment)
+{
+    if (inputs->vector_at[vector] == ENGINE_NONE) {
+        inputs->vector_at[vector] = inputs->dense_stride;
+        inputs->dense_stride += segment.width;
+    }
+    segment.kind = VR_SEGMENT_DENSE;
+    segment.source = inputs->vector_at[vector];
+    return add_segment(inputs, segment);
 }
 
 static enum vr_status add_column(struct vr_engine *engine, struct engine_inputs *inputs, uint32_t b, uint32_t first,
@@ -68,7 +78,10 @@ static enum vr_status add_column(struct vr_engine *engine, struct engine_inputs 
     } else if (column->vector == VR_VECTOR_TOWER || column->vector == VR_VECTOR_CONTENT) {
         video_vector(engine, inputs, column->vector, &segment);
     } else {
-        request_vector(inputs, (enum engine_vector)column->vector, &segment);
+        if (inputs->dense_vectors) {
+            return dense_vector(inputs, (enum engine_vector)column->vector, segment);
+        }
+        lone_vector(inputs, (enum engine_vector)column->vector, segment);
         return VR_OK;
     }
     return status == VR_OK ? add_segment(inputs, segment) : status;
@@ -92,9 +105,10 @@ static void place_blocks(const struct vr_feature_block *const *block, uint32_t b
 }
 
 enum vr_status engine_inputs_create(struct vr_engine *engine, const struct vr_feature_block *const *block,
-                                    uint32_t blocks, struct engine_inputs *out)
+                                    uint32_t blocks, bool dense_vectors, struct engine_inputs *out)
 {
     place_blocks(block, blocks, out);
+    out->dense_vectors = dense_vectors;
     out->segment = calloc(VR_SEGMENTS_MAX, sizeof *out->segment);
     if (out->segment == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for the engine's inputs");

@@ -6,7 +6,6 @@
 #include "vireo/engine.h"
 
 #define ENGINE_RESIDENT_MAX 512u
-#define ENGINE_CHUNK_ROWS 512u /* rows the ranker takes at a time: its intermediates stay in the cache */
 #define ENGINE_NONE UINT32_MAX
 
 /* ---- engine_upload.c: buffers that live as long as the engine ---- */
@@ -21,6 +20,7 @@ struct engine_resident {
     } item[ENGINE_RESIDENT_MAX];
     uint32_t count;
     uint64_t bytes;
+    bool counts_only; /* nothing is taken or copied: `bytes` is what is asked for (engine_memory.c) */
 };
 
 enum vr_status engine_resident_open(struct engine_resident *resident, struct vr_backend *backend);
@@ -30,29 +30,31 @@ void engine_resident_close(struct engine_resident *resident);
 
 /* ---- engine_inputs.c: rows of features ---- */
 
-/* The vectors of a request, each a matrix of its own on the device. */
+/* The vectors of a request. */
 enum engine_vector { ENGINE_HIST_TOWER = 0, ENGINE_HIST_CONTENT, ENGINE_USER_TOWER };
 #define ENGINE_VECTORS 3u
 
 /* How the columns of some blocks become rows on the device. `segment` reads a dense and an index matrix that the host
- * fills; a request's vectors are gathered each from its own matrix. */
+ * fills. A request's vectors are either columns of the dense matrix, behind those of the blocks (the ranker's), or
+ * gathered each from a matrix of its own, where they are made on the device (the user tower's). */
 struct engine_inputs {
     const struct vr_feature_block *block[2]; /* their columns lie side by side */
     uint32_t dense_at[2], index_at[2];       /* where each block's transforms land in the two matrices */
     uint32_t blocks;
+    bool dense_vectors;                 /* the vectors are columns of the dense matrix */
     uint32_t width;                     /* floats of an assembled row */
     uint32_t dense_stride;              /* at least 1 */
     uint32_t index_stride;              /* at least 1 */
     uint32_t row_at;                    /* index column of the video's row number, ENGINE_NONE: not read */
-    uint32_t vector_at[ENGINE_VECTORS]; /* column of the assembled row, ENGINE_NONE: not read */
+    uint32_t vector_at[ENGINE_VECTORS]; /* dense column, or column of the assembled row; ENGINE_NONE: not read */
     struct vr_segment *segment;         /* [VR_SEGMENTS_MAX] */
     uint32_t segments;
-    struct vr_segment vector_segment[ENGINE_VECTORS];
+    struct vr_segment vector_segment[ENGINE_VECTORS]; /* not dense_vectors */
 };
 
 struct vr_engine;
 enum vr_status engine_inputs_create(struct vr_engine *engine, const struct vr_feature_block *const *block,
-                                    uint32_t blocks, struct engine_inputs *out);
+                                    uint32_t blocks, bool dense_vectors, struct engine_inputs *out);
 void engine_inputs_destroy(struct engine_inputs *inputs);
 
 /* ---- engine.c ---- */
@@ -70,7 +72,7 @@ struct engine_task {
 struct vr_engine {
     struct vr_backend *backend;
     const struct vr_bundle *bundle;
-    enum vr_index_kind index_kind;
+    struct vr_index_config index;
     struct engine_resident resident;
     struct vr_table tower, content;
     struct vr_index *tower_index, *content_index;
@@ -84,39 +86,103 @@ struct vr_engine {
     uint32_t z_width; /* outputs of all tasks */
 };
 
+uint32_t engine_vector_dim(const struct vr_engine *engine, enum engine_vector vector);
+
+/* Tables and weights to the backend, and the inputs that read them: all of an engine but its indexes. */
+enum vr_status engine_fill(struct vr_engine *engine);
+
+/* What the indexes are made of: of tower vectors, of content vectors. */
+struct vr_index_spec engine_index_spec(const struct vr_engine *engine, const struct vr_index_config *config,
+                                       bool content);
+
 /* ---- engine_slot.c: a lane's memory ---- */
 
-/* A matrix that exists twice, at the same offset: staging for the host, device for operations. */
+/* A piece of a slot's memory that lies in staging and on the device, and is copied from its start on or whole. */
+struct engine_block {
+    struct vr_view device, staging;
+    char *host; /* staging's address */
+};
+
+/* A matrix in a block. */
 struct engine_pair {
     struct vr_view device, staging;
     void *host;
 };
 
+/* Where the matrices of a call lie. What goes in is contiguous, and so is what comes out, so that one copy moves each:
+ * the places depend on the call's number of requests. */
+struct engine_retrieval {
+    uint32_t room, tower_k, content_k; /* requests, padding included; k of the two searches, 0: not searched */
+    /* in: */
+    struct engine_pair recent_index, recent_weight; /* int32, float [room, VR_RECENT_MAX] */
+    struct engine_pair user_dense, user_index;      /* [room, user.dense_stride], [room, user.index_stride] */
+    struct engine_pair exclude_offset;              /* uint32 [room + 1] */
+    struct engine_pair exclude;                     /* int32 [exclude_offset[room]]: as many as there are are copied */
+    size_t in_bytes;                                /* up to the exclusions */
+    /* out: */
+    struct engine_pair vector[ENGINE_VECTORS];                             /* float [room, dim] */
+    struct engine_pair tower_row, tower_score, content_row, content_score; /* [room, k] */
+    size_t out_bytes;
+};
+
+struct engine_ranking {
+    uint32_t room;                                   /* requests, padding included */
+    struct engine_pair request_dense, request_index; /* in: [room, request.dense_stride], [.., request.index_stride] */
+    size_t in_bytes;
+    struct engine_pair vector[ENGINE_VECTORS]; /* float [room, dim]: given to be completed, see engine_settle.c */
+    size_t hist_bytes;                         /* of the first two */
+    bool want_gates;
+};
+
+/* Rows of candidates, `room` of them: their matrices one after the other. */
+struct engine_rows {
+    struct engine_pair dense, index,
+        request_of; /* [room, video.dense_stride], [room, video.index_stride], int32 [room] */
+};
+
+/* What a plan records (engine_plan.c). */
+enum engine_step {
+    ENGINE_STEP_RETRIEVE = 0, /* pool, tower, both searches, results to staging */
+    ENGINE_STEP_POOL,         /* history vectors of a ranking */
+    ENGINE_STEP_TOWER,        /* user vectors of a ranking */
+    ENGINE_STEP_HOIST,        /* the requests' part of the ranker */
+};
+#define ENGINE_STEPS 4u
+#define ENGINE_ROOMS 32u   /* 1, 2, 4 ... requests */
+#define ENGINE_TAILS 8u    /* sizes of a chunk that is not full */
+#define ENGINE_GRANULE 64u /* rows: the tile of the CUDA backend's linear */
+
 struct vr_engine_slot {
     struct vr_engine *engine;
     struct vr_stream *stream;
-    uint32_t max_requests, max_rows, max_k, chunk;
+    uint32_t max_requests, max_rows, max_k;
+    /* Rows are numbered from the tail on: [0, chunk) is the tail's place, [chunk, 2 * chunk) the first full chunk's,
+     * and so on. The rows of a call end with a full chunk, so those that fill none stand before the first, at the end
+     * of the tail's place: neighbours lie side by side, and a chunk's place says its addresses. */
+    uint32_t chunk, chunks; /* rows of a full chunk; how many there may be */
+    uint32_t granule;       /* a tail's rows are rounded up to it */
     bool busy; /* the device may still copy from or to the staging: since the first copy after a wait that succeeded */
     struct vr_buffer *staging, *device;
 
-    struct engine_pair recent_index, recent_weight; /* int32, float [requests, VR_RECENT_MAX] */
-    struct engine_pair vector[ENGINE_VECTORS];      /* float [requests, dim] */
-    struct engine_pair user_dense, user_index;
-    struct engine_pair exclude_offset, exclude; /* uint32 [requests + 1], int32 [requests * VR_ENGINE_EXCLUDE_MAX] */
-    struct vr_view user_row;                    /* float [requests, user.width] */
-    struct vr_view user_hidden[2];              /* float [requests, widest layer] */
-    struct engine_pair tower_row, tower_score, content_row, content_score; /* [requests, max_k] */
-
-    struct engine_pair request_dense, request_index;
-    struct vr_view request_row; /* float [requests, request.width] */
-    struct vr_view hoisted_hidden, hoisted_gate;
-    struct engine_pair video_dense, video_index; /* [rows, ..] */
-    struct engine_pair request_of;               /* int32 [rows] */
-    struct vr_view video_part;                   /* float [chunk, video.width] */
-    struct vr_view hidden, expert, logit, mix[2], task_hidden, z;
+    struct engine_block in, out;     /* retrieval's */
+    struct engine_block request_in;  /* ranking's */
+    struct engine_block vector;      /* ranking's, both ways */
+    struct engine_block rows_in;     /* [(chunks + 1) * chunk] rows, each chunk one struct engine_rows */
     struct engine_pair heads, gates; /* float [rows, heads], [rows, gates * experts] */
+    struct engine_retrieval retrieval;
+    struct engine_ranking ranking;
 
-    uint8_t *missing; /* [ENGINE_VECTORS, requests]: computed here, not given */
+    struct vr_view user_row;       /* float [requests, user.width] */
+    struct vr_view user_hidden[2]; /* float [requests, widest layer] */
+    struct vr_view request_row;    /* float [requests, request.width] */
+    struct vr_view hoisted_hidden, hoisted_gate;
+    struct vr_view video_part; /* float [chunk, video.width] */
+    struct vr_view hidden, expert, logit, mix[2], task_hidden, z;
+
+    /* NULL where the backend has no plans. */
+    struct vr_plan *plan[ENGINE_STEPS][ENGINE_ROOMS]; /* of 1, 2, 4 ... requests, the last of max_requests */
+    struct vr_plan *tail[ENGINE_TAILS];               /* of 1, 2, 3 ... granules, the last of a chunk */
+    struct vr_plan **whole;                           /* [chunks] */
 };
 
 static inline const struct vr_backend_ops *slot_ops(const struct vr_engine_slot *slot)
@@ -124,7 +190,10 @@ static inline const struct vr_backend_ops *slot_ops(const struct vr_engine_slot 
     return slot->engine->backend->ops;
 }
 
-uint32_t engine_vector_dim(const struct vr_engine *engine, enum engine_vector vector);
+static inline bool slot_has_plans(const struct vr_engine_slot *slot)
+{
+    return slot_ops(slot)->plan_begin != NULL;
+}
 
 /* A view `elements` of 4 bytes further. */
 static inline struct vr_view view_at(struct vr_view view, size_t elements)
@@ -133,37 +202,98 @@ static inline struct vr_view view_at(struct vr_view view, size_t elements)
     return view;
 }
 
+/* A slot without memory yet: its numbers, checked; then the bytes it will take, of staging and of the device. */
+enum vr_status slot_size(struct vr_engine *engine, uint32_t max_requests, uint32_t max_candidates, uint32_t max_k,
+                         struct vr_engine_slot *slot);
+void slot_bytes(struct vr_engine_slot *slot, size_t *staging, size_t *device);
+
+/* Place the matrices of a call of `room` requests. */
+void slot_lay_retrieval(struct vr_engine_slot *slot, uint32_t room, uint32_t tower_k, uint32_t content_k);
+void slot_lay_ranking(struct vr_engine_slot *slot, uint32_t room);
+
+/* The rows of the chunk that begins with row `first` and has `room` rows. */
+struct engine_rows slot_rows(const struct vr_engine_slot *slot, uint32_t first, uint32_t room);
+size_t slot_row_bytes(const struct vr_engine_slot *slot);
+
 /* Wait for what an earlier call left on the device (it missed its deadline, or failed half-way); first thing in every
  * call, before anything is written to staging. */
 enum vr_status slot_begin(struct vr_engine_slot *slot, uint64_t deadline_us);
 enum vr_status slot_wait(struct vr_engine_slot *slot, uint64_t deadline_us);
 
-/* The first `elements` of 4 bytes to the device, or back. */
-enum vr_status slot_push(struct vr_engine_slot *slot, const struct engine_pair *pair, size_t elements);
-enum vr_status slot_pull(struct vr_engine_slot *slot, const struct engine_pair *pair, size_t elements);
+/* Between staging and the device. */
+enum vr_status slot_copy(struct vr_engine_slot *slot, struct vr_view to, struct vr_view from, size_t bytes);
+
+/* ---- engine_plan.c: captured steps ---- */
+
+/* Requests that a call of `requests` is padded to, and rows that a tail of `rows` is: themselves without plans. */
+uint32_t slot_room(const struct vr_engine_slot *slot, uint32_t requests);
+uint32_t slot_tail_room(const struct vr_engine_slot *slot, uint32_t rows);
+
+/* Put a step on the stream for as many requests as retrieval or ranking is laid for; a chunk of rows. */
+enum vr_status slot_step(struct vr_engine_slot *slot, enum engine_step step);
+enum vr_status slot_chunk(struct vr_engine_slot *slot, uint32_t first, uint32_t room);
+
+/* Run each step once, then record all plans; nothing where the backend has none. */
+enum vr_status slot_record_plans(struct vr_engine_slot *slot);
+void slot_drop_plans(struct vr_engine_slot *slot);
 
 /* ---- engine_vectors.c: history vectors and the user tower ---- */
 
-/* Recent watches of request r as row numbers and weights in staging. */
+/* Recent watches of request r as row numbers and weights in retrieval's staging. */
 void slot_fill_recent(struct vr_engine_slot *slot, uint32_t r, const struct vr_recent *recent, uint32_t count);
 
-/* Transforms of one row of an input's blocks into its two staging matrices; raw[block]. */
+/* The user tower's input of request r in retrieval's staging. */
+void slot_fill_user(struct vr_engine_slot *slot, uint32_t r, const double *viewer_raw, const double *context_raw);
+
+/* Padding behind `requests` requests: no history, features of zero. */
+void slot_pad_users(struct vr_engine_slot *slot, uint32_t requests);
+
+/* Transforms of row r of an input's blocks into its two staging matrices; raw[block]. */
 void inputs_fill(const struct vr_engine *engine, const struct engine_inputs *inputs, uint32_t r,
                  const double *const *raw, const struct engine_pair *dense, const struct engine_pair *index);
 
-/* Assemble `rows` rows: dense and index are at their first row, vectors (may be NULL) too. */
+/* Raw rows of an input's blocks, by entity, in the order of the blocks. */
+void inputs_raw(const struct engine_inputs *inputs, const double *viewer_raw, const double *context_raw,
+                const double *raw[2]);
+
+/* Rows first .. end of padding: zeros, also as row numbers of tables. */
+void inputs_clear(const struct engine_inputs *inputs, uint32_t first, uint32_t end, const struct engine_pair *dense,
+                  const struct engine_pair *index);
+
+/* Assemble `rows` rows: dense and index are at their first row. */
 enum vr_status inputs_gather(struct vr_engine_slot *slot, const struct engine_inputs *inputs, uint32_t rows,
-                             struct vr_view dense, struct vr_view index, const struct vr_view *vector,
-                             struct vr_view y);
+                             struct vr_view dense, struct vr_view index, struct vr_view y);
 
-/* Compute the vectors that slot->missing marks, on the device, for `requests` requests. */
-enum vr_status slot_compute_vectors(struct vr_engine_slot *slot, uint32_t requests);
+/* From retrieval's input on the device: history vectors into vector[ENGINE_HIST_*]; from these the user tower's into
+ * vector[ENGINE_USER_TOWER]. */
+enum vr_status slot_pool(struct vr_engine_slot *slot, const struct engine_pair *vector);
+enum vr_status slot_tower(struct vr_engine_slot *slot, const struct engine_pair *vector);
 
-/* All three vectors of each request back to staging. */
-enum vr_status slot_pull_vectors(struct vr_engine_slot *slot, uint32_t requests);
+/* ---- engine_retrieve.c ---- */
 
-/* The k best rows of an index for each query on the device, and their way back to staging; nothing for k 0. */
+/* The k best rows of an index for each query on the device; nothing for k 0. `exclude`: retrieval's exclusions. */
 enum vr_status slot_search(struct vr_engine_slot *slot, struct vr_index *index, struct vr_view query, uint32_t requests,
                            uint32_t k, const struct engine_pair *row, const struct engine_pair *score, bool exclude);
+
+/* ENGINE_STEP_RETRIEVE. */
+enum vr_status slot_retrieve(struct vr_engine_slot *slot);
+
+/* ---- engine_settle.c: the vectors of a ranking's requests ---- */
+
+/* Compute on the device what a ranking's requests do not give, so that slot_vector tells all. */
+enum vr_status slot_settle(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_rank *request,
+                           uint64_t deadline_us);
+
+/* A vector of request r: what was given, else what was computed. */
+const float *slot_vector(const struct vr_engine_slot *slot, const struct vr_engine_rank *request, uint32_t r,
+                         enum engine_vector vector);
+
+/* ---- engine_network.c: the ranker ---- */
+
+/* ENGINE_STEP_HOIST, and the chunk of rows from `first` on. */
+enum vr_status slot_hoist(struct vr_engine_slot *slot);
+enum vr_status slot_network(struct vr_engine_slot *slot, uint32_t first, uint32_t rows);
+
+uint32_t slot_gate_floats(const struct vr_engine_slot *slot); /* gates * experts of the last level */
 
 #endif

@@ -3,24 +3,26 @@
 
 #include "engine_parts.h"
 
-static enum vr_status send_exclusions(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_user *user)
+/* Lists of all requests one after the other; those of padding are empty. *count: rows in all. */
+static enum vr_status fill_exclusions(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_user *user,
+                                      uint32_t *count)
 {
-    int32_t *exclude = slot->exclude.host;
-    uint32_t *offset = slot->exclude_offset.host, end = 0;
+    int32_t *exclude = slot->retrieval.exclude.host;
+    uint32_t *offset = slot->retrieval.exclude_offset.host, end = 0;
     offset[0] = 0;
-    for (uint32_t r = 0; r < requests; r++) {
-        if (user[r].exclude_count > VR_ENGINE_EXCLUDE_MAX) {
-            return vr_fail(VR_ERR_TOO_LARGE, "%u excluded rows, at most %u", user[r].exclude_count,
-                           VR_ENGINE_EXCLUDE_MAX);
+    for (uint32_t r = 0; r < slot->retrieval.room; r++) {
+        const uint32_t own = r < requests ? user[r].exclude_count : 0;
+        if (own > VR_ENGINE_EXCLUDE_MAX) {
+            return vr_fail(VR_ERR_TOO_LARGE, "%u excluded rows, at most %u", own, VR_ENGINE_EXCLUDE_MAX);
         }
-        if (user[r].exclude_count > 0) {
-            memcpy(exclude + end, user[r].exclude, user[r].exclude_count * sizeof *exclude);
+        if (own > 0) {
+            memcpy(exclude + end, user[r].exclude, own * sizeof *exclude);
         }
-        end += user[r].exclude_count;
+        end += own;
         offset[r + 1] = end;
     }
-    const enum vr_status status = slot_push(slot, &slot->exclude_offset, requests + (size_t)1);
-    return status == VR_OK ? slot_push(slot, &slot->exclude, end) : status;
+    *count = end;
+    return VR_OK;
 }
 
 enum vr_status slot_search(struct vr_engine_slot *slot, struct vr_index *index, struct vr_view query, uint32_t requests,
@@ -31,19 +33,31 @@ enum vr_status slot_search(struct vr_engine_slot *slot, struct vr_index *index, 
         .k = k,
         .query = query,
         .has_exclude = exclude,
-        .exclude_offset = slot->exclude_offset.device,
-        .exclude = slot->exclude.device,
+        .exclude_offset = slot->retrieval.exclude_offset.device,
+        .exclude = slot->retrieval.exclude.device,
         .row = row->device,
         .score = score->device,
     };
-    if (k == 0) {
-        return VR_OK;
-    }
-    enum vr_status status = slot_ops(slot)->index_search(slot->stream, index, &args);
+    return k == 0 ? VR_OK : slot_ops(slot)->index_search(slot->stream, index, &args);
+}
+
+enum vr_status slot_retrieve(struct vr_engine_slot *slot)
+{
+    const struct engine_retrieval *at = &slot->retrieval;
+    enum vr_status status = slot_pool(slot, at->vector);
     if (status == VR_OK) {
-        status = slot_pull(slot, row, (size_t)requests * k);
+        status = slot_tower(slot, at->vector);
     }
-    return status == VR_OK ? slot_pull(slot, score, (size_t)requests * k) : status;
+    if (status == VR_OK) {
+        status = slot_search(slot, slot->engine->tower_index, at->vector[ENGINE_USER_TOWER].device, at->room,
+                             at->tower_k, &at->tower_row, &at->tower_score, true);
+    }
+    if (status == VR_OK) {
+        status = slot_search(slot, slot->engine->content_index, at->vector[ENGINE_HIST_CONTENT].device, at->room,
+                             at->content_k, &at->content_row, &at->content_score, true);
+    }
+    return status == VR_OK ? slot_ops(slot)->copy(slot->stream, slot->out.staging, slot->out.device, at->out_bytes)
+                           : status;
 }
 
 struct counts {
@@ -66,42 +80,31 @@ static enum vr_status wanted(const struct vr_engine_slot *slot, uint32_t request
     return VR_OK;
 }
 
-static enum vr_status send_users(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_user *user)
+/* A plan's k is the largest; the host takes what it asked for. */
+static void lay(struct vr_engine_slot *slot, uint32_t requests, struct counts k)
 {
-    const struct vr_engine *engine = slot->engine;
-    for (uint32_t r = 0; r < requests; r++) {
-        const double *raw[2];
-        for (uint32_t b = 0; b < engine->user.blocks; b++) {
-            const bool viewer = engine->user.block[b]->entity == VR_ENTITY_VIEWER;
-            raw[b] = viewer ? user[r].viewer_raw : user[r].context_raw;
-        }
-        inputs_fill(engine, &engine->user, r, raw, &slot->user_dense, &slot->user_index);
-        slot_fill_recent(slot, r, user[r].recent, user[r].recent_count);
-    }
-    memset(slot->missing, 1, (size_t)ENGINE_VECTORS * slot->max_requests);
-    const size_t recent = (size_t)requests * VR_RECENT_MAX;
-    enum vr_status status = slot_push(slot, &slot->recent_index, recent);
-    if (status == VR_OK) {
-        status = slot_push(slot, &slot->recent_weight, recent);
-    }
-    if (status == VR_OK) {
-        status = slot_push(slot, &slot->user_dense, (size_t)requests * engine->user.dense_stride);
-    }
-    return status == VR_OK ? slot_push(slot, &slot->user_index, (size_t)requests * engine->user.index_stride) : status;
+    const bool fixed = slot_has_plans(slot);
+    slot_lay_retrieval(slot, slot_room(slot, requests), fixed ? slot->max_k : k.tower, fixed ? slot->max_k : k.content);
 }
 
-static enum vr_status search_both(struct vr_engine_slot *slot, uint32_t requests, struct counts k)
+static enum vr_status send(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_user *user)
 {
-    const enum vr_status status = slot_search(slot, slot->engine->tower_index, slot->vector[ENGINE_USER_TOWER].device,
-                                              requests, k.tower, &slot->tower_row, &slot->tower_score, true);
-    return status != VR_OK ? status
-                           : slot_search(slot, slot->engine->content_index, slot->vector[ENGINE_HIST_CONTENT].device,
-                                         requests, k.content, &slot->content_row, &slot->content_score, true);
+    uint32_t excluded = 0;
+    const enum vr_status status = fill_exclusions(slot, requests, user, &excluded);
+    if (status != VR_OK) {
+        return status;
+    }
+    for (uint32_t r = 0; r < requests; r++) {
+        slot_fill_user(slot, r, user[r].viewer_raw, user[r].context_raw);
+        slot_fill_recent(slot, r, user[r].recent, user[r].recent_count);
+    }
+    slot_pad_users(slot, requests);
+    return slot_copy(slot, slot->in.device, slot->in.staging, slot->retrieval.in_bytes + excluded * sizeof(int32_t));
 }
 
 static const float *vector_of(const struct vr_engine_slot *slot, enum engine_vector v, uint32_t r)
 {
-    return (const float *)slot->vector[v].host + (size_t)r * engine_vector_dim(slot->engine, v);
+    return (const float *)slot->retrieval.vector[v].host + (size_t)r * engine_vector_dim(slot->engine, v);
 }
 
 static bool all_zero(const float *vector, uint32_t dim)
@@ -140,17 +143,18 @@ static void drop_without_content(const struct vr_engine *engine, struct vr_engin
     found->count = kept;
 }
 
-static void report(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_user *user, struct counts k,
+static void report(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_user *user,
                    struct vr_engine_retrieved *result)
 {
+    const struct engine_retrieval *at = &slot->retrieval;
     for (uint32_t r = 0; r < requests; r++) {
         result[r].user_tower = vector_of(slot, ENGINE_USER_TOWER, r);
         result[r].hist_tower = vector_of(slot, ENGINE_HIST_TOWER, r);
         result[r].hist_content = vector_of(slot, ENGINE_HIST_CONTENT, r);
-        result[r].tower = found_of(&slot->tower_row, &slot->tower_score, r, k.tower, user[r].tower_k);
+        result[r].tower = found_of(&at->tower_row, &at->tower_score, r, at->tower_k, user[r].tower_k);
         const bool content = !all_zero(result[r].hist_content, slot->engine->bundle->content_dim);
         result[r].content =
-            found_of(&slot->content_row, &slot->content_score, r, k.content, content ? user[r].content_k : 0);
+            found_of(&at->content_row, &at->content_score, r, at->content_k, content ? user[r].content_k : 0);
         drop_without_content(slot->engine, &result[r].content);
     }
 }
@@ -160,31 +164,48 @@ enum vr_status vr_engine_retrieve(struct vr_engine_slot *slot, uint32_t requests
 {
     struct counts k = {0, 0};
     enum vr_status status = wanted(slot, requests, user, &k);
+    if (status != VR_OK || requests == 0) {
+        return status;
+    }
+    status = slot_begin(slot, deadline_us);
     if (status == VR_OK) {
-        status = slot_begin(slot, deadline_us);
+        lay(slot, requests, k);
+        status = send(slot, requests, user);
     }
     if (status == VR_OK) {
-        status = send_exclusions(slot, requests, user);
-    }
-    if (status == VR_OK) {
-        status = send_users(slot, requests, user);
-    }
-    if (status == VR_OK) {
-        status = slot_compute_vectors(slot, requests);
-    }
-    if (status == VR_OK) {
-        status = search_both(slot, requests, k);
-    }
-    if (status == VR_OK) {
-        status = slot_pull_vectors(slot, requests);
+        status = slot_step(slot, ENGINE_STEP_RETRIEVE);
     }
     if (status == VR_OK) {
         status = slot_wait(slot, deadline_us);
     }
     if (status == VR_OK) {
-        report(slot, requests, user, k, result);
+        report(slot, requests, user, result);
     }
     return status;
+}
+
+/* ---- one video's neighbours ---- */
+
+/* The query has the place of a ranking's content vectors. Not a plan: it is seldom asked for. */
+static enum vr_status search_similar(struct vr_engine_slot *slot, int32_t row)
+{
+    const struct vr_engine_user itself = {.exclude = &row, .exclude_count = 1};
+    const struct engine_retrieval *at = &slot->retrieval;
+    const struct engine_pair *query = &slot->ranking.vector[ENGINE_HIST_CONTENT];
+    uint32_t excluded = 0;
+    vr_engine_content_vector(slot->engine, row, query->host);
+    enum vr_status status = fill_exclusions(slot, 1, &itself, &excluded);
+    if (status == VR_OK) {
+        status = slot_copy(slot, slot->in.device, slot->in.staging, at->in_bytes + excluded * sizeof(int32_t));
+    }
+    if (status == VR_OK) {
+        status = slot_copy(slot, query->device, query->staging, slot->engine->bundle->content_dim * sizeof(float));
+    }
+    if (status == VR_OK) {
+        status = slot_search(slot, slot->engine->content_index, query->device, 1, at->content_k, &at->content_row,
+                             &at->content_score, true);
+    }
+    return status == VR_OK ? slot_copy(slot, slot->out.staging, slot->out.device, at->out_bytes) : status;
 }
 
 enum vr_status vr_engine_similar(struct vr_engine_slot *slot, int32_t row, uint32_t k, uint64_t deadline_us,
@@ -194,27 +215,19 @@ enum vr_status vr_engine_similar(struct vr_engine_slot *slot, int32_t row, uint3
     if (row < 0 || (uint32_t)row >= engine->bundle->videos.count || k > slot->max_k) {
         return vr_fail(VR_ERR_INVALID, "similar: row %d, k %u", row, k);
     }
-    *result = (struct vr_engine_found){slot->content_row.host, slot->content_score.host, 0};
+    *result = (struct vr_engine_found){(const int32_t *)slot->out.host, (const float *)slot->out.host, 0};
     enum vr_status status = slot_begin(slot, deadline_us);
     if (status != VR_OK || k == 0 || engine->bundle->videos.content_scale[row] <= 0.0f) {
         return status;
     }
-    const struct engine_pair *vector = &slot->vector[ENGINE_HIST_CONTENT];
-    vr_engine_content_vector(engine, row, vector->host);
-    const struct vr_engine_user itself = {.exclude = &row, .exclude_count = 1};
-    status = send_exclusions(slot, 1, &itself);
-    if (status == VR_OK) {
-        status = slot_push(slot, vector, engine->bundle->content_dim);
-    }
-    if (status == VR_OK) {
-        status = slot_search(slot, engine->content_index, vector->device, 1, k, &slot->content_row,
-                             &slot->content_score, true);
-    }
+    slot_lay_retrieval(slot, 1, 0, k);
+    slot_lay_ranking(slot, 1);
+    status = search_similar(slot, row);
     if (status == VR_OK) {
         status = slot_wait(slot, deadline_us);
     }
     if (status == VR_OK) {
-        *result = found_of(&slot->content_row, &slot->content_score, 0, k, k);
+        *result = found_of(&slot->retrieval.content_row, &slot->retrieval.content_score, 0, k, k);
         drop_without_content(engine, result);
     }
     return status;

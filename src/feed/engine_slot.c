@@ -1,11 +1,99 @@
-/* A lane's memory: one staging and one device buffer, laid out once for the largest batch. The layout runs twice, first
- * to count the bytes, then to hand out the views; nothing is taken afterwards. */
+/* A lane's memory: one staging and one device buffer, cut into blocks once for the largest batch; where a call's
+ * matrices lie in them is worked out anew for its number of requests. The layout runs first to count the bytes, then to
+ * hand out the views; nothing is taken afterwards. */
 #include <stdlib.h>
 
 #include "engine_parts.h"
+#include "vireo/clock.h"
 
 #define ALIGNMENT 256u
 #define K_MAX 1000u
+#define DRAIN_LIMIT_US 1000000u
+
+static size_t rounded(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* ---- matrices in a block ---- */
+
+static struct engine_pair pair_at(const struct engine_block *block, size_t bytes)
+{
+    struct engine_pair pair = {block->device, block->staging, block->host == NULL ? NULL : block->host + bytes};
+    pair.device.offset += bytes;
+    pair.staging.offset += bytes;
+    return pair;
+}
+
+/* The next matrix of a block, *bytes from its start. */
+static struct engine_pair place(const struct engine_block *block, size_t *bytes, size_t rows, size_t width)
+{
+    const struct engine_pair pair = pair_at(block, *bytes);
+    *bytes += rounded(rows * width * 4);
+    return pair;
+}
+
+void slot_lay_retrieval(struct vr_engine_slot *slot, uint32_t room, uint32_t tower_k, uint32_t content_k)
+{
+    const struct vr_engine *engine = slot->engine;
+    struct engine_retrieval *at = &slot->retrieval;
+    at->room = room;
+    at->tower_k = tower_k;
+    at->content_k = content_k;
+    size_t bytes = 0;
+    at->recent_index = place(&slot->in, &bytes, room, VR_RECENT_MAX);
+    at->recent_weight = place(&slot->in, &bytes, room, VR_RECENT_MAX);
+    at->user_dense = place(&slot->in, &bytes, room, engine->user.dense_stride);
+    at->user_index = place(&slot->in, &bytes, room, engine->user.index_stride);
+    at->exclude_offset = place(&slot->in, &bytes, room + (size_t)1, 1);
+    at->exclude = pair_at(&slot->in, bytes);
+    at->in_bytes = bytes;
+    bytes = 0;
+    for (uint32_t v = 0; v < ENGINE_VECTORS; v++) {
+        at->vector[v] = place(&slot->out, &bytes, room, engine_vector_dim(engine, (enum engine_vector)v));
+    }
+    at->tower_row = place(&slot->out, &bytes, room, tower_k);
+    at->tower_score = place(&slot->out, &bytes, room, tower_k);
+    at->content_row = place(&slot->out, &bytes, room, content_k);
+    at->content_score = place(&slot->out, &bytes, room, content_k);
+    at->out_bytes = bytes;
+}
+
+void slot_lay_ranking(struct vr_engine_slot *slot, uint32_t room)
+{
+    const struct vr_engine *engine = slot->engine;
+    struct engine_ranking *at = &slot->ranking;
+    at->room = room;
+    size_t bytes = 0;
+    at->request_dense = place(&slot->request_in, &bytes, room, engine->request.dense_stride);
+    at->request_index = place(&slot->request_in, &bytes, room, engine->request.index_stride);
+    at->in_bytes = bytes;
+    bytes = 0;
+    at->vector[ENGINE_HIST_TOWER] = place(&slot->vector, &bytes, room, engine->bundle->tower_dim);
+    at->vector[ENGINE_HIST_CONTENT] = place(&slot->vector, &bytes, room, engine->bundle->content_dim);
+    at->hist_bytes = bytes;
+    at->vector[ENGINE_USER_TOWER] = place(&slot->vector, &bytes, room, engine->bundle->tower_dim);
+}
+
+size_t slot_row_bytes(const struct vr_engine_slot *slot)
+{
+    const struct engine_inputs *video = &slot->engine->video;
+    return ((size_t)video->dense_stride + video->index_stride + 1) * 4;
+}
+
+struct engine_rows slot_rows(const struct vr_engine_slot *slot, uint32_t first, uint32_t room)
+{
+    const struct engine_inputs *video = &slot->engine->video;
+    const size_t dense = first * slot_row_bytes(slot);
+    const size_t index = dense + (size_t)room * video->dense_stride * 4;
+    return (struct engine_rows){
+        .dense = pair_at(&slot->rows_in, dense),
+        .index = pair_at(&slot->rows_in, index),
+        .request_of = pair_at(&slot->rows_in, index + (size_t)room * video->index_stride * 4),
+    };
+}
+
+/* ---- blocks ---- */
 
 /* The next free byte of the two buffers. */
 struct layout {
@@ -13,28 +101,23 @@ struct layout {
     size_t staging, device;
 };
 
-static size_t rounded(size_t elements)
-{
-    return (elements * 4 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
-
 static struct vr_view scratch(struct layout *layout, size_t rows, size_t width)
 {
     const struct vr_view view = {layout->slot->device, layout->device};
-    layout->device += rounded(rows * width);
+    layout->device += rounded(rows * width * 4);
     return view;
 }
 
-static struct engine_pair both(struct layout *layout, size_t rows, size_t width)
+static struct engine_block block(struct layout *layout, size_t bytes)
 {
-    struct engine_pair pair = {.staging = {layout->slot->staging, layout->staging}};
-    pair.device = scratch(layout, rows, width);
-    if (layout->slot->staging != NULL) {
-        char *host = slot_ops(layout->slot)->buffer_host(layout->slot->staging);
-        pair.host = host + layout->staging;
+    struct vr_engine_slot *slot = layout->slot;
+    struct engine_block out = {{slot->device, layout->device}, {slot->staging, layout->staging}, NULL};
+    if (slot->staging != NULL) {
+        out.host = (char *)slot_ops(slot)->buffer_host(slot->staging) + layout->staging;
     }
-    layout->staging += rounded(rows * width);
-    return pair;
+    layout->device += rounded(bytes);
+    layout->staging += rounded(bytes);
+    return out;
 }
 
 static uint32_t larger(uint32_t a, uint32_t b)
@@ -42,7 +125,8 @@ static uint32_t larger(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-static void lay_retrieval(struct layout *layout)
+/* Places grow with the number of requests and k: those of the largest call tell the blocks' sizes. */
+static void lay_retrieval_blocks(struct layout *layout)
 {
     struct vr_engine_slot *slot = layout->slot;
     const struct vr_engine *engine = slot->engine;
@@ -51,22 +135,12 @@ static void lay_retrieval(struct layout *layout)
     for (uint32_t l = 0; l < engine->bundle->user_tower.layer_count; l++) {
         widest = larger(widest, engine->bundle->user_tower.layer[l].out);
     }
-    slot->recent_index = both(layout, requests, VR_RECENT_MAX);
-    slot->recent_weight = both(layout, requests, VR_RECENT_MAX);
-    for (uint32_t v = 0; v < ENGINE_VECTORS; v++) {
-        slot->vector[v] = both(layout, requests, engine_vector_dim(engine, (enum engine_vector)v));
-    }
-    slot->user_dense = both(layout, requests, engine->user.dense_stride);
-    slot->user_index = both(layout, requests, engine->user.index_stride);
-    slot->exclude_offset = both(layout, requests + 1, 1);
-    slot->exclude = both(layout, requests, VR_ENGINE_EXCLUDE_MAX);
+    slot_lay_retrieval(slot, slot->max_requests, slot->max_k, slot->max_k);
+    slot->in = block(layout, slot->retrieval.in_bytes + requests * VR_ENGINE_EXCLUDE_MAX * sizeof(int32_t));
+    slot->out = block(layout, slot->retrieval.out_bytes);
     slot->user_row = scratch(layout, requests, engine->user.width);
     slot->user_hidden[0] = scratch(layout, requests, widest);
     slot->user_hidden[1] = scratch(layout, requests, widest);
-    slot->tower_row = both(layout, requests, slot->max_k);
-    slot->tower_score = both(layout, requests, slot->max_k);
-    slot->content_row = both(layout, requests, slot->max_k);
-    slot->content_score = both(layout, requests, slot->max_k);
 }
 
 /* The widest of each intermediate over the levels. */
@@ -87,81 +161,117 @@ static struct widest widest_level(const struct vr_ranker *ranker)
     return widest;
 }
 
-static void lay_ranking(struct layout *layout)
+static void lay_chunk_scratch(struct layout *layout)
+{
+    struct vr_engine_slot *slot = layout->slot;
+    const struct vr_ranker *ranker = &slot->engine->bundle->ranker;
+    const struct widest widest = widest_level(ranker);
+    slot->video_part = scratch(layout, slot->chunk, slot->engine->video.width);
+    slot->hidden = scratch(layout, slot->chunk, widest.hidden);
+    slot->expert = scratch(layout, slot->chunk, widest.expert);
+    slot->logit = scratch(layout, slot->chunk, widest.logit);
+    slot->mix[0] = scratch(layout, slot->chunk, widest.mix);
+    slot->mix[1] = scratch(layout, slot->chunk, widest.mix);
+    slot->task_hidden = scratch(layout, slot->chunk, ranker->tower_hidden);
+    slot->z = scratch(layout, slot->chunk, slot->engine->z_width);
+}
+
+static void lay_ranking_blocks(struct layout *layout)
 {
     struct vr_engine_slot *slot = layout->slot;
     const struct vr_engine *engine = slot->engine;
-    const struct vr_ranker *ranker = &engine->bundle->ranker;
-    const struct vr_level *first = &ranker->level[0], *last = &ranker->level[ranker->level_count - 1];
-    const struct widest widest = widest_level(ranker);
-    const size_t requests = slot->max_requests, rows = slot->max_rows, chunk = slot->chunk;
-    slot->request_dense = both(layout, requests, engine->request.dense_stride);
-    slot->request_index = both(layout, requests, engine->request.index_stride);
+    const struct vr_level *first = &engine->bundle->ranker.level[0];
+    const size_t requests = slot->max_requests, rows = (size_t)slot->chunk * (slot->chunks + (size_t)1);
+    slot_lay_ranking(slot, slot->max_requests);
+    slot->request_in = block(layout, slot->ranking.in_bytes);
+    slot->vector = block(layout, slot->ranking.hist_bytes + rounded(requests * engine->bundle->tower_dim * 4));
     slot->request_row = scratch(layout, requests, engine->request.width);
     slot->hoisted_hidden = scratch(layout, requests, (size_t)first->experts * first->hidden);
     slot->hoisted_gate = scratch(layout, requests, (size_t)first->gates * first->experts);
-    slot->video_dense = both(layout, rows, engine->video.dense_stride);
-    slot->video_index = both(layout, rows, engine->video.index_stride);
-    slot->request_of = both(layout, rows, 1);
-    slot->video_part = scratch(layout, chunk, engine->video.width);
-    slot->hidden = scratch(layout, chunk, widest.hidden);
-    slot->expert = scratch(layout, chunk, widest.expert);
-    slot->logit = scratch(layout, chunk, widest.logit);
-    slot->mix[0] = scratch(layout, chunk, widest.mix);
-    slot->mix[1] = scratch(layout, chunk, widest.mix);
-    slot->task_hidden = scratch(layout, chunk, ranker->tower_hidden);
-    slot->z = scratch(layout, chunk, engine->z_width);
-    slot->heads = both(layout, rows, VR_HEAD_COUNT);
-    slot->gates = both(layout, rows, (size_t)last->gates * last->experts);
+    slot->rows_in = block(layout, rows * slot_row_bytes(slot));
+    const struct engine_block heads = block(layout, rows * VR_HEAD_COUNT * 4);
+    const struct engine_block gates = block(layout, rows * slot_gate_floats(slot) * 4);
+    slot->heads = pair_at(&heads, 0);
+    slot->gates = pair_at(&gates, 0);
 }
 
-static enum vr_status lay_out(struct vr_engine_slot *slot)
+static void lay_out(struct layout *layout)
 {
-    struct vr_backend *backend = slot->engine->backend;
+    lay_retrieval_blocks(layout);
+    lay_ranking_blocks(layout);
+    lay_chunk_scratch(layout);
+}
+
+void slot_bytes(struct vr_engine_slot *slot, size_t *staging, size_t *device)
+{
     struct layout count = {slot, 0, 0};
-    lay_retrieval(&count);
-    lay_ranking(&count);
-    enum vr_status status = backend->ops->buffer_create(backend, VR_MEMORY_STAGING, count.staging, &slot->staging);
-    if (status == VR_OK) {
-        status = backend->ops->buffer_create(backend, VR_MEMORY_DEVICE, count.device, &slot->device);
-    }
-    if (status == VR_OK) {
-        struct layout place = {slot, 0, 0};
-        lay_retrieval(&place);
-        lay_ranking(&place);
-    }
-    return status;
+    lay_out(&count);
+    *staging = count.staging;
+    *device = count.device;
 }
 
-static enum vr_status take_host_memory(struct vr_engine_slot *slot)
+/* ---- making ---- */
+
+static uint32_t round_up(uint32_t value, uint32_t unit)
 {
-    slot->missing = calloc((size_t)ENGINE_VECTORS * slot->max_requests, 1);
-    return slot->missing != NULL ? VR_OK : vr_fail(VR_ERR_NOMEM, "no memory for a lane's slot");
+    return (value + unit - 1) / unit * unit;
 }
 
-enum vr_status vr_engine_slot_create(struct vr_engine *engine, uint32_t max_requests, uint32_t max_candidates,
-                                     uint32_t max_k, struct vr_engine_slot **out)
+enum vr_status slot_size(struct vr_engine *engine, uint32_t max_requests, uint32_t max_candidates, uint32_t max_k,
+                         struct vr_engine_slot *slot)
 {
     if (max_requests == 0 || max_candidates == 0 || max_k > K_MAX ||
         (uint64_t)max_requests * max_candidates > 1u << 24) {
         return vr_fail(VR_ERR_INVALID, "a slot for %u requests of %u candidates, k %u", max_requests, max_candidates,
                        max_k);
     }
+    slot->engine = engine;
+    slot->max_requests = max_requests;
+    slot->max_k = max_k;
+    const uint32_t rows = max_requests * max_candidates, preferred = slot_ops(slot)->preferred_rows;
+    const uint32_t unit = slot_has_plans(slot) ? ENGINE_GRANULE : 1;
+    const uint32_t most = round_up(rows, unit);
+    slot->chunk = most < preferred ? most : round_up(preferred, unit);
+    slot->granule = slot_has_plans(slot) ? round_up((slot->chunk + ENGINE_TAILS - 1) / ENGINE_TAILS, unit) : 1;
+    slot->chunks = rows / slot->chunk;
+    slot->max_rows = rows;
+    return VR_OK;
+}
+
+static enum vr_status take_memory(struct vr_engine_slot *slot)
+{
+    struct vr_backend *backend = slot->engine->backend;
+    size_t staging = 0, device = 0;
+    slot_bytes(slot, &staging, &device);
+    enum vr_status status = backend->ops->stream_create(backend, &slot->stream);
+    if (status == VR_OK) {
+        status = backend->ops->buffer_create(backend, VR_MEMORY_STAGING, staging, &slot->staging);
+    }
+    if (status == VR_OK) {
+        status = backend->ops->buffer_create(backend, VR_MEMORY_DEVICE, device, &slot->device);
+    }
+    if (status == VR_OK) {
+        struct layout hand_out = {slot, 0, 0};
+        lay_out(&hand_out);
+    }
+    return status;
+}
+
+enum vr_status vr_engine_slot_create(struct vr_engine *engine, uint32_t max_requests, uint32_t max_candidates,
+                                     uint32_t max_k, struct vr_engine_slot **out)
+{
     struct vr_engine_slot *slot = calloc(1, sizeof *slot);
     if (slot == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for a lane's slot");
     }
-    slot->engine = engine;
-    slot->max_requests = max_requests;
-    slot->max_rows = max_requests * max_candidates;
-    slot->max_k = max_k;
-    slot->chunk = slot->max_rows < ENGINE_CHUNK_ROWS ? slot->max_rows : ENGINE_CHUNK_ROWS;
-    enum vr_status status = engine->backend->ops->stream_create(engine->backend, &slot->stream);
-    if (status == VR_OK) {
-        status = take_host_memory(slot);
+    enum vr_status status = slot_size(engine, max_requests, max_candidates, max_k, slot);
+    if (status != VR_OK) {
+        free(slot);
+        return status;
     }
+    status = take_memory(slot);
     if (status == VR_OK) {
-        status = lay_out(slot);
+        status = slot_record_plans(slot);
     }
     if (status != VR_OK) {
         vr_engine_slot_destroy(slot);
@@ -177,18 +287,23 @@ void vr_engine_slot_destroy(struct vr_engine_slot *slot)
         return;
     }
     const struct vr_backend_ops *ops = slot_ops(slot);
+    if (slot->busy) { /* a call failed half-way: its copies should end before their memory goes */
+        (void)slot_wait(slot, vr_clock_mono_us() + DRAIN_LIMIT_US);
+    }
     if (slot->stream != NULL) {
         ops->stream_destroy(slot->stream);
     }
+    slot_drop_plans(slot);
     if (slot->staging != NULL) {
         ops->buffer_destroy(slot->staging);
     }
     if (slot->device != NULL) {
         ops->buffer_destroy(slot->device);
     }
-    free(slot->missing);
     free(slot);
 }
+
+/* ---- use ---- */
 
 enum vr_status slot_wait(struct vr_engine_slot *slot, uint64_t deadline_us)
 {
@@ -202,14 +317,8 @@ enum vr_status slot_begin(struct vr_engine_slot *slot, uint64_t deadline_us)
     return slot->busy ? slot_wait(slot, deadline_us) : VR_OK;
 }
 
-enum vr_status slot_push(struct vr_engine_slot *slot, const struct engine_pair *pair, size_t elements)
+enum vr_status slot_copy(struct vr_engine_slot *slot, struct vr_view to, struct vr_view from, size_t bytes)
 {
     slot->busy = true;
-    return slot_ops(slot)->copy(slot->stream, pair->device, pair->staging, elements * 4);
-}
-
-enum vr_status slot_pull(struct vr_engine_slot *slot, const struct engine_pair *pair, size_t elements)
-{
-    slot->busy = true;
-    return slot_ops(slot)->copy(slot->stream, pair->staging, pair->device, elements * 4);
+    return slot_ops(slot)->copy(slot->stream, to, from, bytes);
 }

@@ -48,8 +48,11 @@ enum vr_status engine_upload(struct engine_resident *resident, const void *data,
         return vr_fail(VR_ERR_UNSUPPORTED, "the bundle has more than %u tables and weights", ENGINE_RESIDENT_MAX);
     }
     struct vr_view view = {NULL, 0};
-    enum vr_status status =
-        resident->backend->ops->buffer_create(resident->backend, VR_MEMORY_DEVICE, bytes > 0 ? bytes : 4, &view.buffer);
+    enum vr_status status = VR_OK;
+    if (!resident->counts_only) {
+        status = resident->backend->ops->buffer_create(resident->backend, VR_MEMORY_DEVICE, bytes > 0 ? bytes : 4,
+                                                       &view.buffer);
+    }
     if (status != VR_OK) {
         return status;
     }
@@ -57,18 +60,19 @@ enum vr_status engine_upload(struct engine_resident *resident, const void *data,
     resident->item[resident->count++].view = view;
     resident->bytes += bytes;
     *out = view;
-    return upload_pieces(resident, data, bytes, view);
+    return resident->counts_only ? VR_OK : upload_pieces(resident, data, bytes, view);
 }
 
+/* The stream goes first: with it ends what may still read the staging memory. */
 void engine_resident_finish(struct engine_resident *resident)
 {
-    if (resident->staging != NULL) {
-        resident->backend->ops->buffer_destroy(resident->staging);
-        resident->staging = NULL;
-    }
     if (resident->stream != NULL) {
         resident->backend->ops->stream_destroy(resident->stream);
         resident->stream = NULL;
+    }
+    if (resident->staging != NULL) {
+        resident->backend->ops->buffer_destroy(resident->staging);
+        resident->staging = NULL;
     }
 }
 
@@ -79,6 +83,9 @@ void engine_resident_close(struct engine_resident *resident)
     }
     engine_resident_finish(resident);
     while (resident->count > 0) {
-        resident->backend->ops->buffer_destroy(resident->item[--resident->count].view.buffer);
+        struct vr_buffer *buffer = resident->item[--resident->count].view.buffer;
+        if (buffer != NULL) {
+            resident->backend->ops->buffer_destroy(buffer);
+        }
     }
 }

@@ -1,16 +1,20 @@
-/* The vectors of a request: history pooled from the item tables, and the user tower. Each is computed for the runs of
- * requests that lack it, so that what the caller gives is left as it is. */
+/* The vectors of a request: history pooled from the item tables, and the user tower; and how rows of features are
+ * filled in and assembled. */
 #include <string.h>
 
 #include "engine_parts.h"
 
+/* ---- filling staging ---- */
+
 void slot_fill_recent(struct vr_engine_slot *slot, uint32_t r, const struct vr_recent *recent, uint32_t count)
 {
-    int32_t *index = (int32_t *)slot->recent_index.host + (size_t)r * VR_RECENT_MAX;
-    float *weight = (float *)slot->recent_weight.host + (size_t)r * VR_RECENT_MAX;
+    int32_t *index = (int32_t *)slot->retrieval.recent_index.host + (size_t)r * VR_RECENT_MAX;
+    float *weight = (float *)slot->retrieval.recent_weight.host + (size_t)r * VR_RECENT_MAX;
     const uint32_t kept = count < VR_RECENT_MAX ? count : VR_RECENT_MAX;
-    recent += count - kept; /* the newest, which are last */
-    vr_history_weights(recent, kept, weight);
+    if (kept > 0) {
+        recent += count - kept; /* the newest, which are last */
+        vr_history_weights(recent, kept, weight);
+    }
     for (uint32_t i = 0; i < VR_RECENT_MAX; i++) {
         index[i] = i < kept ? recent[i].video : -1;
         weight[i] = i < kept ? weight[i] : 0.0f;
@@ -28,25 +32,45 @@ void inputs_fill(const struct vr_engine *engine, const struct engine_inputs *inp
     }
 }
 
-static enum vr_status gather_vector(struct vr_engine_slot *slot, const struct engine_inputs *inputs, uint32_t v,
-                                    uint32_t rows, struct vr_view vector, struct vr_view index, struct vr_view y)
+void inputs_clear(const struct engine_inputs *inputs, uint32_t first, uint32_t end, const struct engine_pair *dense,
+                  const struct engine_pair *index)
 {
-    const struct vr_gather args = {
-        .rows = rows,
-        .segment = &inputs->vector_segment[v],
-        .segments = 1,
-        .dense = vector,
-        .dense_stride = engine_vector_dim(slot->engine, (enum engine_vector)v),
-        .index = index,
-        .index_stride = inputs->index_stride,
-        .y = y,
-        .y_stride = inputs->width,
-    };
-    return slot_ops(slot)->gather(slot->stream, &args);
+    if (first < end) {
+        const size_t rows = end - first;
+        memset((float *)dense->host + (size_t)first * inputs->dense_stride, 0, rows * inputs->dense_stride * 4);
+        memset((int32_t *)index->host + (size_t)first * inputs->index_stride, 0, rows * inputs->index_stride * 4);
+    }
 }
 
+void inputs_raw(const struct engine_inputs *inputs, const double *viewer_raw, const double *context_raw,
+                const double *raw[2])
+{
+    for (uint32_t b = 0; b < inputs->blocks; b++) {
+        raw[b] = inputs->block[b]->entity == VR_ENTITY_VIEWER ? viewer_raw : context_raw;
+    }
+}
+
+void slot_fill_user(struct vr_engine_slot *slot, uint32_t r, const double *viewer_raw, const double *context_raw)
+{
+    const struct engine_inputs *user = &slot->engine->user;
+    const double *raw[2];
+    inputs_raw(user, viewer_raw, context_raw, raw);
+    inputs_fill(slot->engine, user, r, raw, &slot->retrieval.user_dense, &slot->retrieval.user_index);
+}
+
+void slot_pad_users(struct vr_engine_slot *slot, uint32_t requests)
+{
+    const struct engine_retrieval *at = &slot->retrieval;
+    inputs_clear(&slot->engine->user, requests, at->room, &at->user_dense, &at->user_index);
+    for (uint32_t r = requests; r < at->room; r++) {
+        slot_fill_recent(slot, r, NULL, 0);
+    }
+}
+
+/* ---- operations ---- */
+
 enum vr_status inputs_gather(struct vr_engine_slot *slot, const struct engine_inputs *inputs, uint32_t rows,
-                             struct vr_view dense, struct vr_view index, const struct vr_view *vector, struct vr_view y)
+                             struct vr_view dense, struct vr_view index, struct vr_view y)
 {
     const struct vr_gather args = {
         .rows = rows,
@@ -59,37 +83,52 @@ enum vr_status inputs_gather(struct vr_engine_slot *slot, const struct engine_in
         .y = y,
         .y_stride = inputs->width,
     };
-    enum vr_status status = inputs->width > 0 ? slot_ops(slot)->gather(slot->stream, &args) : VR_OK;
-    for (uint32_t v = 0; status == VR_OK && vector != NULL && v < ENGINE_VECTORS; v++) {
-        if (inputs->vector_at[v] != ENGINE_NONE) {
-            status = gather_vector(slot, inputs, v, rows, vector[v], index, y);
-        }
-    }
-    return status;
+    return inputs->width > 0 ? slot_ops(slot)->gather(slot->stream, &args) : VR_OK;
 }
 
-/* Requests first .. first + count: the history vector `v` from the recent watches on the device. */
-static enum vr_status pool_run(struct vr_engine_slot *slot, enum engine_vector v, uint32_t first, uint32_t count)
+/* Vector `v` of each request to its columns of the user tower's rows. */
+static enum vr_status gather_vector(struct vr_engine_slot *slot, uint32_t v, struct vr_view vector)
 {
-    const uint32_t dim = engine_vector_dim(slot->engine, v);
+    const struct engine_inputs *user = &slot->engine->user;
+    const struct vr_gather args = {
+        .rows = slot->retrieval.room,
+        .segment = &user->vector_segment[v],
+        .segments = 1,
+        .dense = vector,
+        .dense_stride = engine_vector_dim(slot->engine, (enum engine_vector)v),
+        .index = slot->retrieval.user_index.device,
+        .index_stride = user->index_stride,
+        .y = slot->user_row,
+        .y_stride = user->width,
+    };
+    return user->vector_at[v] == ENGINE_NONE ? VR_OK : slot_ops(slot)->gather(slot->stream, &args);
+}
+
+static enum vr_status pool(struct vr_engine_slot *slot, struct vr_table table, struct vr_view y)
+{
     const struct vr_pool_rows args = {
-        .rows = count,
+        .rows = slot->retrieval.room,
         .count = VR_RECENT_MAX,
-        .table = v == ENGINE_HIST_TOWER ? slot->engine->tower : slot->engine->content,
-        .index = view_at(slot->recent_index.device, (size_t)first * VR_RECENT_MAX),
-        .weight = view_at(slot->recent_weight.device, (size_t)first * VR_RECENT_MAX),
-        .y = view_at(slot->vector[v].device, (size_t)first * dim),
-        .y_stride = dim,
+        .table = table,
+        .index = slot->retrieval.recent_index.device,
+        .weight = slot->retrieval.recent_weight.device,
+        .y = y,
+        .y_stride = table.width,
     };
     return slot_ops(slot)->pool_rows(slot->stream, &args);
 }
 
-static enum vr_status tower_layer(struct vr_engine_slot *slot, uint32_t l, uint32_t rows, struct vr_view x,
-                                  struct vr_view y)
+enum vr_status slot_pool(struct vr_engine_slot *slot, const struct engine_pair *vector)
+{
+    const enum vr_status status = pool(slot, slot->engine->tower, vector[ENGINE_HIST_TOWER].device);
+    return status == VR_OK ? pool(slot, slot->engine->content, vector[ENGINE_HIST_CONTENT].device) : status;
+}
+
+static enum vr_status tower_layer(struct vr_engine_slot *slot, uint32_t l, struct vr_view x, struct vr_view y)
 {
     const struct vr_layer *layer = &slot->engine->bundle->user_tower.layer[l];
     const struct vr_linear args = {
-        .rows = rows,
+        .rows = slot->retrieval.room,
         .in = layer->in,
         .out = layer->out,
         .x = x,
@@ -105,58 +144,29 @@ static enum vr_status tower_layer(struct vr_engine_slot *slot, uint32_t l, uint3
     return slot_ops(slot)->linear(slot->stream, &args);
 }
 
-static enum vr_status tower_run(struct vr_engine_slot *slot, uint32_t first, uint32_t count)
+static enum vr_status tower_rows(struct vr_engine_slot *slot, const struct engine_pair *vector)
 {
-    const struct vr_engine *engine = slot->engine;
-    const uint32_t layers = engine->bundle->user_tower.layer_count, dim = engine->bundle->tower_dim;
-    const struct vr_view out = view_at(slot->vector[ENGINE_USER_TOWER].device, (size_t)first * dim);
-    struct vr_view vector[ENGINE_VECTORS];
-    for (uint32_t v = 0; v < ENGINE_VECTORS; v++) {
-        const size_t width = engine_vector_dim(engine, (enum engine_vector)v);
-        vector[v] = view_at(slot->vector[v].device, first * width);
+    const struct engine_retrieval *at = &slot->retrieval;
+    enum vr_status status = inputs_gather(slot, &slot->engine->user, at->room, at->user_dense.device,
+                                          at->user_index.device, slot->user_row);
+    for (uint32_t v = 0; status == VR_OK && v < ENGINE_VECTORS; v++) {
+        status = gather_vector(slot, v, vector[v].device);
     }
-    enum vr_status status = inputs_gather(
-        slot, &engine->user, count, view_at(slot->user_dense.device, (size_t)first * engine->user.dense_stride),
-        view_at(slot->user_index.device, (size_t)first * engine->user.index_stride), vector, slot->user_row);
+    return status;
+}
+
+enum vr_status slot_tower(struct vr_engine_slot *slot, const struct engine_pair *vector)
+{
+    const struct vr_bundle *bundle = slot->engine->bundle;
+    const uint32_t layers = bundle->user_tower.layer_count, dim = bundle->tower_dim;
+    const struct vr_view out = vector[ENGINE_USER_TOWER].device;
+    enum vr_status status = tower_rows(slot, vector);
     struct vr_view x = slot->user_row;
     for (uint32_t l = 0; status == VR_OK && l < layers; l++) {
         const struct vr_view y = l + 1 == layers ? out : slot->user_hidden[l % 2];
-        status = tower_layer(slot, l, count, x, y);
+        status = tower_layer(slot, l, x, y);
         x = y;
     }
-    const struct vr_normalize args = {.rows = count, .width = dim, .x = out, .stride = dim};
+    const struct vr_normalize args = {.rows = slot->retrieval.room, .width = dim, .x = out, .stride = dim};
     return status == VR_OK ? slot_ops(slot)->normalize(slot->stream, &args) : status;
-}
-
-enum vr_status slot_compute_vectors(struct vr_engine_slot *slot, uint32_t requests)
-{
-    for (uint32_t v = 0; v < ENGINE_VECTORS; v++) {
-        const uint8_t *missing = slot->missing + (size_t)v * slot->max_requests;
-        for (uint32_t first = 0; first < requests;) {
-            uint32_t end = first;
-            while (end < requests && missing[end] != 0) {
-                end++;
-            }
-            enum vr_status status = VR_OK;
-            if (end > first) {
-                status = v == ENGINE_USER_TOWER ? tower_run(slot, first, end - first)
-                                                : pool_run(slot, (enum engine_vector)v, first, end - first);
-            }
-            if (status != VR_OK) {
-                return status;
-            }
-            first = end + 1;
-        }
-    }
-    return VR_OK;
-}
-
-enum vr_status slot_pull_vectors(struct vr_engine_slot *slot, uint32_t requests)
-{
-    enum vr_status status = VR_OK;
-    for (uint32_t v = 0; status == VR_OK && v < ENGINE_VECTORS; v++) {
-        const size_t dim = engine_vector_dim(slot->engine, (enum engine_vector)v);
-        status = slot_pull(slot, &slot->vector[v], requests * dim);
-    }
-    return status;
 }

@@ -1,6 +1,8 @@
 /* The CUDA backend's searches in the emulator: what every exact kind passes, the paths of the scan (threshold,
  * overflow, safe), dimensions, and k up to 1,000; each under several seeds of the emulator's dice. */
 #include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "kernels/emulator/emulator.h"
 #include "support_index.h"
@@ -39,4 +41,29 @@ Test(index, odd_queries)
 Test(index, ties)
 {
     check_ties(cuda, 9001);
+}
+
+/* A viewer without history asks with zeros: every score is 0, so the first rows that are not excluded are the answer,
+ * with the scan's threshold (9,001 rows) and without (500). */
+Test(index, zeros_find_the_first_rows)
+{
+    const uint32_t rows[] = {500, 9001};
+    for (size_t i = 0; i < 2; i++) {
+        const struct setting s = {
+            .kind = VR_INDEX_EXACT, .dtype = VR_TABLE_F32, .rows = rows[i], .queries = 2, .k = 40};
+        struct world w = {0};
+        uint32_t *offset = NULL;
+        int32_t *exclude = exclusions(&s, 3, &offset);
+        world_open(&w, cuda, &s);
+        memset(w.query, 0, (size_t)s.queries * DIM * sizeof(float));
+        cr_assert_eq(search(&w, s.queries, s.k, w.query, offset, exclude), VR_OK, "%s", vr_error_text());
+        for (uint32_t j = 0; j < s.k; j++) {
+            cr_assert_eq(w.row[j], (int32_t)j);
+            cr_assert_eq(w.row[s.k + j], (int32_t)(j / 2 * 3 + 1 + j % 2), "rows 0, 3, 6 .. are excluded");
+            cr_assert_eq(w.score[j], 0.0f);
+        }
+        free(exclude);
+        free(offset);
+        world_close(&w);
+    }
 }

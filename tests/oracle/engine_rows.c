@@ -96,7 +96,7 @@ static void score(struct context *c)
         }
         must(vr_engine_score(slot, count, rank, SOON, got) == VR_OK, "score");
         memcpy(heads + first * VR_HEAD_COUNT, got[0].heads, count * VR_HEAD_COUNT * sizeof(float));
-        memcpy(tower + first * dim, slot->vector[ENGINE_USER_TOWER].host, (size_t)count * dim * sizeof(float));
+        memcpy(tower + first * dim, slot->ranking.vector[ENGINE_USER_TOWER].host, (size_t)count * dim * sizeof(float));
     }
     put(c, heads, (size_t)n * VR_HEAD_COUNT, 4);
     put(c, tower, (size_t)n * dim, 4);

@@ -111,17 +111,18 @@ void vr_health_failed(struct vr_health *health, enum vr_device_failure failure)
 {
     bool beyond_use = failure == VR_DEVICE_BROKE || failure == VR_DEVICE_HUNG;
     pthread_mutex_lock(&health->mutex);
+    enum vr_device_state next = health->status.state;
     count(health, failure);
     health->in_a_row++;
     if (beyond_use) {
-        move_to(health, VR_DEVICE_LOST);
-    } else if (is_in_use(health->status.state)) {
-        move_to(health, health->in_a_row < VR_HEALTH_PATIENCE ? VR_DEVICE_SUSPECT : VR_DEVICE_DOWN);
+        next = VR_DEVICE_LOST;
+    } else if (is_in_use(next)) {
+        next = health->in_a_row < VR_HEALTH_PATIENCE ? VR_DEVICE_SUSPECT : VR_DEVICE_DOWN;
     }
-    enum vr_device_state state = health->status.state;
-    pthread_mutex_unlock(&health->mutex);
     vr_log(VR_LOG_WARN, "device_failed", "reason=%s state=%s error=\"%s\"", vr_device_failure_name(failure),
-           vr_device_state_name(state), vr_error_text());
+           vr_device_state_name(next), vr_error_text()); /* before others learn of it and log in their turn */
+    move_to(health, next);
+    pthread_mutex_unlock(&health->mutex);
 }
 
 void vr_health_worked(struct vr_health *health)

@@ -10,7 +10,7 @@
 const char vr_usage[] =
     "usage: vireo serve --bundle DIR [--listen HOST:PORT] [--admin HOST:PORT] [--config FILE] [--data DIR]\n"
     "                   [--replay] [--set SECTION.KEY=VALUE]...\n"
-    "       vireo check BUNDLE\n"
+    "       vireo check [--config FILE] [--set SECTION.KEY=VALUE]... BUNDLE\n"
     "       vireo show [--server HOST:PORT] [--user ID] [--count N]\n"
     "       vireo version\n"
     "\n"
@@ -118,6 +118,8 @@ static const struct flag flags[] = {
     {VR_COMMAND_SERVE, false, "--data", NULL, take_data},
     {VR_COMMAND_SERVE, true, "--replay", "server.replay", NULL},
     {VR_COMMAND_SERVE, false, "--set", NULL, take_set},
+    {VR_COMMAND_CHECK, false, "--config", NULL, take_config},
+    {VR_COMMAND_CHECK, false, "--set", NULL, take_set},
     {VR_COMMAND_SHOW, false, "--server", NULL, take_server},
     {VR_COMMAND_SHOW, false, "--user", NULL, take_user},
     {VR_COMMAND_SHOW, false, "--count", NULL, take_count},

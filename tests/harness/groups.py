@@ -257,6 +257,7 @@ def all_groups() -> list[Group]:
         pytest_group("oracle", alone=True, needs=("release", "asan")),
     ]
     groups.append(pytest_group("http", alone=True))
+    groups.append(pytest_group("device", alone=True, needs=("asan",)))
     for group in groups:
         if not group.jobs:
             group.jobs.append(missing(f"{group.name}: no tests", "nothing of this group was found in tests/"))

@@ -18,7 +18,7 @@ from rooms import CONTRACTS, ROOMS, ROOT, SOURCE_SUFFIXES, Room, header_owner
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 LIBC = re.compile(
     r"^(assert|complex|ctype|dirent|errno|fcntl|fenv|float|ftw|getopt|inttypes|limits|locale|malloc|math|netdb|poll|"
-    r"pthread|sched|semaphore|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|stdnoreturn|"
+    r"pthread|sched|semaphore|setjmp|signal|spawn|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|stdnoreturn|"
     r"string|strings|syslog|tgmath|threads|time|uchar|ucontext|unistd|wchar|wctype|emmintrin|immintrin|cpuid|execinfo)\.h$"
     r"|^(sys|netinet|arpa|linux)/[a-z_0-9]+\.h$"
 )
@@ -46,6 +46,9 @@ def owner_or_error(name: str) -> tuple[str, str]:
 
 def breach(room: Room, path: Path, bracket: str, header: str) -> str:
     """Why `path` of `room` must not include `header`, or ''."""
+    for prefix, files in room.outside.items():
+        if header.startswith(prefix):
+            return "" if fnmatch.fnmatch(path.name, files) else f"{header} is for {files} alone"
     if header.startswith("vireo/"):
         owner, error = owner_or_error(header.removeprefix("vireo/"))
         if error:
@@ -55,9 +58,6 @@ def breach(room: Room, path: Path, bracket: str, header: str) -> str:
             if owner in (room.name, *room.uses)
             else f"{header} belongs to {owner}, which {room.name} may not use"
         )
-    for prefix, files in room.outside.items():
-        if header.startswith(prefix):
-            return "" if fnmatch.fnmatch(path.name, files) else f"{header} is for {files} alone"
     if bracket == '"':
         return (
             ""

@@ -107,11 +107,10 @@ static bool trim(struct vr_lane *lane, uint32_t count)
 {
     uint64_t nearest_us = nearest_deadline(lane, count), now_us = vr_clock_mono_us();
     double left_us = nearest_us > now_us ? RANK_SHARE * (double)(nearest_us - now_us) : 0.0;
-    double needed_us = lane->row_us * all_rows(lane, count);
-    double each = left_us / lane->row_us / count; /* candidates of a request; row_us 0 is never short of time */
-    if (needed_us <= left_us) {
+    if (lane->row_us * all_rows(lane, count) <= left_us) {
         return true;
     }
+    double each = left_us / lane->row_us / count; /* candidates of a request */
     for (uint32_t i = 0; i < count; i++) {
         struct vr_candidates *candidates = &lane->open[i]->candidates;
         if (each < LEAST_RANKED && candidates->count > each) {

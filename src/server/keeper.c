@@ -82,11 +82,12 @@ static void wait_for_probe(struct vr_keeper *keeper)
     keeper->delay_ms = keeper->delay_ms < DELAY_MAX_MS / 2 ? 2 * keeper->delay_ms : DELAY_MAX_MS;
 }
 
-static void is_up(struct vr_keeper *keeper)
+static void take_up(struct vr_keeper *keeper, struct vr_model *on_device)
 {
     keeper->stage = VR_KEEPER_IDLE;
     keeper->up_us = vr_clock_mono_us();
     vr_feed_device_set(keeper->setup.feed, VR_DEVICE_UP, VR_DEVICE_FAILED);
+    (void)vr_feed_set_model(keeper->setup.feed, on_device);
     vr_log(VR_LOG_INFO, "device_up", "restarts=%u", keeper->setup.role->restarts);
 }
 
@@ -152,10 +153,9 @@ static void on_built(evutil_socket_t fd, short what, void *argument)
     pthread_join(keeper->builder, NULL);
     keeper->stage = VR_KEEPER_IDLE;
     if (keeper->build_status == VR_OK) {
-        (void)vr_feed_set_model(keeper->setup.feed, keeper->model);
+        take_up(keeper, keeper->model);
         vr_model_release(keeper->model);
         keeper->model = NULL;
-        is_up(keeper);
     } else if (is_beyond_use(keeper->build_status)) {
         is_lost(keeper, keeper->build_status);
     } else {
@@ -236,9 +236,10 @@ static void begin_without(struct vr_keeper *keeper)
     wait_for_probe(keeper);
 }
 
-void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base)
+void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base, struct vr_model *model)
 {
     if (!keeper->wanted) {
+        (void)vr_feed_set_model(keeper->setup.feed, model);
         return;
     }
     keeper->base = vr_model_retain(base);
@@ -252,8 +253,9 @@ void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct v
     }
     keeper->events_added = true;
     if (keeper->load_status == VR_OK) {
-        is_up(keeper);
+        take_up(keeper, model);
     } else {
+        (void)vr_feed_set_model(keeper->setup.feed, base);
         begin_without(keeper);
     }
 }

@@ -54,8 +54,8 @@ enum vr_status vr_keeper_open(struct vr_keeper *keeper, const struct vr_keeper_s
  * vr_keeper_begin says so). Fails as vr_keeper_open does. */
 enum vr_status vr_keeper_load(struct vr_keeper *keeper, struct vr_model *base, struct vr_model **out);
 
-/* The model of vr_keeper_load is in service: watch. */
-void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base);
+/* Put the model of vr_keeper_load into service, and watch. */
+void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base, struct vr_model *model);
 
 /* No more probes. False: the builder is at work, which cannot be broken off. */
 bool vr_keeper_stop(struct vr_keeper *keeper);

@@ -141,10 +141,8 @@ static void write_device_metrics(struct vr_exposition *out, const struct vr_loop
     vr_exposition_family(out, "vireo_feed_backend_batches_total", "counter", "Batches by where all of them was done.");
     write_labelled(out, "vireo_feed_backend_batches_total", "backend", "cpu", feed->batches - feed->device_batches);
     write_labelled(out, "vireo_feed_backend_batches_total", "backend", "device", feed->device_batches);
-    if (device.state == VR_DEVICE_NONE) {
-        return;
-    }
     bool up = device.state == VR_DEVICE_UP || device.state == VR_DEVICE_SUSPECT;
+    gauge(out, "vireo_device_wanted", "1 where a device is configured and built in.", device.state != VR_DEVICE_NONE);
     gauge(out, "vireo_device_up", "1 while batches run on the device.", up);
     gauge(out, "vireo_worker_restarts", "Workers before this one.", loop->shared->restarts);
     counter(out, "vireo_feed_replayed_batches_total", "Batches that failed on the device and ran again on the CPU.",

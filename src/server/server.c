@@ -86,15 +86,25 @@ static void join_loader(struct loader *loader)
     }
 }
 
+/* The loader's references go: from here on the feed and the keeper hold the models, and what is on the device can be
+ * given back. */
+static void release_loaded(struct loader *loader)
+{
+    vr_model_release(loader->model);
+    vr_model_release(loader->base);
+    loader->model = NULL;
+    loader->base = NULL;
+}
+
 static void put_in_service(struct server *server)
 {
     struct loader *loader = &server->loader;
-    (void)vr_feed_set_model(server->shared.feed, loader->model);
     const struct vr_bundle *bundle = loader->model->bundle;
-    if (server->drain_began_us != 0) {
-        return; /* told to stop while it was loading */
+    if (server->drain_began_us != 0) { /* told to stop while it was loading */
+        (void)vr_feed_set_model(server->shared.feed, loader->base);
+        return;
     }
-    vr_keeper_begin(&server->keeper, server->loop->base, loader->base);
+    vr_keeper_begin(&server->keeper, server->loop->base, loader->base, loader->model);
     __atomic_store_n(&server->shared.readiness, VR_READY_YES, __ATOMIC_RELEASE);
     vr_listener_start(&server->loop->listener[VR_PORT_PUBLIC]);
     vr_log(VR_LOG_INFO, "ready", "listen=%s admin=%s model_version=%s videos=%u load_ms=%" PRId64,
@@ -111,6 +121,7 @@ static void on_loaded(evutil_socket_t fd, short what, void *argument)
     join_loader(&server->loader);
     if (server->loader.status == VR_OK) {
         put_in_service(server);
+        release_loaded(&server->loader);
         return;
     }
     server->failure = vr_fail(server->loader.status, "%s: %s", server->setup->bundle, server->loader.error);
@@ -396,8 +407,7 @@ static void tear_down(struct server *server)
         vr_feed_stop(server->shared.feed);
     }
     vr_loop_destroy(server->loop);
-    vr_model_release(server->loader.model);
-    vr_model_release(server->loader.base);
+    release_loaded(&server->loader);
     vr_feed_destroy(server->shared.feed);
     vr_keeper_close(&server->keeper);
     vr_state_destroy(server->shared.state);

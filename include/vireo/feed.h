@@ -241,8 +241,8 @@ enum vr_status vr_feed_set_model(struct vr_feed *feed, struct vr_model *model);
 struct vr_model *vr_feed_model(struct vr_feed *feed);
 
 /* How the device fares. Lanes change it as batches fail and succeed; whoever opened the device says when it is up
- * (before vr_feed_set_model with a model on it: a lane that finds no room there takes it down again) and when it is down
- * or not there, `failure` being the reason, counted. A lost device stays lost. */
+ * (before vr_feed_set_model with a model on it: a lane that finds no room there takes it down again) and when it is
+ * down or not there, `failure` being the reason, counted. A lost device stays lost. */
 void vr_feed_device_set(struct vr_feed *feed, enum vr_device_state state, enum vr_device_failure failure);
 void vr_feed_device_read(struct vr_feed *feed, struct vr_device_status *out);
 

@@ -314,6 +314,22 @@ def test_a_signal_to_the_parent_drains_the_worker(bundle: Path, faults: Path, nu
         assert len(server.workers()) == 1
 
 
+def test_a_signal_during_a_handover_leaves_nobody_waiting(bundle: Path, faults: Path) -> None:
+    """Nobody follows then: the worker that is leaving answers those that wait for the next one."""
+    asking = request_bytes("POST", "/v1/recommend", b'{"user_id": "4", "count": 5}')
+    with serving(bundle, faults) as server, Connection(server.port, limit_s=60) as kept:
+        plan(faults, "lost")
+        kept.send(asking)
+        assert kept.answer().json()["coverage"]["degraded"][-1:] == ["device_lost"]
+        server.await_log("event=handing_over")
+        with Connection(server.port, limit_s=60) as waiting:  # kept stays open, and the worker for a second
+            waiting.send(asking)
+            server.process.send_signal(signal.SIGTERM)
+            assert waiting.answer().status == 200
+        assert server.process.wait(30) == 0
+        assert len(server.workers()) == 1
+
+
 def test_a_second_signal_ends_it_at_once(bundle: Path, faults: Path) -> None:
     with serving(bundle, faults) as server, Connection(server.port, limit_s=60) as waiting:
         waiting.send(request_bytes("POST", "/v1/recommend", b'{"user_id": "4"}'))

@@ -104,7 +104,6 @@ static bool is_beyond_use(enum vr_status status)
 
 static void start_probe(struct vr_keeper *keeper)
 {
-    extern char **environ;
     int error = posix_spawn(&keeper->probe, "/proc/self/exe", NULL, NULL, keeper->setup.argv, environ);
     if (error != 0) {
         keeper->probe = 0;

@@ -107,7 +107,7 @@ void vr_call_drain(struct vr_loop *loop);
 
 /* ---- listener.c ---- */
 /* Bind and listen on "HOST:PORT"; VR_ERR_INVALID, VR_ERR_IO with the address in the text. */
-enum vr_status vr_listener_bind(const char *address, int *fd);
+enum vr_status vr_listener_bind(const char *address, int *out);
 /* Take over a listening socket; nothing is accepted before vr_listener_start. */
 void vr_listener_adopt(struct vr_loop *loop, enum vr_port port, int fd);
 void vr_listener_start(struct vr_listener *listener);

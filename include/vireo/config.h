@@ -28,6 +28,14 @@ struct vr_server_config {
     bool replay;                  /* take `time` from requests (offline replay), default false */
 };
 
+/* compute: */
+enum vr_compute_backend { VR_COMPUTE_AUTO = 0, VR_COMPUTE_CPU, VR_COMPUTE_CUDA };
+
+struct vr_compute_config {
+    enum vr_compute_backend backend; /* auto | cpu | cuda, default auto: cuda where it is built in and opens */
+    uint32_t device_timeout_ms;      /* a batch's wait for the device, past which it hangs; default 500 */
+};
+
 /* lanes: */
 struct vr_lane_config {
     uint32_t count;              /* lanes, 1..16, default 2 */
@@ -131,6 +139,7 @@ struct vr_state_config {
 
 struct vr_config {
     struct vr_server_config server;
+    struct vr_compute_config compute;
     struct vr_lane_config lanes;
     struct vr_index_config retrieval;
     struct vr_source_config source[VR_SOURCE_COUNT];
@@ -162,6 +171,7 @@ const char *vr_source_name(enum vr_source source); /* "two_tower", "content", ..
 const char *vr_rule_name(enum vr_rule rule);
 const char *vr_gain_name(enum vr_gain gain);
 const char *vr_index_kind_name(enum vr_index_kind kind);
+const char *vr_compute_backend_name(enum vr_compute_backend backend);
 
 void vr_config_destroy(struct vr_config *config);
 

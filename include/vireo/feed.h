@@ -23,15 +23,25 @@ extern "C" {
 /* ---- the model that serves: bundle + engine + catalogue, counted, swapped whole ---- */
 struct vr_model {
     struct vr_bundle *bundle;
-    struct vr_engine *engine;
+    struct vr_engine *engine; /* always there; the stand-by where there is a device's */
+    struct vr_engine *device; /* the same bundle on a device, which batches try first; NULL: none */
     struct vr_catalogue *catalogue;
-    uint32_t references; /* changed through __atomic builtins only */
+    struct vr_model *base; /* of vr_model_on_device: whose bundle, engine and catalogue these are; counted */
+    double row_us;         /* a row of the ranker on `engine` in its self-test, requests of one row: an upper guess */
+    uint32_t references;   /* changed through __atomic builtins only */
 };
 
 /* Open, check, self-test and join a bundle; imports its seed state into an empty store. One reference is the caller's.
  */
 enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_index_config *index,
                              struct vr_state *state, int64_t now_ms, struct vr_model **out);
+
+/* `base` with its bundle on a device too, uploaded and self-tested there; `base` stays as it is and keeps serving. The
+ * feed then runs batches on the device and what fails there on base's engine. One reference is the caller's. The
+ * device's own error, VR_ERR_CHECKSUM when it computes something else than the bundle says. */
+enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *device, const struct vr_index_config *index,
+                                  struct vr_model **out);
+
 struct vr_model *vr_model_retain(struct vr_model *model);
 void vr_model_release(struct vr_model *model); /* the last reference frees all; NULL is accepted */
 
@@ -134,7 +144,7 @@ struct vr_feed_reply {
     const char *model_version;
     struct vr_source_report source[VR_SOURCE_COUNT];
     const char *degraded[VR_DEGRADED_MAX]; /* static strings: "source_late:social", "short:seen",
-                                              "rule_gave_way:topic_cap", "terms_nonlinear", ... */
+                                              "rule_gave_way:topic_cap", "device_down", ... (docs/api.md) */
     uint32_t degraded_count;
     uint32_t candidates; /* after merge */
     uint32_t filtered[VR_FILTER_COUNT];
@@ -147,6 +157,35 @@ struct vr_feed_reply {
     struct vr_str term_name[VR_TERM_COUNT_MAX];
     uint32_t gate_count, expert_count; /* of trace.gates */
     struct vr_str gate_name[VR_GATES_MAX];
+};
+
+/* ---- the device under a feed ---- */
+
+enum vr_device_state {
+    VR_DEVICE_NONE = 0, /* none is wanted */
+    VR_DEVICE_UP,
+    VR_DEVICE_SUSPECT, /* a batch failed on it and ran again on the CPU; the next batch tries it again */
+    VR_DEVICE_DOWN,    /* not used: it was not there, or batch after batch failed; vr_feed_device_set brings it back */
+    VR_DEVICE_LOST,    /* not used, and beyond use for this process */
+};
+enum vr_device_failure {
+    VR_DEVICE_FAILED = 0, /* an error that the device got over */
+    VR_DEVICE_NO_MEMORY,
+    VR_DEVICE_BROKE, /* VR_ERR_DEVICE_LOST: with the device's context every later call fails */
+    VR_DEVICE_HUNG,  /* not done within device_timeout_ms */
+    VR_DEVICE_ABSENT /* no driver, no device, one too old */
+};
+#define VR_DEVICE_FAILURES 5u
+const char *vr_device_state_name(enum vr_device_state state);       /* "up", ... */
+const char *vr_device_failure_name(enum vr_device_failure failure); /* "error", "no_memory", "lost", "hang", "absent" */
+
+/* The failure that a status of the device stands for; VR_DEVICE_FAILED for all that have no word of their own. */
+enum vr_device_failure vr_device_failure_of(enum vr_status status);
+
+struct vr_device_status {
+    enum vr_device_state state;
+    enum vr_device_failure latest; /* meaningful once a failure has been counted */
+    uint64_t failures[VR_DEVICE_FAILURES];
 };
 
 /* ---- jobs and hand-back ---- */
@@ -182,6 +221,7 @@ struct vr_feed_config {
     struct vr_satisfaction_config satisfaction; /* count 0: the bundle's terms */
     struct vr_rerank_config rerank;
     struct vr_state_config state;
+    uint32_t device_timeout_ms; /* a batch's wait for the device; past it the device hangs. 0: no limit */
 };
 
 /* Start the lanes. Config is copied as a struct: the strings and arrays in it must outlive the feed. backend and state
@@ -200,6 +240,15 @@ enum vr_status vr_feed_set_model(struct vr_feed *feed, struct vr_model *model);
 /* A counted reference to the serving model, or NULL; vr_model_release it. */
 struct vr_model *vr_feed_model(struct vr_feed *feed);
 
+/* How the device fares. Lanes change it as batches fail and succeed; whoever opened the device says when it is up
+ * (before vr_feed_set_model with a model on it: a lane that finds no room there takes it down again) and when it is
+ * down or not there, `failure` being the reason, counted. A lost device stays lost. */
+void vr_feed_device_set(struct vr_feed *feed, enum vr_device_state state, enum vr_device_failure failure);
+void vr_feed_device_read(struct vr_feed *feed, struct vr_device_status *out);
+
+/* An eventfd that becomes readable when lanes take the device out of use: DOWN or LOST. */
+int vr_feed_device_fd(const struct vr_feed *feed);
+
 /* Hold the lanes until n jobs are queued (or 5 s have passed), so that tests get deterministic batches; 0 releases. */
 void vr_feed_hold(struct vr_feed *feed, uint32_t n);
 
@@ -210,6 +259,7 @@ void vr_feed_destroy(struct vr_feed *feed); /* stops first; NULL is accepted */
 /* Counters of all lanes, merged; for /metrics. */
 struct vr_feed_metrics {
     uint64_t jobs, batches, timeouts, cancelled, errors, dropped_scores;
+    uint64_t device_batches, replayed_batches; /* wholly on the device; failed there and run again on the stand-by */
     uint64_t source_late[VR_SOURCE_COUNT], source_error[VR_SOURCE_COUNT];
     uint64_t rule_gave_way[VR_RULE_COUNT], filtered[VR_FILTER_COUNT], short_feeds;
     uint32_t queued;

@@ -62,6 +62,13 @@ const char *vr_index_kind_name(enum vr_index_kind kind)
     return (unsigned)kind < sizeof names / sizeof names[0] ? names[kind] : "unknown";
 }
 
+const char *vr_compute_backend_name(enum vr_compute_backend backend)
+{
+    static const char *const names[] = {
+        [VR_COMPUTE_AUTO] = "auto", [VR_COMPUTE_CPU] = "cpu", [VR_COMPUTE_CUDA] = "cuda"};
+    return (unsigned)backend < sizeof names / sizeof names[0] ? names[backend] : "unknown";
+}
+
 /* Cores this process may run on; at least 1. */
 static uint32_t cores(void)
 {
@@ -83,6 +90,7 @@ static void set_scalar_defaults(struct vr_config *config)
                    .idle_timeout_ms = 60000,
                    .write_timeout_ms = 10000,
                    .drain_timeout_ms = 10000},
+        .compute = {.backend = VR_COMPUTE_AUTO, .device_timeout_ms = 500},
         .lanes = {.count = 2, .max_batch = 16, .max_delay_us = 500, .queue_capacity = 1024, .default_timeout_ms = 1000},
         .retrieval = {.kind = VR_INDEX_EXACT, .hnsw_m = 32, .hnsw_ef_search = 256, .ivf_probes = 32},
         .rerank = {.gain = VR_GAIN_MMR,

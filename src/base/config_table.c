@@ -14,6 +14,11 @@ static const char *choice_index_kind(unsigned value)
     return value <= VR_INDEX_FAISS_IVF ? vr_index_kind_name((enum vr_index_kind)value) : NULL;
 }
 
+static const char *choice_backend(unsigned value)
+{
+    return value <= VR_COMPUTE_CUDA ? vr_compute_backend_name((enum vr_compute_backend)value) : NULL;
+}
+
 static const char *choice_gain(unsigned value)
 {
     return value <= VR_GAIN_DPP ? vr_gain_name((enum vr_gain)value) : NULL;
@@ -66,6 +71,8 @@ const struct setting config_settings[] = {
     U32("server.write_timeout_ms", server.write_timeout_ms, 1, 3600000),
     U32("server.drain_timeout_ms", server.drain_timeout_ms, 0, 3600000),
     BOOL("server.replay", server.replay),
+    CHOICE("compute.backend", compute.backend, choice_backend),
+    U32("compute.device_timeout_ms", compute.device_timeout_ms, 1, 60000),
     U32("lanes.count", lanes.count, 1, 16),
     U32("lanes.max_batch", lanes.max_batch, 1, 256),
     U32("lanes.max_delay_us", lanes.max_delay_us, 0, 1000000),

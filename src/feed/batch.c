@@ -186,6 +186,7 @@ static void recommend(struct vr_lane *lane, uint32_t batch)
     count = run_spread(lane, count, conclude);
     uint32_t rerank_us = lap(&mark);
     for (uint32_t i = 0; i < count; i++) {
+        vr_device_tell(&lane->run, lane->open[i]);
         struct vr_feed_reply *reply = &lane->open[i]->job->reply;
         reply->retrieve_us = retrieve_us;
         reply->merge_us = merge_us;
@@ -199,6 +200,7 @@ static void hand_back(struct vr_lane *lane, uint32_t count)
 {
     uint64_t now_us = vr_clock_mono_us();
     vr_metrics_count_batch(&lane->metrics, count);
+    vr_metrics_count_device(&lane->metrics, &lane->run);
     for (uint32_t i = 0; i < count; i++) {
         vr_metrics_count(&lane->metrics, &lane->visit[i], now_us);
     }
@@ -213,10 +215,13 @@ void vr_batch_run(struct vr_lane *lane, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         open_visit(lane, i, count, now_us);
     }
+    vr_device_begin(lane);
     recommend(lane, count);
     uint32_t similar = gather_open(lane, count, VR_JOB_SIMILAR);
     for (uint32_t i = 0; i < similar; i++) {
         vr_step_similar(lane, lane->open[i]);
+        vr_device_tell(&lane->run, lane->open[i]);
     }
+    vr_device_end(lane);
     hand_back(lane, count);
 }

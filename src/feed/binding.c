@@ -107,6 +107,7 @@ void vr_binding_destroy(struct vr_binding *binding)
     if (binding == NULL) {
         return;
     }
+    vr_engine_slot_destroy(binding->device);
     vr_engine_slot_destroy(binding->slot);
     for (uint32_t i = 0; binding->kit != NULL && i < binding->kit_count; i++) {
         vr_terms_destroy(binding->kit[i].terms);

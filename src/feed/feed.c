@@ -15,6 +15,7 @@ struct vr_feed {
     uint32_t running;      /* threads started and not yet joined */
     pthread_mutex_t mutex; /* of model */
     struct vr_model *model;
+    struct vr_health health;  /* of the device */
     pthread_mutex_t stopping; /* held while the lanes are joined: the second to stop waits for the first */
 };
 
@@ -40,7 +41,8 @@ static enum vr_status start_lanes(struct vr_feed *feed, struct vr_state *state)
         return vr_fail(VR_ERR_NOMEM, "feed: no memory");
     }
     for (uint32_t i = 0; i < count; i++) {
-        enum vr_status status = vr_lane_create(feed, &feed->config, state, feed->pool, feed->queue, &feed->lane[i]);
+        enum vr_status status =
+            vr_lane_create(feed, &feed->config, state, feed->pool, feed->queue, &feed->health, &feed->lane[i]);
         if (status != VR_OK) {
             return status;
         }
@@ -58,7 +60,10 @@ static enum vr_status start_lanes(struct vr_feed *feed, struct vr_state *state)
 
 static enum vr_status build(struct vr_feed *feed, struct vr_state *state)
 {
-    enum vr_status status = check_terms(&feed->config);
+    enum vr_status status = vr_health_open(&feed->health);
+    if (status == VR_OK) {
+        status = check_terms(&feed->config);
+    }
     if (status == VR_OK) {
         status = vr_pool_create(feed->config.lanes.pool_workers, &feed->pool);
     }
@@ -152,9 +157,25 @@ void vr_feed_destroy(struct vr_feed *feed)
     vr_queue_destroy(feed->queue);
     vr_pool_destroy(feed->pool);
     vr_model_release(feed->model);
+    vr_health_close(&feed->health);
     pthread_mutex_destroy(&feed->mutex);
     pthread_mutex_destroy(&feed->stopping);
     free(feed);
+}
+
+void vr_feed_device_set(struct vr_feed *feed, enum vr_device_state state, enum vr_device_failure failure)
+{
+    vr_health_set(&feed->health, state, failure);
+}
+
+void vr_feed_device_read(struct vr_feed *feed, struct vr_device_status *out)
+{
+    vr_health_read(&feed->health, out);
+}
+
+int vr_feed_device_fd(const struct vr_feed *feed)
+{
+    return feed->health.fd;
 }
 
 void vr_feed_metrics_read(struct vr_feed *feed, struct vr_feed_metrics *out)

@@ -8,7 +8,8 @@
 #include "vireo/log.h"
 
 enum vr_status vr_lane_create(struct vr_feed *feed, const struct vr_feed_config *config, struct vr_state *state,
-                              struct vr_pool *pool, struct vr_queue *queue, struct vr_lane **out)
+                              struct vr_pool *pool, struct vr_queue *queue, struct vr_health *health,
+                              struct vr_lane **out)
 {
     size_t most = config->lanes.max_batch;
     struct vr_lane *lane = calloc(1, sizeof *lane);
@@ -20,6 +21,8 @@ enum vr_status vr_lane_create(struct vr_feed *feed, const struct vr_feed_config 
     lane->state = state;
     lane->pool = pool;
     lane->queue = queue;
+    lane->run.health = health;
+    lane->run.timeout_us = (uint64_t)config->device_timeout_ms * 1000;
     lane->batch = calloc(most, sizeof(struct vr_job *));
     lane->visit = calloc(most, sizeof *lane->visit);
     lane->open = calloc(most, sizeof(struct vr_visit *));
@@ -65,6 +68,8 @@ static void follow_model(struct vr_lane *lane)
     if (vr_binding_create(lane->config, model, &next) == VR_OK) {
         vr_binding_destroy(lane->binding);
         lane->binding = next;
+        lane->row_us = model->row_us;
+        vr_device_bind(lane);
     } else {
         vr_log(VR_LOG_ERROR, "lane_cannot_bind", "version=%s error=\"%s\"", model->bundle->model_version,
                vr_error_text());

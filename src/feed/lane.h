@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "device.h"
 #include "merge.h"
 #include "queue.h"
 #include "vireo/pool.h"
@@ -19,9 +20,10 @@ struct vr_kit {
 
 /* What a lane holds for one model; remade when the model changes. */
 struct vr_binding {
-    struct vr_model *model; /* counted */
-    struct vr_engine_slot *slot;
-    struct vr_kit *kit; /* [kit_count]: as many as bodies of a parallel-for may run at once */
+    struct vr_model *model;        /* counted */
+    struct vr_engine_slot *slot;   /* of the model's engine, the stand-by where there is a device */
+    struct vr_engine_slot *device; /* NULL: the model has no device, or there was no room there */
+    struct vr_kit *kit;            /* [kit_count]: as many as bodies of a parallel-for may run at once */
     uint32_t kit_count;
     struct vr_arena *arena; /* of blocked */
     struct vr_rows blocked;
@@ -43,12 +45,15 @@ struct vr_lane {
     struct vr_engine_retrieved *found; /* [max_batch] */
     struct vr_engine_rank *rank;       /* [max_batch] */
     struct vr_engine_ranked *ranked;   /* [max_batch] */
+    struct vr_device_run run;          /* of the batch on the device (device.h) */
+    double row_us;                     /* of the ranker on the stand-by, moving mean; 0: not known yet */
     struct vr_feed_metrics metrics;    /* one writer, this lane; relaxed __atomic builtins */
 };
 
 /* Memory of a lane, without its thread. The caller ends it with vr_lane_destroy. VR_ERR_NOMEM. */
 enum vr_status vr_lane_create(struct vr_feed *feed, const struct vr_feed_config *config, struct vr_state *state,
-                              struct vr_pool *pool, struct vr_queue *queue, struct vr_lane **out);
+                              struct vr_pool *pool, struct vr_queue *queue, struct vr_health *health,
+                              struct vr_lane **out);
 void vr_lane_destroy(struct vr_lane *lane); /* its thread has ended; NULL is accepted */
 
 /* Start the thread; it ends when the queue is closed and empty. VR_ERR_IO. */
@@ -84,6 +89,8 @@ void vr_batch_run(struct vr_lane *lane, uint32_t count);
 
 /* ---- metrics.c ---- */
 
+/* Count how a batch fared on the device. */
+void vr_metrics_count_device(struct vr_feed_metrics *metrics, const struct vr_device_run *run);
 /* Count an answered job; before it is handed back. */
 void vr_metrics_count(struct vr_feed_metrics *metrics, const struct vr_visit *visit, uint64_t now_us);
 void vr_metrics_count_batch(struct vr_feed_metrics *metrics, uint32_t jobs);

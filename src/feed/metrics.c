@@ -58,6 +58,12 @@ void vr_metrics_count(struct vr_feed_metrics *metrics, const struct vr_visit *vi
     vr_histogram_record(&metrics->total_us, now_us > received_us ? now_us - received_us : 0);
 }
 
+void vr_metrics_count_device(struct vr_feed_metrics *metrics, const struct vr_device_run *run)
+{
+    COUNT(metrics->device_batches, run->steps > 0 && run->on_device ? 1 : 0);
+    COUNT(metrics->replayed_batches, run->replayed ? 1 : 0);
+}
+
 void vr_metrics_count_batch(struct vr_feed_metrics *metrics, uint32_t jobs)
 {
     COUNT(metrics->batches, 1);
@@ -79,6 +85,8 @@ void vr_metrics_add(struct vr_feed_metrics *into, const struct vr_feed_metrics *
 {
     add_counter(&into->jobs, &lane->jobs);
     add_counter(&into->batches, &lane->batches);
+    add_counter(&into->device_batches, &lane->device_batches);
+    add_counter(&into->replayed_batches, &lane->replayed_batches);
     add_counter(&into->timeouts, &lane->timeouts);
     add_counter(&into->cancelled, &lane->cancelled);
     add_counter(&into->errors, &lane->errors);

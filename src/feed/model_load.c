@@ -2,6 +2,7 @@
  * when its last answer has gone. */
 #include <stdlib.h>
 
+#include "vireo/clock.h"
 #include "vireo/feed.h"
 #include "vireo/log.h"
 
@@ -16,7 +17,9 @@ static enum vr_status fill(struct vr_model *model, const char *folder, struct vr
         status = vr_engine_create(backend, model->bundle, index, &model->engine);
     }
     if (status == VR_OK) {
+        uint64_t start_us = vr_clock_mono_us();
         status = vr_engine_selftest(model->engine, &worst);
+        model->row_us = (double)(vr_clock_mono_us() - start_us) / (worst.cases > 0 ? worst.cases : 1);
     }
     if (status == VR_OK) {
         status = vr_state_import(state, model->bundle, now_ms, &imported);
@@ -34,6 +37,12 @@ static enum vr_status fill(struct vr_model *model, const char *folder, struct vr
 
 static void destroy(struct vr_model *model)
 {
+    vr_engine_destroy(model->device);
+    if (model->base != NULL) {
+        vr_model_release(model->base);
+        free(model);
+        return;
+    }
     vr_catalogue_destroy(model->catalogue);
     vr_engine_destroy(model->engine);
     vr_bundle_close(model->bundle);
@@ -53,6 +62,35 @@ enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, con
         destroy(model);
         return status;
     }
+    *out = model;
+    return VR_OK;
+}
+
+enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *device, const struct vr_index_config *index,
+                                  struct vr_model **out)
+{
+    struct vr_golden_report worst;
+    struct vr_model *model = calloc(1, sizeof *model);
+    if (model == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "model: no memory");
+    }
+    *model = (struct vr_model){.bundle = base->bundle,
+                               .engine = base->engine,
+                               .catalogue = base->catalogue,
+                               .row_us = base->row_us,
+                               .base = vr_model_retain(base),
+                               .references = 1};
+    enum vr_status status = vr_engine_create(device, model->bundle, index, &model->device);
+    if (status == VR_OK) {
+        status = vr_engine_selftest(model->device, &worst);
+    }
+    if (status != VR_OK) {
+        destroy(model);
+        return status;
+    }
+    vr_log(VR_LOG_INFO, "model_on_device", "version=%s device=%s mib=%.1f worst_probability=%.2e",
+           model->bundle->model_version, device->ops->name, (double)vr_engine_bytes(model->device) / 1048576.0,
+           worst.probability);
     *out = model;
     return VR_OK;
 }

@@ -1,8 +1,14 @@
 /* Ranking: one engine call for the batch gives every candidate its heads; the satisfaction terms turn heads into a
- * score. A ranker that fails leaves the candidates in retrieval order, and the reply says so. */
+ * score. A ranker that fails leaves the candidates in retrieval order, and the reply says so. Where the CPU stands in
+ * for a device, which is many times as fast, it ranks as many candidates as the nearest deadline leaves time for. */
 #include <string.h>
 
 #include "steps.h"
+#include "vireo/clock.h"
+
+#define LEAST_RANKED 60u      /* candidates of a request: with fewer, filters and caps would leave no feed */
+#define RANK_SHARE 0.75       /* of the time left; the rest is for terms, guardrails and the way back */
+#define ROW_TIME_WEIGHT 0.125 /* of the latest batch in lane->row_us */
 
 static struct vr_engine_rank engine_rank(const struct vr_visit *visit)
 {
@@ -66,16 +72,87 @@ static void finish(const struct vr_lane *lane, struct vr_visit *visit, const str
     }
 }
 
+static enum vr_status score(struct vr_lane *lane, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        lane->rank[i] = engine_rank(lane->open[i]);
+    }
+    return vr_engine_score(vr_device_slot(lane), count, lane->rank,
+                           vr_device_deadline(&lane->run, latest_deadline(lane, count)), lane->ranked);
+}
+
+/* ---- the CPU in place of a device ---- */
+
+static uint64_t nearest_deadline(const struct vr_lane *lane, uint32_t count)
+{
+    uint64_t nearest = UINT64_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t deadline = lane->open[i]->job->request.deadline_us;
+        nearest = deadline < nearest ? deadline : nearest;
+    }
+    return nearest;
+}
+
+static uint32_t all_rows(const struct vr_lane *lane, uint32_t count)
+{
+    uint32_t rows = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        rows += lane->open[i]->candidates.count;
+    }
+    return rows;
+}
+
+/* Keep the first candidates of each request, as many as there is time for. False: too few. */
+static bool trim(struct vr_lane *lane, uint32_t count)
+{
+    uint64_t nearest_us = nearest_deadline(lane, count), now_us = vr_clock_mono_us();
+    double left_us = nearest_us > now_us ? RANK_SHARE * (double)(nearest_us - now_us) : 0.0;
+    if (lane->row_us * all_rows(lane, count) <= left_us) {
+        return true;
+    }
+    double each = left_us / lane->row_us / count; /* candidates of a request */
+    for (uint32_t i = 0; i < count; i++) {
+        struct vr_candidates *candidates = &lane->open[i]->candidates;
+        if (each < LEAST_RANKED && candidates->count > each) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct vr_candidates *candidates = &lane->open[i]->candidates;
+        if (candidates->count > each) {
+            candidates->count = (uint32_t)each;
+            vr_visit_degrade(lane->open[i], "ranker_fewer");
+        }
+    }
+    return true;
+}
+
+static void learn_row_time(struct vr_lane *lane, uint64_t us, uint32_t rows)
+{
+    double row_us = rows > 0 ? (double)us / rows : lane->row_us;
+    lane->row_us += lane->row_us == 0.0 ? row_us : ROW_TIME_WEIGHT * (row_us - lane->row_us);
+}
+
+static enum vr_status stand_in(struct vr_lane *lane, uint32_t count)
+{
+    if (!trim(lane, count)) {
+        return vr_fail(VR_ERR_TIMEOUT, "there is no time to rank on the CPU");
+    }
+    uint64_t start_us = vr_clock_mono_us();
+    enum vr_status status = score(lane, count);
+    learn_row_time(lane, vr_clock_mono_us() - start_us, all_rows(lane, count));
+    return status;
+}
+
 void vr_step_rank(struct vr_lane *lane, uint32_t count)
 {
     if (count == 0) {
         return;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        lane->rank[i] = engine_rank(lane->open[i]);
+    enum vr_status status = lane->run.word != NULL ? stand_in(lane, count) : score(lane, count);
+    if (vr_device_gave_up(&lane->run, status)) {
+        status = stand_in(lane, count);
     }
-    enum vr_status status =
-        vr_engine_score(lane->binding->slot, count, lane->rank, latest_deadline(lane, count), lane->ranked);
     for (uint32_t i = 0; i < count; i++) {
         finish(lane, lane->open[i], &lane->ranked[i], status);
     }

@@ -184,6 +184,16 @@ static uint64_t search_budget(const struct vr_lane *lane)
     return tower > content ? tower : content;
 }
 
+static enum vr_status search(struct vr_lane *lane, uint32_t count)
+{
+    uint64_t deadline_us = vr_clock_mono_us() + search_budget(lane);
+    if (vr_clock_mono_us() >= deadline_us) {
+        return vr_fail(VR_ERR_TIMEOUT, "the search has no time");
+    }
+    return vr_engine_retrieve(vr_device_slot(lane), count, lane->user, vr_device_deadline(&lane->run, deadline_us),
+                              lane->found);
+}
+
 void vr_step_search(struct vr_lane *lane, uint32_t count)
 {
     uint64_t start_us = vr_clock_mono_us();
@@ -193,10 +203,9 @@ void vr_step_search(struct vr_lane *lane, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         lane->user[i] = engine_user(lane, lane->open[i]);
     }
-    uint64_t deadline_us = start_us + search_budget(lane);
-    enum vr_status status = VR_ERR_TIMEOUT;
-    if (vr_clock_mono_us() < deadline_us) {
-        status = vr_engine_retrieve(lane->binding->slot, count, lane->user, deadline_us, lane->found);
+    enum vr_status status = search(lane, count);
+    if (vr_device_gave_up(&lane->run, status)) {
+        status = search(lane, count); /* with a budget of its own: the first one went to the device */
     }
     uint64_t us = vr_clock_mono_us() - start_us;
     for (uint32_t i = 0; i < count; i++) {

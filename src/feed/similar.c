@@ -37,6 +37,13 @@ static struct vr_rerank_config filters_alone(const struct vr_rerank_config *conf
     return rules;
 }
 
+static enum vr_status search(struct vr_lane *lane, const struct vr_feed_request *request, int32_t row,
+                             struct vr_engine_found *found)
+{
+    return vr_engine_similar(vr_device_slot(lane), row, vr_binding_max_k(lane->config),
+                             vr_device_deadline(&lane->run, request->deadline_us), found);
+}
+
 static enum vr_status find(struct vr_lane *lane, struct vr_visit *visit)
 {
     const struct vr_model *model = lane->binding->model;
@@ -46,8 +53,10 @@ static enum vr_status find(struct vr_lane *lane, struct vr_visit *visit)
     if (row == VR_DICT_NONE) {
         return vr_fail(VR_ERR_NOT_FOUND, "no video '%.*s'", (int)request->video_id.len, request->video_id.data);
     }
-    enum vr_status status = vr_engine_similar(lane->binding->slot, (int32_t)row, vr_binding_max_k(lane->config),
-                                              request->deadline_us, &found);
+    enum vr_status status = search(lane, request, (int32_t)row, &found);
+    if (vr_device_gave_up(&lane->run, status)) {
+        status = search(lane, request, (int32_t)row, &found);
+    }
     return status == VR_OK ? take_over(&found, visit->job->arena, &visit->candidates) : status;
 }
 

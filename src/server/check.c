@@ -90,17 +90,30 @@ static void print_bytes(const struct vr_bundle *bundle, const struct vr_engine *
             (double)vr_engine_bytes(engine) / 1048576.0);
 }
 
-/* The backend's part: make the bundle resident and compute its golden cases. */
-static enum vr_status selftest(const struct vr_bundle *bundle, FILE *out)
+/* The device where it is configured and opens, else the CPU with the reason. */
+static enum vr_status open_backend(const struct vr_config *config, FILE *out, struct vr_backend **backend)
 {
-    struct vr_config *config = NULL;
+    bool built = strstr(vr_backend_built(), "cuda") != NULL;
+    if (config->compute.backend == VR_COMPUTE_CUDA || (config->compute.backend == VR_COMPUTE_AUTO && built)) {
+        enum vr_status status = vr_backend_open("cuda", 0, backend);
+        if (status == VR_OK || config->compute.backend == VR_COMPUTE_CUDA) {
+            fprintf(out, "%-16s cuda\n", "backend");
+            return status;
+        }
+        fprintf(out, "%-16s cpu, for cuda does not open: %s\n", "backend", vr_error_text());
+    } else {
+        fprintf(out, "%-16s cpu\n", "backend");
+    }
+    return vr_backend_open("cpu", 0, backend);
+}
+
+/* The backend's part: make the bundle resident and compute its golden cases. */
+static enum vr_status selftest(const struct vr_bundle *bundle, const struct vr_config *config, FILE *out)
+{
     struct vr_backend *backend = NULL;
     struct vr_engine *engine = NULL;
     struct vr_golden_report worst = {0};
-    enum vr_status status = vr_config_default(&config);
-    if (status == VR_OK) {
-        status = vr_backend_open("cpu", 0, &backend);
-    }
+    enum vr_status status = open_backend(config, out, &backend);
     if (status == VR_OK) {
         status = vr_engine_create(backend, bundle, &config->retrieval, &engine);
     }
@@ -113,17 +126,16 @@ static enum vr_status selftest(const struct vr_bundle *bundle, FILE *out)
     }
     vr_engine_destroy(engine);
     vr_backend_destroy(backend);
-    vr_config_destroy(config);
     return status;
 }
 
-enum vr_status vr_check_bundle(const char *folder, FILE *out)
+enum vr_status vr_check_bundle(const char *folder, const struct vr_config *config, FILE *out)
 {
     struct vr_bundle *bundle = NULL;
     enum vr_status status = vr_bundle_open(folder, &bundle);
     if (status == VR_OK) {
         print_bundle(folder, bundle, out);
-        status = selftest(bundle, out);
+        status = selftest(bundle, config, out);
     }
     vr_bundle_close(bundle);
     return status;

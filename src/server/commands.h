@@ -5,11 +5,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "vireo/config.h"
 #include "vireo/status.h"
 
-/* `vireo check`: open a bundle, compute its golden cases on the CPU backend, print a table of what is inside. The
- * bundle's own error when it is refused. */
-enum vr_status vr_check_bundle(const char *folder, FILE *out);
+/* `vireo check`: open a bundle, compute its golden cases on the configured backend, print a table of what is inside.
+ * The bundle's own error when it is refused, the device's where the configuration asks for one that does not open. */
+enum vr_status vr_check_bundle(const char *folder, const struct vr_config *config, FILE *out);
+
+/* A probe: the same cases on the device alone; a line in the log, nothing printed. */
+enum vr_status vr_probe_device(const char *folder, const struct vr_config *config);
 
 /* `vireo version`. */
 void vr_version_print(FILE *out);

@@ -53,6 +53,14 @@ static void put_server(struct vr_json_writer *out, const struct vr_server_config
     vr_json_close_object(out);
 }
 
+static void put_compute(struct vr_json_writer *out, const struct vr_compute_config *compute)
+{
+    open_object(out, "compute");
+    put_text(out, "backend", vr_compute_backend_name(compute->backend));
+    put_uint(out, "device_timeout_ms", compute->device_timeout_ms);
+    vr_json_close_object(out);
+}
+
 static void put_lanes(struct vr_json_writer *out, const struct vr_lane_config *lanes)
 {
     open_object(out, "lanes");
@@ -165,6 +173,7 @@ void vr_config_write(struct vr_json_writer *out, const struct vr_config *config)
 {
     vr_json_open_object(out);
     put_server(out, &config->server);
+    put_compute(out, &config->compute);
     put_lanes(out, &config->lanes);
     put_retrieval(out, &config->retrieval);
     put_sources(out, config->source);

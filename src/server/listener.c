@@ -82,6 +82,17 @@ enum vr_status vr_address_is_loopback(const char *address, bool *loopback)
     return VR_OK;
 }
 
+enum vr_status vr_admin_address_check(const struct vr_server_config *config)
+{
+    bool loopback = false;
+    enum vr_status status = vr_address_is_loopback(config->admin, &loopback);
+    if (status == VR_OK && !loopback && !config->admin_allow_remote) {
+        return vr_fail(VR_ERR_INVALID, "server.admin: %s is not loopback; set server.admin_allow_remote to allow it",
+                       config->admin);
+    }
+    return status;
+}
+
 static int bind_one(const struct addrinfo *address)
 {
     int fd = socket(address->ai_family, address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address->ai_protocol);
@@ -189,7 +200,7 @@ uint32_t vr_connections_reserve(uint32_t wanted)
     return possible;
 }
 
-enum vr_status vr_listener_open(struct vr_loop *loop, enum vr_port port, const char *address)
+enum vr_status vr_listener_bind(const char *address, int *out)
 {
     struct addrinfo *list = NULL;
     enum vr_status status = resolve(address, &list);
@@ -205,6 +216,12 @@ enum vr_status vr_listener_open(struct vr_loop *loop, enum vr_port port, const c
     if (fd < 0) {
         return vr_fail(VR_ERR_IO, "cannot listen on %s: %s", address, strerror(error));
     }
+    *out = fd;
+    return VR_OK;
+}
+
+void vr_listener_adopt(struct vr_loop *loop, enum vr_port port, int fd)
+{
     struct vr_listener *listener = &loop->listener[port];
     listener->loop = loop;
     listener->port = port;
@@ -212,19 +229,30 @@ enum vr_status vr_listener_open(struct vr_loop *loop, enum vr_port port, const c
     name_socket(fd, listener->address, sizeof listener->address);
     event_assign(&listener->event, loop->base, fd, EV_READ | EV_PERSIST, on_acceptable, listener);
     event_assign(&listener->pause, loop->base, -1, 0, on_pause_over, listener);
-    event_add(&listener->event, NULL);
-    return VR_OK;
+}
+
+void vr_listener_start(struct vr_listener *listener)
+{
+    if (listener->fd >= 0) {
+        event_add(&listener->event, NULL);
+    }
+}
+
+void vr_listener_hold(struct vr_listener *listener)
+{
+    if (listener->fd >= 0) {
+        event_del(&listener->event);
+        event_del(&listener->pause);
+    }
 }
 
 void vr_listener_close(struct vr_listener *listener)
 {
-    if (listener->fd < 0) {
-        return;
+    vr_listener_hold(listener);
+    if (listener->fd >= 0) {
+        close(listener->fd);
+        listener->fd = -1;
     }
-    event_del(&listener->event);
-    event_del(&listener->pause);
-    close(listener->fd);
-    listener->fd = -1;
 }
 
 void vr_listener_finish(struct vr_listener *listener)

@@ -26,6 +26,7 @@ struct vr_shared {
     enum vr_readiness readiness;
     uint32_t max_connections; /* of the public port: server.max_connections, less where open files are few */
     int64_t started_ms;
+    uint32_t restarts;  /* workers before this one, under the same parent */
     char id_prefix[20]; /* of the request ids made here: 16 random hexadecimal digits */
 };
 
@@ -106,7 +107,12 @@ void vr_call_drain(struct vr_loop *loop);
 
 /* ---- listener.c ---- */
 /* Bind and listen on "HOST:PORT"; VR_ERR_INVALID, VR_ERR_IO with the address in the text. */
-enum vr_status vr_listener_open(struct vr_loop *loop, enum vr_port port, const char *address);
+enum vr_status vr_listener_bind(const char *address, int *out);
+/* Take over a listening socket; nothing is accepted before vr_listener_start. */
+void vr_listener_adopt(struct vr_loop *loop, enum vr_port port, int fd);
+void vr_listener_start(struct vr_listener *listener);
+/* Accept nothing more: connections wait in the backlog for whoever else holds the socket. */
+void vr_listener_hold(struct vr_listener *listener);
 void vr_listener_close(struct vr_listener *listener);
 /* Take the connections that wait to be accepted, then close: their requests were sent before anybody said no. */
 void vr_listener_finish(struct vr_listener *listener);
@@ -115,6 +121,8 @@ void vr_listener_finish(struct vr_listener *listener);
 uint32_t vr_connections_reserve(uint32_t wanted);
 /* Split "HOST:PORT" or "[IPv6]:PORT" into NUL-terminated pieces. VR_ERR_INVALID. */
 enum vr_status vr_address_split(const char *address, char host[64], char port[8]);
+/* VR_ERR_INVALID when the admin port would be reachable from elsewhere and that is not allowed. */
+enum vr_status vr_admin_address_check(const struct vr_server_config *config);
 /* True when every address that `address` resolves to is loopback. VR_ERR_INVALID when it does not resolve. */
 enum vr_status vr_address_is_loopback(const char *address, bool *loopback);
 

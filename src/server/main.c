@@ -7,7 +7,9 @@
 
 #include "commands.h"
 #include "options.h"
+#include "role.h"
 #include "server.h"
+#include "supervisor.h"
 #include "vireo/backend.h"
 #ifdef VIREO_HAVE_CUDA
 #include "vireo/backend_cuda.h"
@@ -22,22 +24,54 @@ static int complain(int exit_status)
     return exit_status;
 }
 
-static int serve(const struct vr_options *options)
+static int complain_of(enum vr_status status)
+{
+    return complain(status == VR_ERR_INVALID ? EXIT_USAGE : EXIT_FAILED);
+}
+
+static int run_server(const struct vr_server_setup *setup)
+{
+    static const int exit_statuses[] = {[VR_SERVER_END_CLEAN] = 0,
+                                        [VR_SERVER_END_CUT] = EXIT_FAILED,
+                                        [VR_SERVER_END_FORCED] = EXIT_FAILED,
+                                        [VR_SERVER_END_LOADING] = 0,
+                                        [VR_SERVER_END_DEVICE] = VR_EXIT_DEVICE_LOST,
+                                        [VR_SERVER_END_UNTIDY] = 0};
+    enum vr_server_end end = VR_SERVER_END_CLEAN;
+    enum vr_status status = vr_server_run(setup, &end);
+    if (end > VR_SERVER_END_CUT) {
+        _exit(exit_statuses[end]);
+    }
+    return status == VR_OK ? exit_statuses[end] : complain_of(status);
+}
+
+static int supervise(const struct vr_config *config, char *const *argv)
+{
+    int exit_status = 0;
+    enum vr_status status = vr_supervisor_run(config, argv, &exit_status);
+    return status == VR_OK ? exit_status : complain_of(status);
+}
+
+static int serve_as(const struct vr_role *role, const struct vr_options *options, const struct vr_config *config,
+                    char *const *argv)
+{
+    struct vr_server_setup setup = {
+        .config = config, .bundle = options->bundle, .data_dir = options->data_dir, .role = role, .argv = argv};
+    if (role->kind == VR_ROLE_PROBE) {
+        _exit(vr_probe_device(options->bundle, config) == VR_OK ? 0 : EXIT_FAILED); /* the device may not let go */
+    }
+    return role->kind == VR_ROLE_FIRST && vr_supervisor_is_needed(config) ? supervise(config, argv)
+                                                                          : run_server(&setup);
+}
+
+static int serve(const struct vr_options *options, char *const *argv)
 {
     struct vr_config *config = NULL;
+    struct vr_role role;
     if (vr_options_config(options, environ, &config) != VR_OK) {
         return complain(EXIT_USAGE);
     }
-    struct vr_server_setup setup = {.config = config, .bundle = options->bundle, .data_dir = options->data_dir};
-    enum vr_server_end end = VR_SERVER_END_CLEAN;
-    enum vr_status status = vr_server_run(&setup, &end);
-    if (end == VR_SERVER_END_FORCED || end == VR_SERVER_END_LOADING) {
-        _exit(end == VR_SERVER_END_LOADING ? 0 : EXIT_FAILED);
-    }
-    int exit_status = end == VR_SERVER_END_CLEAN ? 0 : EXIT_FAILED;
-    if (status != VR_OK) {
-        exit_status = complain(status == VR_ERR_INVALID ? EXIT_USAGE : EXIT_FAILED);
-    }
+    int exit_status = vr_role_take(&role) == VR_OK ? serve_as(&role, options, config, argv) : complain(EXIT_USAGE);
     vr_config_destroy(config);
     return exit_status;
 }
@@ -49,6 +83,17 @@ static int printed(enum vr_status status)
         status = vr_fail(VR_ERR_IO, "printing: %s", strerror(errno));
     }
     return status == VR_OK ? 0 : complain(EXIT_FAILED);
+}
+
+static int check(const struct vr_options *options)
+{
+    struct vr_config *config = NULL;
+    if (vr_options_config(options, environ, &config) != VR_OK) {
+        return complain(EXIT_USAGE);
+    }
+    int exit_status = printed(vr_check_bundle(options->bundle, config, stdout));
+    vr_config_destroy(config);
+    return exit_status;
 }
 
 static enum vr_status register_backends(void)
@@ -71,9 +116,9 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     switch (options.command) {
-    case VR_COMMAND_SERVE: return serve(&options);
-    case VR_COMMAND_CHECK: return printed(vr_check_bundle(options.bundle, stdout));
     case VR_COMMAND_BENCH: return printed(vr_bench_run(&options.bench, stdout));
+    case VR_COMMAND_SERVE: return serve(&options, argv);
+    case VR_COMMAND_CHECK: return check(&options);
     case VR_COMMAND_SHOW: return printed(vr_show_feed(options.server, options.user, options.count, stdout));
     case VR_COMMAND_VERSION: vr_version_print(stdout); return printed(VR_OK);
     case VR_COMMAND_HELP: fputs(vr_usage, stdout); return printed(VR_OK);

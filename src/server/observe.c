@@ -23,6 +23,25 @@ void vr_handle_health(struct vr_loop *loop, struct vr_exchange *exchange)
     vr_json_close_object(&loop->writer);
 }
 
+/* How the device fares, for who has one. */
+static void write_device(struct vr_json_writer *out, const struct vr_loop *loop)
+{
+    struct vr_device_status device;
+    vr_feed_device_read(loop->shared->feed, &device);
+    if (device.state == VR_DEVICE_NONE) {
+        return;
+    }
+    vr_json_key(out, "device");
+    vr_json_open_object(out);
+    vr_json_key(out, "state");
+    vr_json_put_text(out, vr_device_state_name(device.state));
+    if (device.state != VR_DEVICE_UP) {
+        vr_json_key(out, "reason");
+        vr_json_put_text(out, vr_device_failure_name(device.latest));
+    }
+    vr_json_close_object(out);
+}
+
 void vr_handle_ready(struct vr_loop *loop, struct vr_exchange *exchange)
 {
     struct vr_str none = {NULL, 0};
@@ -34,6 +53,7 @@ void vr_handle_ready(struct vr_loop *loop, struct vr_exchange *exchange)
         vr_json_put_text(&loop->writer, "ready");
         vr_json_key(&loop->writer, "model_version");
         vr_json_put_text(&loop->writer, model->bundle->model_version);
+        write_device(&loop->writer, loop);
         vr_json_close_object(&loop->writer);
     } else {
         bool draining = readiness == VR_READY_DRAINING;
@@ -110,6 +130,27 @@ static void write_losses(struct vr_exposition *out, const struct vr_feed_metrics
     for (uint32_t i = 0; i < VR_FILTER_COUNT; i++) {
         write_labelled(out, "vireo_candidates_filtered_total", "filter", vr_filter_name((enum vr_filter)i),
                        feed->filtered[i]);
+    }
+}
+
+static void write_device_metrics(struct vr_exposition *out, const struct vr_loop *loop)
+{
+    const struct vr_feed_metrics *feed = &loop->feed_metrics;
+    struct vr_device_status device;
+    vr_feed_device_read(loop->shared->feed, &device);
+    vr_exposition_family(out, "vireo_feed_backend_batches_total", "counter", "Batches by where all of them was done.");
+    write_labelled(out, "vireo_feed_backend_batches_total", "backend", "cpu", feed->batches - feed->device_batches);
+    write_labelled(out, "vireo_feed_backend_batches_total", "backend", "device", feed->device_batches);
+    bool up = device.state == VR_DEVICE_UP || device.state == VR_DEVICE_SUSPECT;
+    gauge(out, "vireo_device_wanted", "1 where a device is configured and built in.", device.state != VR_DEVICE_NONE);
+    gauge(out, "vireo_device_up", "1 while batches run on the device.", up);
+    gauge(out, "vireo_worker_restarts", "Workers before this one.", loop->shared->restarts);
+    counter(out, "vireo_feed_replayed_batches_total", "Batches that failed on the device and ran again on the CPU.",
+            (double)feed->replayed_batches);
+    vr_exposition_family(out, "vireo_device_failures_total", "counter", "Failures of the device by reason.");
+    for (uint32_t i = 0; i < VR_DEVICE_FAILURES; i++) {
+        write_labelled(out, "vireo_device_failures_total", "reason", vr_device_failure_name((enum vr_device_failure)i),
+                       device.failures[i]);
     }
 }
 
@@ -197,6 +238,7 @@ void vr_handle_metrics(struct vr_loop *loop, struct vr_exchange *exchange)
     write_model(&out, loop);
     vr_http_metrics_write(&loop->metrics, &out);
     write_feed(&out, &loop->feed_metrics);
+    write_device_metrics(&out, loop);
     write_state(&out, loop->shared->state);
     write_process(&out, loop);
     if (out.failed) {

@@ -23,7 +23,7 @@ enum vr_command {
 struct vr_options {
     enum vr_command command;
     const char *bundle;      /* serve and bench --bundle, check BUNDLE */
-    const char *config_file; /* serve --config */
+    const char *config_file; /* serve and check --config */
     const char *data_dir;    /* serve --data */
     /* Settings given by flags, in order: PATH and VALUE of vr_config_set. */
     struct vr_setting {

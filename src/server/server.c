@@ -4,7 +4,10 @@
  * The way down: readiness turns to draining, the public listener closes, each connection closes after its answer; idle
  * ones have DRAIN_GRACE_MS to bring in what was under way. When no public connection and no call is left, or the drain
  * timeout has passed, the loop ends, then the lanes. The admin port answers to the end. A bundle that is being loaded
- * is not waited for. */
+ * is not waited for.
+ *
+ * A lost device ends a worker the same way, but that both listeners are left to the next worker with the connections
+ * that wait there. A worker that follows another accepts public connections only once it can answer them. */
 #include "server.h"
 
 #include <errno.h>
@@ -19,6 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "keeper.h"
 #include "loop.h"
 #include "vireo/clock.h"
 #include "vireo/log.h"
@@ -34,7 +38,8 @@ struct loader {
     struct event event;
     enum vr_status status;
     char error[512];
-    struct vr_model *model; /* with one reference, on success */
+    struct vr_model *base;  /* with one reference, on success, as the next */
+    struct vr_model *model; /* to serve with: base, or base on the device */
 };
 
 struct server {
@@ -43,9 +48,12 @@ struct server {
     struct vr_backend *backend;
     struct vr_loop *loop;
     struct loader loader;
-    struct event signals[2], drain_timer;
+    struct vr_keeper keeper;
+    struct event signals[2], control, drain_timer;
     bool events_added;
     uint64_t drain_began_us;
+    bool told_to_stop;      /* or to the parent's end */
+    bool handing_over;      /* draining because the device is lost */
     enum vr_status failure; /* what ended the loop, VR_OK for a signal */
     enum vr_server_end end;
 };
@@ -57,7 +65,10 @@ static void *load_bundle(void *argument)
     struct server *server = argument;
     struct loader *loader = &server->loader;
     loader->status = vr_model_load(server->setup->bundle, server->backend, &server->setup->config->retrieval,
-                                   server->shared.state, server->shared.started_ms, &loader->model);
+                                   server->shared.state, server->shared.started_ms, &loader->base);
+    if (loader->status == VR_OK) {
+        loader->status = vr_keeper_load(&server->keeper, loader->base, &loader->model);
+    }
     if (loader->status != VR_OK) {
         snprintf(loader->error, sizeof loader->error, "%s", vr_error_text());
     }
@@ -75,15 +86,27 @@ static void join_loader(struct loader *loader)
     }
 }
 
+/* The loader's references go: from here on the feed and the keeper hold the models, and what is on the device can be
+ * given back. */
+static void release_loaded(struct loader *loader)
+{
+    vr_model_release(loader->model);
+    vr_model_release(loader->base);
+    loader->model = NULL;
+    loader->base = NULL;
+}
+
 static void put_in_service(struct server *server)
 {
     struct loader *loader = &server->loader;
-    (void)vr_feed_set_model(server->shared.feed, loader->model);
     const struct vr_bundle *bundle = loader->model->bundle;
-    if (server->drain_began_us != 0) {
-        return; /* told to stop while it was loading */
+    if (server->drain_began_us != 0) { /* told to stop while it was loading */
+        (void)vr_feed_set_model(server->shared.feed, loader->base);
+        return;
     }
+    vr_keeper_begin(&server->keeper, server->loop->base, loader->base, loader->model);
     __atomic_store_n(&server->shared.readiness, VR_READY_YES, __ATOMIC_RELEASE);
+    vr_listener_start(&server->loop->listener[VR_PORT_PUBLIC]);
     vr_log(VR_LOG_INFO, "ready", "listen=%s admin=%s model_version=%s videos=%u load_ms=%" PRId64,
            server->loop->listener[VR_PORT_PUBLIC].address, server->loop->listener[VR_PORT_ADMIN].address,
            bundle->model_version, bundle->videos.count, vr_clock_wall_ms() - server->shared.started_ms);
@@ -98,6 +121,7 @@ static void on_loaded(evutil_socket_t fd, short what, void *argument)
     join_loader(&server->loader);
     if (server->loader.status == VR_OK) {
         put_in_service(server);
+        release_loaded(&server->loader);
         return;
     }
     server->failure = vr_fail(server->loader.status, "%s: %s", server->setup->bundle, server->loader.error);
@@ -146,23 +170,69 @@ static void on_drain_step(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-static void on_signal(evutil_socket_t number, short what, void *argument)
+static void begin_drain(struct server *server)
 {
-    struct server *server = argument;
-    (void)what;
-    if (server->drain_began_us != 0) {
-        vr_log(VR_LOG_WARN, "stop_forced", "signal=%d", (int)number);
+    __atomic_store_n(&server->shared.readiness, VR_READY_DRAINING, __ATOMIC_RELEASE);
+    server->drain_began_us = vr_clock_mono_us();
+    (void)vr_keeper_stop(&server->keeper);
+    struct timeval step = {0, DRAIN_STEP_MS * 1000};
+    event_add(&server->drain_timer, &step);
+}
+
+/* The first word to stop lets everything in hand be answered, the second does not. */
+static void stop(struct server *server, int number)
+{
+    if (server->told_to_stop) {
+        vr_log(VR_LOG_WARN, "stop_forced", "signal=%d", number);
         server->end = VR_SERVER_END_FORCED;
         event_base_loopbreak(server->loop->base);
         return;
     }
-    vr_log(VR_LOG_INFO, "draining", "signal=%d calls=%u connections=%u", (int)number, server->loop->calls,
+    server->told_to_stop = true;
+    server->handing_over = false; /* nobody follows: what waits in the backlog is answered here */
+    vr_log(VR_LOG_INFO, "draining", "signal=%d calls=%u connections=%u", number, server->loop->calls,
            server->loop->connection_count[VR_PORT_PUBLIC]);
-    __atomic_store_n(&server->shared.readiness, VR_READY_DRAINING, __ATOMIC_RELEASE);
-    server->drain_began_us = vr_clock_mono_us();
+    begin_drain(server);
     vr_listener_finish(&server->loop->listener[VR_PORT_PUBLIC]);
-    struct timeval step = {0, DRAIN_STEP_MS * 1000};
-    event_add(&server->drain_timer, &step);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *argument)
+{
+    (void)what;
+    stop(argument, (int)number);
+}
+
+/* The parent speaks, or has ended. */
+static void on_control(evutil_socket_t fd, short what, void *argument)
+{
+    struct server *server = argument;
+    char word;
+    (void)what;
+    ssize_t got = read(fd, &word, 1);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) {
+        return;
+    }
+    if (got <= 0) {
+        event_del(&server->control);
+        vr_log(VR_LOG_WARN, "parent_gone", "stopping=%s", server->told_to_stop ? "already" : "now");
+    }
+    if (got > 0 || !server->told_to_stop) {
+        stop(server, SIGTERM);
+    }
+}
+
+static void on_device_lost(void *argument)
+{
+    struct server *server = argument;
+    if (server->drain_began_us != 0) {
+        return;
+    }
+    vr_log(VR_LOG_WARN, "handing_over", "calls=%u connections=%u", server->loop->calls,
+           server->loop->connection_count[VR_PORT_PUBLIC]);
+    server->handing_over = true;
+    begin_drain(server);
+    vr_listener_hold(&server->loop->listener[VR_PORT_PUBLIC]);
+    vr_listener_hold(&server->loop->listener[VR_PORT_ADMIN]);
 }
 
 /* ---- the way up ---- */
@@ -221,22 +291,14 @@ static enum vr_status prepare_data(const char *folder)
     return status;
 }
 
-static enum vr_status check_admin_address(const struct vr_server_config *config)
-{
-    bool loopback = false;
-    enum vr_status status = vr_address_is_loopback(config->admin, &loopback);
-    if (status == VR_OK && !loopback && !config->admin_allow_remote) {
-        return vr_fail(VR_ERR_INVALID, "server.admin: %s is not loopback; set server.admin_allow_remote to allow it",
-                       config->admin);
-    }
-    return status;
-}
-
 static enum vr_status build_feed(struct server *server)
 {
     const struct vr_config *config = server->setup->config;
-    struct vr_feed_config feed = {
-        .lanes = config->lanes, .satisfaction = config->satisfaction, .rerank = config->rerank, .state = config->state};
+    struct vr_feed_config feed = {.lanes = config->lanes,
+                                  .satisfaction = config->satisfaction,
+                                  .rerank = config->rerank,
+                                  .state = config->state,
+                                  .device_timeout_ms = config->compute.device_timeout_ms};
     memcpy(feed.source, config->source, sizeof feed.source);
     enum vr_status status = vr_backend_open("cpu", 1, &server->backend);
     if (status == VR_OK) {
@@ -248,21 +310,50 @@ static enum vr_status build_feed(struct server *server)
     return status == VR_ERR_FORMAT ? VR_ERR_INVALID : status; /* a term of the configuration that does not compile */
 }
 
+static enum vr_status open_device(struct server *server)
+{
+    struct vr_keeper_setup setup = {.config = server->setup->config,
+                                    .role = server->setup->role,
+                                    .feed = server->shared.feed,
+                                    .argv = server->setup->argv,
+                                    .on_lost = on_device_lost,
+                                    .argument = server};
+    return vr_keeper_open(&server->keeper, &setup);
+}
+
+static enum vr_status listen_on(struct server *server, enum vr_port port, const char *address)
+{
+    int fd = server->setup->role->listen_fd[port];
+    enum vr_status status = fd < 0 ? vr_listener_bind(address, &fd) : VR_OK;
+    if (status == VR_OK) {
+        vr_listener_adopt(server->loop, port, fd);
+    }
+    if (status == VR_OK && (port == VR_PORT_ADMIN || server->shared.restarts == 0)) {
+        vr_listener_start(&server->loop->listener[port]);
+    }
+    return status;
+}
+
 static void add_events(struct server *server)
 {
     struct event_base *base = server->loop->base;
     event_assign(&server->signals[0], base, SIGTERM, EV_SIGNAL | EV_PERSIST, on_signal, server);
     event_assign(&server->signals[1], base, SIGINT, EV_SIGNAL | EV_PERSIST, on_signal, server);
+    event_assign(&server->control, base, server->setup->role->control_fd, EV_READ | EV_PERSIST, on_control, server);
     event_assign(&server->drain_timer, base, -1, EV_PERSIST, on_drain_step, server);
-    event_add(&server->signals[0], NULL);
-    event_add(&server->signals[1], NULL);
+    if (server->setup->role->control_fd >= 0) {
+        event_add(&server->control, NULL);
+    } else {
+        event_add(&server->signals[0], NULL);
+        event_add(&server->signals[1], NULL);
+    }
     server->events_added = true;
 }
 
 static enum vr_status build(struct server *server)
 {
     const struct vr_server_config *config = &server->setup->config->server;
-    enum vr_status status = check_admin_address(config);
+    enum vr_status status = vr_admin_address_check(config);
     if (status == VR_OK) {
         server->shared.max_connections = vr_connections_reserve(config->max_connections);
         status = make_id_prefix(server->shared.id_prefix);
@@ -274,14 +365,17 @@ static enum vr_status build(struct server *server)
         status = build_feed(server);
     }
     if (status == VR_OK) {
+        status = open_device(server);
+    }
+    if (status == VR_OK) {
         status = vr_loop_create(&server->shared, &server->loop);
     }
     if (status == VR_OK) {
         add_events(server);
-        status = vr_listener_open(server->loop, VR_PORT_PUBLIC, config->listen);
+        status = listen_on(server, VR_PORT_PUBLIC, config->listen);
     }
     if (status == VR_OK) {
-        status = vr_listener_open(server->loop, VR_PORT_ADMIN, config->admin);
+        status = listen_on(server, VR_PORT_ADMIN, config->admin);
     }
     return status == VR_OK ? start_loader(server) : status;
 }
@@ -291,6 +385,7 @@ static void remove_events(struct server *server)
     if (server->events_added) {
         event_del(&server->signals[0]); /* what it did before: from here on a signal ends the process */
         event_del(&server->signals[1]);
+        event_del(&server->control);
         event_del(&server->drain_timer);
     }
     if (server->loader.done_fd >= 0) {
@@ -312,23 +407,58 @@ static void tear_down(struct server *server)
         vr_feed_stop(server->shared.feed);
     }
     vr_loop_destroy(server->loop);
-    vr_model_release(server->loader.model);
+    release_loaded(&server->loader);
     vr_feed_destroy(server->shared.feed);
+    vr_keeper_close(&server->keeper);
     vr_state_destroy(server->shared.state);
     vr_backend_destroy(server->backend);
 }
 
+/* With a lost device: its calls may hang, so that what it holds is left to the end of the process. */
+static void leave(struct server *server)
+{
+    vr_loop_close(server->loop);
+    vr_feed_stop(server->shared.feed);
+    vr_state_destroy(server->shared.state);
+}
+
+static bool device_is_lost(struct server *server)
+{
+    struct vr_device_status device;
+    vr_feed_device_read(server->shared.feed, &device);
+    return device.state == VR_DEVICE_LOST;
+}
+
+/* How a run that came to its end ends, given all that may still be at work. */
+static enum vr_server_end end_of(struct server *server)
+{
+    bool building = !vr_keeper_stop(&server->keeper);
+    bool clean = server->end == VR_SERVER_END_CLEAN;
+    if (server->end == VR_SERVER_END_FORCED) {
+        return VR_SERVER_END_FORCED;
+    }
+    if (server->loader.started || building) {
+        return clean ? VR_SERVER_END_LOADING : VR_SERVER_END_FORCED;
+    }
+    if (server->handing_over) {
+        return VR_SERVER_END_DEVICE;
+    }
+    bool lost = server->failure == VR_OK && device_is_lost(server);
+    return !lost ? server->end : clean ? VR_SERVER_END_UNTIDY : VR_SERVER_END_FORCED;
+}
+
 static void log_stopped(const struct server *server)
 {
-    bool clean = server->end == VR_SERVER_END_CLEAN || server->end == VR_SERVER_END_LOADING;
+    bool clean = server->end != VR_SERVER_END_CUT && server->end != VR_SERVER_END_FORCED;
     vr_log(VR_LOG_INFO, "stopped", "clean=%s", clean ? "true" : "false");
 }
 
 enum vr_status vr_server_run(const struct vr_server_setup *setup, enum vr_server_end *end)
 {
-    struct server server = {.setup = setup, .loader = {.done_fd = -1}};
+    struct server server = {.setup = setup, .loader = {.done_fd = -1}, .keeper = {.built_fd = -1}};
     server.shared.config = setup->config;
     server.shared.started_ms = vr_clock_wall_ms();
+    server.shared.restarts = setup->role->restarts;
     signal(SIGPIPE, SIG_IGN);
     block_signals(true);
     enum vr_status status = build(&server);
@@ -338,12 +468,13 @@ enum vr_status vr_server_run(const struct vr_server_setup *setup, enum vr_server
                server.loop->listener[VR_PORT_ADMIN].address);
         event_base_dispatch(server.loop->base);
         status = server.failure;
-        if (server.loader.started) {
-            server.end = server.end == VR_SERVER_END_CLEAN ? VR_SERVER_END_LOADING : VR_SERVER_END_FORCED;
-        }
+        server.end = end_of(&server);
     }
     *end = server.end;
-    if (server.end == VR_SERVER_END_FORCED || server.end == VR_SERVER_END_LOADING) {
+    if (server.end == VR_SERVER_END_DEVICE || server.end == VR_SERVER_END_UNTIDY) {
+        leave(&server);
+    }
+    if (server.end > VR_SERVER_END_CUT) {
         log_stopped(&server);
         return VR_OK;
     }

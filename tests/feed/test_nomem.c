@@ -10,6 +10,7 @@
 
 static struct feed_rig rig;
 static struct vr_lane *lane;
+static struct vr_health health;
 
 /* A term that is not linear adds one reason to every reply; a step that ran twice would add it twice. */
 static void one_term(struct vr_feed_config *config)
@@ -24,13 +25,15 @@ static void open_lane(struct vr_pool **pool)
 {
     feed_rig_open(&rig, one_term);
     cr_assert_eq(vr_pool_create(0, pool), VR_OK);
-    cr_assert_eq(vr_lane_create(rig.feed, &rig.feed_config, rig.state, *pool, NULL, &lane), VR_OK);
+    cr_assert_eq(vr_health_open(&health), VR_OK);
+    cr_assert_eq(vr_lane_create(rig.feed, &rig.feed_config, rig.state, *pool, NULL, &health, &lane), VR_OK);
     cr_assert_eq(vr_binding_create(&rig.feed_config, rig.model, &lane->binding), VR_OK);
 }
 
 static void close_lane(struct vr_pool *pool)
 {
     vr_lane_destroy(lane);
+    vr_health_close(&health);
     vr_pool_destroy(pool);
     feed_rig_close(&rig);
 }

@@ -22,7 +22,7 @@ FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "20"))
 BUILD = ROOT / "build"
 REPORTS = BUILD / "reports"
 VENV = ROOT / ".venv" / "bin"
-ROOMS = ("base", "json", "model", "compute", "kernels", "state", "feed", "server")
+ROOMS = ("base", "json", "model", "compute", "kernels", "state", "feed", "device", "server")
 FUZZ_RUNS = re.compile(r"stat::number_of_executed_units:\s*([1-9]\d*)")
 
 SANITIZER_ENV = {
@@ -263,6 +263,7 @@ def all_groups() -> list[Group]:
         pytest_group("oracle", alone=True, needs=("release", "asan")),
     ]
     groups.append(pytest_group("http", alone=True))
+    groups.append(pytest_group("device", alone=True, needs=("asan",)))
     for group in groups:
         if not group.jobs:
             group.jobs.append(missing(f"{group.name}: no tests", "nothing of this group was found in tests/"))

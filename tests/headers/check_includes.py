@@ -18,7 +18,7 @@ from rooms import CONTRACTS, ROOMS, ROOT, SOURCE_SUFFIXES, Room, header_owner
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 LIBC = re.compile(
     r"^(assert|complex|ctype|dirent|errno|fcntl|fenv|float|ftw|getopt|inttypes|limits|locale|malloc|math|netdb|poll|"
-    r"pthread|sched|semaphore|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|stdnoreturn|"
+    r"pthread|sched|semaphore|setjmp|signal|spawn|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|stdnoreturn|"
     r"string|strings|syslog|tgmath|threads|time|uchar|ucontext|unistd|wchar|wctype|emmintrin|immintrin|cpuid|execinfo)\.h$"
     r"|^(sys|netinet|arpa|linux)/[a-z_0-9]+\.h$"
 )

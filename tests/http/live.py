@@ -119,6 +119,17 @@ class Server:
         assert answer.status == 200, answer.body
         return answer.json()
 
+    def workers(self) -> list[int]:
+        """The process ids of the workers so far; none where the server has no parent."""
+        return [int(pid) for pid in re.findall(r"event=worker_started pid=(\d+)", self.log())]
+
+    def await_log(self, words: str, times: int = 1, limit_s: float = 60.0) -> None:
+        """Waits until the log holds some words so many times."""
+        limit = time.monotonic() + limit_s
+        while self.log().count(words) < times:
+            assert time.monotonic() < limit, f"no {words} in\n{self.log()}"
+            time.sleep(0.02)
+
     def stop(self, number: int = signal.SIGTERM, limit_s: float = 15.0) -> int:
         """Sends a signal and gives the exit status."""
         self.process.send_signal(number)
@@ -131,14 +142,21 @@ def clean_environment() -> dict[str, str]:
 
 
 def start(
-    bundle: Path, folder: Path, *flags: str, ready: bool = True, files: tuple[int, int] | None = None
+    bundle: Path,
+    folder: Path,
+    *flags: str,
+    ready: bool = True,
+    files: tuple[int, int] | None = None,
+    binary: Path = BINARY,
+    env: dict[str, str] | None = None,
 ) -> Server:
     """Starts `vireo serve` on free ports and waits until it is ready (or listens).
 
-    `files`: the soft and hard limit of open files that it is started under."""
+    `files`: the soft and hard limit of open files that it is started under. `env`: added to its environment.
+    """
     log_path = folder / f"server-{time.monotonic_ns()}.log"
     command = [
-        str(BINARY),
+        str(binary),
         "serve",
         "--bundle",
         str(bundle),
@@ -154,7 +172,7 @@ def start(
             stdin=subprocess.DEVNULL,
             stderr=log,
             stdout=log,
-            env=clean_environment(),
+            env={**clean_environment(), **(env or {})},
             text=True,
         )
     server = Server(process, log_path)

@@ -116,6 +116,28 @@ def test_a_term_that_does_not_compile_is_refused(bundle: Path, tmp_path: Path) -
     assert "odd" in done.stderr and "column" in done.stderr
 
 
+def test_a_device_that_is_not_built_in_is_refused(bundle: Path) -> None:
+    words = ["serve", "--bundle", str(bundle), "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]
+    done = run_vireo("version")
+    if dict(line.split(None, 1) for line in done.stdout.splitlines())["cuda"] == "yes":
+        pytest.skip("this build has cuda")
+    done = run_vireo(*words, "--set", "compute.backend=cuda")
+    assert done.returncode == 2
+    assert "compute.backend" in done.stderr
+    done = run_vireo("check", "--set", "compute.backend=cuda", str(bundle))
+    assert done.returncode == 1
+    assert "cuda" in done.stderr
+    assert run_vireo("check", "--set", "compute.backend=cpu", str(bundle)).returncode == 0
+
+
+def test_a_role_that_no_parent_gave_is_refused(bundle: Path) -> None:
+    for role in ("worker", "worker 900 901 902 0 1 0 0", "waiter"):
+        words = ["serve", "--bundle", str(bundle), "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]
+        done = run_vireo(*words, env={"VR_SERVE_ROLE": role})
+        assert done.returncode == 2
+        assert "VR_SERVE_ROLE" in done.stderr
+
+
 def test_a_taken_port_is_named(bundle: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

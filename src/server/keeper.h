@@ -1,0 +1,66 @@
+/* The keeper of a worker's device: opens it, puts the model on it, and when it has gone out of use tries it again in a
+ * child process (a probe) until one succeeds, then brings the model back onto it beside the one that serves. A device
+ * that is lost ends the worker instead (server.c), for its process cannot open it again. All calls are the loop
+ * thread's but vr_keeper_load. */
+#ifndef VIREO_SERVER_KEEPER_H
+#define VIREO_SERVER_KEEPER_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "loop.h"
+#include "role.h"
+
+enum vr_keeper_stage {
+    VR_KEEPER_IDLE = 0, /* the device is up, or none is wanted */
+    VR_KEEPER_WAITING,  /* for the time of the next probe */
+    VR_KEEPER_PROBING,
+    VR_KEEPER_BUILDING, /* the probe succeeded: the model is being made on the device */
+};
+
+struct vr_keeper_setup {
+    const struct vr_config *config; /* outlives the keeper, as all that follows */
+    const struct vr_role *role;
+    struct vr_feed *feed;
+    char *const *argv;               /* of this process: a probe gets the same */
+    void (*on_lost)(void *argument); /* the device is lost */
+    void *argument;
+};
+
+struct vr_keeper {
+    struct vr_keeper_setup setup;
+    bool wanted;                /* a device is configured and built in */
+    struct vr_backend *device;  /* NULL: not open */
+    struct vr_model *base;      /* the model that serves, without the device; one reference */
+    enum vr_status load_status; /* of vr_keeper_load's device */
+    enum vr_keeper_stage stage;
+    struct event notice, timer, built;
+    bool events_added;
+    uint32_t delay_ms; /* before the next probe */
+    uint64_t up_us;    /* when it came up */
+    pid_t probe;       /* 0: none */
+    uint64_t probe_until_us;
+    pthread_t builder;
+    int built_fd;
+    enum vr_status build_status;
+    struct vr_model *model; /* the builder's, on success */
+};
+
+/* Open the device where the role begins on it. Fails only where the configuration asks for the device and it is the
+ * first worker: the device's own error, VR_ERR_INVALID when there is none in this build. */
+enum vr_status vr_keeper_open(struct vr_keeper *keeper, const struct vr_keeper_setup *setup);
+
+/* On the loading thread: `base` on the device, or another reference to `base` where there is none or that fails (then
+ * vr_keeper_begin says so). Fails as vr_keeper_open does. */
+enum vr_status vr_keeper_load(struct vr_keeper *keeper, struct vr_model *base, struct vr_model **out);
+
+/* Put the model of vr_keeper_load into service, and watch. */
+void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base, struct vr_model *model);
+
+/* No more probes. False: the builder is at work, which cannot be broken off. */
+bool vr_keeper_stop(struct vr_keeper *keeper);
+
+/* After the feed and its models; the device must not be lost. */
+void vr_keeper_close(struct vr_keeper *keeper);
+
+#endif

@@ -40,6 +40,10 @@ enum vr_status vr_index_answer_nothing(struct vr_stream *stream, const struct vr
 enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_index_spec *spec,
                                   const struct vr_cuda_table *table, struct vr_index *index);
 
+/* ivf_index.c: search in the lists of the nearest centroids. The same. */
+enum vr_status vr_ivf_index_open(struct vr_backend *backend, const struct vr_index_spec *spec,
+                                 const struct vr_cuda_table *table, struct vr_index *index);
+
 #ifdef __cplusplus
 }
 #endif

@@ -187,7 +187,7 @@ __device__ void score_stage(const vr_ivf_pass &pass, const uint16_t *stage, cons
 }
 
 template <unsigned D, bool SAMPLE>
-__global__ void __launch_bounds__(shape<D>::THREADS) ivf_scan_kernel(const vr_ivf_pass pass)
+__global__ void __launch_bounds__(shape<D>::THREADS, 1) ivf_scan_kernel(const vr_ivf_pass pass)
 {
     VR_SHARED_LAUNCH(uint16_t, stages); /* [STAGES, TILE, D], then queries [.., D] */
     VR_SHARED(float, threshold, VR_SCAN_QUERIES);

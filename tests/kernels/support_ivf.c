@@ -167,16 +167,25 @@ static bool is_excluded(const struct ivf_world *w, uint32_t query, int32_t row)
     return false;
 }
 
+/* All lists, the probed ones first; the caller frees. */
+static struct scored *order_lists(const struct ivf_world *w, uint32_t q)
+{
+    const uint32_t dim = w->s.dim, lists = w->ivf->lists;
+    struct scored *list = must_alloc(lists * sizeof *list);
+    for (uint32_t l = 0; l < lists; l++) {
+        list[l].score = chain(w->query + (size_t)q * dim, w->got.centroid + (size_t)l * dim, dim);
+        list[l].number = (int32_t)l;
+    }
+    qsort(list, lists, sizeof *list, better);
+    return list;
+}
+
 /* The rows of the probed lists that may be returned, best first; returns how many. `out` [rows]. */
 static uint32_t plain_search(const struct ivf_world *w, uint32_t q, struct scored *out)
 {
-    const uint32_t dim = w->s.dim, lists = w->ivf->lists;
+    const uint32_t dim = w->s.dim;
     const float *query = w->query + (size_t)q * dim;
-    struct scored *list = must_alloc(lists * sizeof *list);
-    for (uint32_t l = 0; l < lists; l++) {
-        list[l] = (struct scored){chain(query, w->got.centroid + (size_t)l * dim, dim), (int32_t)l};
-    }
-    qsort(list, lists, sizeof *list, better);
+    struct scored *list = order_lists(w, q);
     uint32_t found = 0;
     for (uint32_t p = 0; p < w->ivf->probes; p++) {
         const struct vr_ivf_list *at = &w->got.list[list[p].number];
@@ -342,4 +351,28 @@ struct vr_scan_query *ivf_states(struct ivf_world *w)
     size_t zeroed;
     vr_ivf_lay_out(w->ivf, w->rig.stream->scratch, &pass, &zeroed);
     return ivf_fetch(&w->rig, pass.scan.state, VR_SCAN_QUERIES * sizeof *pass.scan.state);
+}
+
+void ivf_check_counts(struct ivf_world *w, uint32_t queries)
+{
+    struct vr_ivf_pass pass;
+    size_t zeroed;
+    vr_ivf_lay_out(w->ivf, w->rig.stream->scratch, &pass, &zeroed);
+    struct vr_ivf_query *got = ivf_fetch(&w->rig, pass.query, queries * sizeof *got);
+    for (uint32_t q = 0; q < queries; q++) {
+        struct scored *order = order_lists(w, q);
+        uint32_t slots = 0, sampled = 0;
+        for (uint32_t p = 0; p < w->ivf->probes; p++) {
+            const struct vr_ivf_list *list = &w->got.list[order[p].number];
+            slots += list->count;
+            for (uint32_t i = 0; i < list->sample; i++) {
+                sampled += !is_excluded(w, q, w->got.row_of_slot[list->tile * VR_SCAN_TILE + i]);
+            }
+        }
+        cr_assert_eq(got[q].slots, slots);
+        cr_assert_eq(got[q].sampled, sampled, "query %u: %u scores sampled, not %u", q, got[q].sampled, sampled);
+        cr_assert_leq(sampled, w->ivf->sample_room);
+        free(order);
+    }
+    free(got);
 }

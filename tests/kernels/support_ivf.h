@@ -49,6 +49,9 @@ struct vr_index_search ivf_put_search(struct ivf_world *w, uint32_t queries);
 /* Every row lies in one list, that of its nearest centroid; no list is empty; samples are as long as they should be. */
 void ivf_check_lists(const struct ivf_world *w);
 
+/* In the latest pass each query sampled the first rows of its lists, but for excluded ones. */
+void ivf_check_counts(struct ivf_world *w, uint32_t queries);
+
 /* The states of the latest pass's queries; the caller frees. */
 struct vr_scan_query *ivf_states(struct ivf_world *w);
 

@@ -161,7 +161,7 @@ Test(ivf, overflow)
 Test(ivf, odd_queries)
 {
     check_odd_queries(cuda, VR_INDEX_IVF);
-    const struct ivf_setting s = {VR_TABLE_F32, 1200, 24, 6, 400, 16, 3, 12};
+    const struct ivf_setting s = {VR_TABLE_F32, 1200, 24, 6, 1000, 16, 9, 12};
     struct ivf_world w;
     ivf_open(&w, cuda, &s, 3);
     w.query[2] = NAN;

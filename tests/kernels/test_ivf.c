@@ -131,6 +131,9 @@ Test(ivf, overflow)
         struct ivf_world w;
         vr_emulator_seed(seed);
         ivf_open(&w, cuda, &s, seed);
+        for (uint32_t d = 0; d < s.dim; d++) { /* negative scores: an empty slot's 0 would be above them */
+            w.query[2 * s.dim + d] *= -1.0f;
+        }
         ivf_index(&w);
         cr_assert_eq(w.ivf->lists, 1);
         ivf_search(&w, s.queries);

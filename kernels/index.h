@@ -42,6 +42,10 @@ enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_in
                                   const struct vr_cuda_table *table, struct vr_index *index);
 void vr_scan_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
 
+/* ivf_index.c: search in the lists of the nearest centroids. The same. */
+enum vr_status vr_ivf_index_open(struct vr_backend *backend, const struct vr_index_spec *spec,
+                                 const struct vr_cuda_table *table, struct vr_index *index);
+
 #ifdef __cplusplus
 }
 #endif

@@ -35,8 +35,8 @@ extern "C" {
  * r at place c ^ swizzle(r) of the row, so that reading one chunk of 8 rows meets no bank twice. */
 struct vr_scan_vectors {
     uint16_t *tile;       /* [tiles, VR_SCAN_TILE, dim_padded] */
-    int32_t *row_of_slot; /* [rows] */
-    int32_t *slot_of_row; /* [rows] */
+    int32_t *row_of_slot; /* [rows]; -1: no row, a slot of zeros */
+    int32_t *slot_of_row; /* [rows]; NULL: nobody asks */
     uint32_t rows, tiles;
     uint32_t dim, dim_padded;   /* padded: 32, 64, 128 or 256, with zeros */
     struct vr_cuda_table exact; /* the vectors as they were given, for true scores; data NULL: halves, the tiles are */
@@ -87,6 +87,7 @@ enum vr_status vr_scan_threshold(struct vr_stream *stream, const struct vr_scan_
 enum vr_status vr_scan_collect(struct vr_stream *stream, const struct vr_scan_pass *pass);
 enum vr_status vr_scan_select(struct vr_stream *stream, const struct vr_scan_pass *pass);
 enum vr_status vr_scan_safe(struct vr_stream *stream, const struct vr_scan_pass *pass);
+enum vr_status vr_scan_safe_merge(struct vr_stream *stream, const struct vr_scan_pass *pass); /* its second half */
 
 /* Let the kernels have the shared memory that they ask for; once, before the first search. */
 enum vr_status vr_scan_tiles_allow_shared(void);
@@ -100,6 +101,15 @@ enum vr_status vr_scan_build(struct vr_stream *stream, const struct vr_scan_vect
 
 /* r of the threshold, see above. */
 uint32_t vr_scan_rank(uint32_t rows, uint32_t sample, uint32_t k);
+
+/* For whoever builds vr_scan_vectors (scan_index.c): dim_padded of a dimension; the rows 0 .. rows - 1 in random order,
+ * the same for the same number of rows; the table as it is, where halves are not (else *copy stays), as the caller of
+ * index_create keeps its own. vr_scan_free_table frees a copy, a failed one and a zeroed one too. */
+uint32_t vr_scan_padded(uint32_t dim);
+void vr_scan_shuffle(int32_t *row, uint32_t rows);
+enum vr_status vr_scan_copy_table(struct vr_stream *stream, const struct vr_cuda_table *table,
+                                  struct vr_cuda_table *copy);
+void vr_scan_free_table(struct vr_cuda_table *copy);
 
 #ifdef __cplusplus
 }

@@ -12,7 +12,7 @@ __global__ void scan_build_kernel(const vr_scan_vectors vectors, const vr_cuda_t
 {
     const unsigned lane = threadIdx.x % VR_WARP;
     const uint32_t slot = blockIdx.x * WARPS + threadIdx.x / VR_WARP; /* whole tiles: none is past the end */
-    const bool there = slot < vectors.rows;
+    const bool there = slot < vectors.rows && vectors.row_of_slot[slot] >= 0;
     uint16_t *tile = vectors.tile + static_cast<size_t>(slot / VR_SCAN_TILE) * VR_SCAN_TILE * vectors.dim_padded;
     float squares = 0.0f;
     for (unsigned i = lane; i < vectors.dim_padded; i += VR_WARP) {
@@ -27,7 +27,9 @@ __global__ void scan_build_kernel(const vr_scan_vectors vectors, const vr_cuda_t
     if (lane == 0 && there) {
         /* Bits of floats that are not negative rise with them; NaN's are above infinity's. */
         atomicMax(norm_bits, __float_as_uint(squares) & 0x7fffffffu);
-        vectors.slot_of_row[vectors.row_of_slot[slot]] = static_cast<int32_t>(slot);
+        if (vectors.slot_of_row != nullptr) {
+            vectors.slot_of_row[vectors.row_of_slot[slot]] = static_cast<int32_t>(slot);
+        }
     }
 }
 

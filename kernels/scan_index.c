@@ -12,7 +12,7 @@
 
 struct scan_state {
     struct vr_scan_index index;
-    void *tile, *row_of_slot, *slot_of_row, *exact, *exact_scale; /* device memory, owned */
+    void *tile, *row_of_slot, *slot_of_row; /* device memory, owned */
 };
 
 static void destroy(void *held)
@@ -21,12 +21,11 @@ static void destroy(void *held)
     vr_seam_memory_destroy(false, state->tile);
     vr_seam_memory_destroy(false, state->row_of_slot);
     vr_seam_memory_destroy(false, state->slot_of_row);
-    vr_seam_memory_destroy(false, state->exact);
-    vr_seam_memory_destroy(false, state->exact_scale);
+    vr_scan_free_table(&state->index.vectors.exact);
     free(state);
 }
 
-static uint32_t padded(uint32_t dim)
+uint32_t vr_scan_padded(uint32_t dim)
 {
     uint32_t whole = 32;
     while (whole < dim) {
@@ -45,8 +44,8 @@ static uint64_t next_random(uint64_t *state) /* splitmix64 */
     return z ^ (z >> 31);
 }
 
-/* Fisher and Yates' shuffle: the same for the same number of rows. */
-static void shuffle(int32_t *row_of_slot, uint32_t rows)
+/* Fisher and Yates' shuffle. */
+void vr_scan_shuffle(int32_t *row_of_slot, uint32_t rows)
 {
     uint64_t state = SHUFFLE_SEED;
     for (uint32_t i = 0; i < rows; i++) {
@@ -102,29 +101,35 @@ static enum vr_status take_memory(struct scan_state *state)
     return status;
 }
 
-/* The table as it is, where halves are not: the caller keeps its own. */
-static enum vr_status copy_table(struct scan_state *state, struct build *build, const struct vr_cuda_table *table)
+enum vr_status vr_scan_copy_table(struct vr_stream *stream, const struct vr_cuda_table *table,
+                                  struct vr_cuda_table *copy)
 {
     if (table->dtype == VR_TABLE_F16) {
         return VR_OK;
     }
     const size_t values = (size_t)table->rows * table->width;
     const size_t bytes = values * (table->dtype == VR_TABLE_F32 ? sizeof(float) : sizeof(int8_t));
-    struct vr_cuda_table *exact = &state->index.vectors.exact;
-    *exact = *table;
-    enum vr_status status = vr_seam_memory_create(false, bytes, &state->exact);
+    void *data = NULL, *scale = NULL;
+    enum vr_status status = vr_seam_memory_create(false, bytes, &data);
+    if (status == VR_OK && table->dtype == VR_TABLE_I8) {
+        status = vr_seam_memory_create(false, table->rows * sizeof(float), &scale);
+    }
+    *copy = *table;
+    copy->data = data;
+    copy->scale = scale;
     if (status == VR_OK) {
-        status = vr_seam_copy(build->stream->seam, state->exact, table->data, bytes);
+        status = vr_seam_copy(stream->seam, data, table->data, bytes);
     }
     if (status == VR_OK && table->dtype == VR_TABLE_I8) {
-        status = vr_seam_memory_create(false, table->rows * sizeof(float), &state->exact_scale);
+        status = vr_seam_copy(stream->seam, scale, table->scale, table->rows * sizeof(float));
     }
-    if (status == VR_OK && table->dtype == VR_TABLE_I8) {
-        status = vr_seam_copy(build->stream->seam, state->exact_scale, table->scale, table->rows * sizeof(float));
-    }
-    exact->data = state->exact;
-    exact->scale = state->exact_scale;
     return status;
+}
+
+void vr_scan_free_table(struct vr_cuda_table *copy)
+{
+    vr_seam_memory_destroy(false, (void *)copy->data);
+    vr_seam_memory_destroy(false, (void *)copy->scale);
 }
 
 /* staging: [rows] of row numbers, then the bits of the largest squared norm. */
@@ -133,10 +138,10 @@ static enum vr_status fill(struct scan_state *state, struct build *build, const 
     struct vr_scan_index *index = &state->index;
     const uint32_t rows = index->vectors.rows;
     int32_t *staged = build->staging;
-    shuffle(staged, rows);
+    vr_scan_shuffle(staged, rows);
     enum vr_status status = vr_seam_copy(build->stream->seam, state->row_of_slot, staged, rows * sizeof *staged);
     if (status == VR_OK) {
-        status = copy_table(state, build, table);
+        status = vr_scan_copy_table(build->stream, table, &index->vectors.exact);
     }
     if (status == VR_OK) {
         status = vr_scan_build(build->stream, &index->vectors, table, build->norm);
@@ -245,8 +250,8 @@ static void size_up(const struct vr_index_spec *spec, struct vr_scan_index *inde
 {
     const uint32_t tiles = (spec->rows + VR_SCAN_TILE - 1) / VR_SCAN_TILE;
     const uint32_t wanted = spec->rows / 256 > VR_SCAN_SAMPLE ? spec->rows / 256 : VR_SCAN_SAMPLE;
-    index->vectors =
-        (struct vr_scan_vectors){.rows = spec->rows, .tiles = tiles, .dim = spec->dim, .dim_padded = padded(spec->dim)};
+    index->vectors = (struct vr_scan_vectors){
+        .rows = spec->rows, .tiles = tiles, .dim = spec->dim, .dim_padded = vr_scan_padded(spec->dim)};
     index->sample = spec->rows <= VR_SCAN_CAPACITY ? 0 : wanted < spec->rows ? wanted : spec->rows;
 }
 

@@ -9,27 +9,6 @@ namespace
 constexpr unsigned THREADS = 256;
 constexpr unsigned KEYS = 4096; /* gathered before they are sorted and cut to k */
 
-/* Parts of a query: as many lists of k as the pass's memory holds, none without a slot. */
-unsigned parts_of(uint32_t k, uint32_t slots)
-{
-    const unsigned room = VR_SCAN_CAPACITY / k, most = room < 64 ? room : 64, needed = vr_blocks_for(slots, THREADS);
-    return needed < most ? needed : most;
-}
-
-/* Sort what is gathered and keep k: *count becomes at most k. All threads; ends with a barrier. */
-__device__ void cut(uint64_t *key, unsigned *count, uint32_t k)
-{
-    const unsigned gathered = *count, whole = vr_power_of_two(gathered);
-    for (unsigned i = gathered + threadIdx.x; i < whole; i += THREADS) {
-        key[i] = 0;
-    }
-    vr_sort_keys(key, whole);
-    if (threadIdx.x == 0) {
-        *count = gathered < k ? gathered : k;
-    }
-    __syncthreads();
-}
-
 /* The key of one slot, 0 where it is no answer or not above `least`. */
 __device__ uint64_t candidate(const vr_scan_pass &pass, const vr_excluded &excluded, const float *query, uint32_t slot,
                               uint64_t least)
@@ -64,12 +43,12 @@ __global__ void __launch_bounds__(THREADS) scan_safe_parts_kernel(const vr_scan_
         }
         __syncthreads();
         if (*count > KEYS - THREADS) { /* the next step might not find room */
-            cut(key, count, k);
+            vr_safe_cut(key, count, k);
             least = *count == k ? key[k - 1] : 0;
         }
         __syncthreads();
     }
-    cut(key, count, k);
+    vr_safe_cut(key, count, k);
     uint64_t *part = pass.part + static_cast<size_t>(q) * VR_SCAN_CAPACITY + static_cast<size_t>(blockIdx.x) * k;
     for (unsigned i = threadIdx.x; i < k; i += THREADS) {
         part[i] = i < *count ? key[i] : 0;
@@ -98,12 +77,16 @@ __global__ void __launch_bounds__(THREADS) scan_safe_merge_kernel(const vr_scan_
 
 enum vr_status vr_scan_safe(struct vr_stream *stream, const struct vr_scan_pass *pass)
 {
-    const unsigned parts = parts_of(pass->k, pass->vectors.rows);
-    const enum vr_status status = vr_launch(stream->seam, "scan_safe_parts", scan_safe_parts_kernel,
-                                            dim3(parts, pass->queries), THREADS, KEYS * sizeof(uint64_t), *pass);
-    return status == VR_OK ? vr_launch(stream->seam, "scan_safe_merge", scan_safe_merge_kernel, pass->queries, THREADS,
-                                       VR_SCAN_CAPACITY * sizeof(uint64_t), *pass, parts)
-                           : status;
+    const dim3 grid(vr_safe_parts(pass->k, pass->vectors.rows), pass->queries);
+    const enum vr_status status = vr_launch(stream->seam, "scan_safe_parts", scan_safe_parts_kernel, grid, THREADS,
+                                            KEYS * sizeof(uint64_t), *pass);
+    return status == VR_OK ? vr_scan_safe_merge(stream, pass) : status;
+}
+
+enum vr_status vr_scan_safe_merge(struct vr_stream *stream, const struct vr_scan_pass *pass)
+{
+    return vr_launch(stream->seam, "scan_safe_merge", scan_safe_merge_kernel, pass->queries, THREADS,
+                     VR_SCAN_CAPACITY * sizeof(uint64_t), *pass, vr_safe_parts(pass->k, pass->vectors.rows));
 }
 
 enum vr_status vr_scan_safe_allow_shared(void)

@@ -154,4 +154,27 @@ static __device__ __forceinline__ unsigned vr_power_of_two(unsigned at_least)
     return power;
 }
 
+/* ---- the safe pass's lists (scan_safe.cu, ivf_safe.cu) ---- */
+
+/* Parts of a query: as many lists of k as the pass's memory holds, and few where there are few slots. */
+static inline unsigned vr_safe_parts(uint32_t k, uint32_t slots)
+{
+    const unsigned room = VR_SCAN_CAPACITY / k, most = room < 64 ? room : 64, needed = slots / 256 + 1;
+    return needed < most ? needed : most;
+}
+
+/* Sort what is gathered and keep k: *count becomes at most k. All threads; ends with a barrier. */
+static __device__ __forceinline__ void vr_safe_cut(uint64_t *key, unsigned *count, uint32_t k)
+{
+    const unsigned gathered = *count, whole = vr_power_of_two(gathered);
+    for (unsigned i = gathered + threadIdx.x; i < whole; i += blockDim.x) {
+        key[i] = 0;
+    }
+    vr_sort_keys(key, whole);
+    if (threadIdx.x == 0) {
+        *count = gathered < k ? gathered : k;
+    }
+    __syncthreads();
+}
+
 #endif

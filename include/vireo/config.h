@@ -47,10 +47,10 @@ struct vr_lane_config {
 };
 
 /* retrieval: */
-enum vr_index_kind { VR_INDEX_EXACT = 0, VR_INDEX_FAISS_FLAT, VR_INDEX_FAISS_HNSW, VR_INDEX_FAISS_IVF };
+enum vr_index_kind { VR_INDEX_EXACT = 0, VR_INDEX_FAISS_FLAT, VR_INDEX_FAISS_HNSW, VR_INDEX_FAISS_IVF, VR_INDEX_IVF };
 
 struct vr_index_config {
-    enum vr_index_kind kind; /* `index: exact | faiss_flat | faiss_hnsw | faiss_ivf`, default exact */
+    enum vr_index_kind kind; /* `index: exact | faiss_flat | faiss_hnsw | faiss_ivf | ivf`, default exact */
     uint32_t hnsw_m;         /* default 32 */
     uint32_t hnsw_ef_search; /* default 256 */
     uint32_t ivf_lists;      /* default 0: 4 * sqrt(rows) */

@@ -58,6 +58,7 @@ const char *vr_index_kind_name(enum vr_index_kind kind)
         [VR_INDEX_FAISS_FLAT] = "faiss_flat",
         [VR_INDEX_FAISS_HNSW] = "faiss_hnsw",
         [VR_INDEX_FAISS_IVF] = "faiss_ivf",
+        [VR_INDEX_IVF] = "ivf",
     };
     return (unsigned)kind < sizeof names / sizeof names[0] ? names[kind] : "unknown";
 }

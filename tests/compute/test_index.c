@@ -97,6 +97,25 @@ Test(index, odd_queries_do_not_crash)
     vr_backend_destroy(backend);
 }
 
+/* The CUDA backend's own kind; faiss_ivf is its twin here. */
+Test(index, ivf_is_refused)
+{
+    struct vr_backend *backend = cpu();
+    struct rig rig;
+    const float vector[4] = {1.0f, 2.0f, 3.0f, 4.0f};
+    rig_open(&rig, backend);
+    struct vr_index_spec spec = {.rows = 2, .dim = 2, .config = {VR_INDEX_IVF, 32, 256, 1, 1}};
+    spec.vectors = (struct vr_table){.data = rig_put(&rig, vector, sizeof vector), .rows = 2, .width = 2};
+    struct vr_index *index = NULL;
+    cr_assert_eq(backend->ops->index_create(backend, &spec, &index), VR_ERR_UNSUPPORTED);
+    cr_assert(strstr(vr_error_text(), "ivf") != NULL && strstr(vr_error_text(), "CUDA") != NULL);
+    spec.config.kind = VR_INDEX_FAISS_IVF;
+    cr_assert_eq(backend->ops->index_create(backend, &spec, &index), VR_OK, "%s", vr_error_text());
+    backend->ops->index_destroy(index);
+    rig_close(&rig);
+    vr_backend_destroy(backend);
+}
+
 Test(index, same_answer_alone_and_in_a_batch)
 {
     struct vr_backend *backend = cpu();

@@ -1,0 +1,367 @@
+/* The CUDA backend's index "ivf" in the emulator: with all lists probed it is exact search; with fewer its answer is,
+ * bit for bit, plain search of the probed lists; on every path (threshold, few slots, overflow, odd numbers), each
+ * under several seeds of the emulator's dice. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/emulator/emulator.h"
+#include "kernels/index.h"
+#include "support_ivf.h"
+#include "vireo/backend_cuda.h"
+
+#define SEEDS 4u
+
+static struct vr_backend *cuda;
+
+static void open_cuda(void)
+{
+    cr_assert_eq(vr_cuda_backend_open(1, &cuda), VR_OK, "%s", vr_error_text());
+}
+
+static void close_cuda(void)
+{
+    vr_backend_destroy(cuda);
+    cr_assert_eq(vr_emulator_memory_used(), 0);
+}
+
+TestSuite(ivf, .init = open_cuda, .fini = close_cuda);
+
+/* Once a seed, so that each is a process of its own with its own time. */
+#define WITH_SEEDS(name, check) \
+    Test(ivf, name##_seed_1)    \
+    {                           \
+        check(1);               \
+    }                           \
+    Test(ivf, name##_seed_2)    \
+    {                           \
+        check(2);               \
+    }                           \
+    Test(ivf, name##_seed_3)    \
+    {                           \
+        check(3);               \
+    }                           \
+    Test(ivf, name##_seed_4)    \
+    {                           \
+        check(4);               \
+    }
+
+static void check_all_lists(uint64_t seed)
+{
+    vr_emulator_seed(seed);
+    check_all(cuda, VR_INDEX_IVF);
+}
+WITH_SEEDS(all_lists_are_exact_search, check_all_lists)
+
+/* dtype, rows, dim, queries, k, lists, probes, clusters */
+static const struct ivf_setting settings[] = {
+    {VR_TABLE_F16, 1, 8, 2, 3, 0, 1, 1},         {VR_TABLE_F16, 20, 24, 3, 30, 100, 5, 4},
+    {VR_TABLE_F32, 300, 1, 3, 10, 5, 1, 2},      {VR_TABLE_F16, 1500, 24, 17, 20, 0, 8, 40},
+    {VR_TABLE_F16, 1500, 24, 6, 400, 0, 20, 40}, /* fewer rows than asked for: negative scores are among them */
+    {VR_TABLE_F32, 1000, 64, 9, 33, 20, 3, 12},  {VR_TABLE_I8, 900, 100, 5, 10, 30, 5, 15},
+    {VR_TABLE_F32, 700, 200, 3, 7, 9, 4, 6},     {VR_TABLE_F16, 600, 256, 4, 100, 6, 2, 5},
+};
+
+static void check_some_lists(uint64_t seed)
+{
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        struct ivf_world w;
+        vr_emulator_seed(seed);
+        ivf_open(&w, cuda, &settings[i], seed);
+        ivf_index(&w);
+        ivf_check_lists(&w);
+        ivf_search(&w, w.s.queries);
+        ivf_check(&w, w.s.queries);
+        ivf_exclude(&w, 15, 3);
+        ivf_search(&w, w.s.queries);
+        ivf_check(&w, w.s.queries);
+        ivf_close(&w);
+    }
+}
+WITH_SEEDS(some_lists_are_plain_search_of_them, check_some_lists)
+
+/* Lists so long that a sample gives a threshold; two passes of queries; and the thresholds do what they are for. */
+static void check_thresholds(uint64_t seed)
+{
+    const struct ivf_setting s = {VR_TABLE_F16, 9000, 32, 130, 20, 12, 4, 30};
+    const uint32_t queries = seed == 1 ? s.queries : 9;
+    struct ivf_world w;
+    vr_emulator_seed(seed);
+    ivf_open(&w, cuda, &s, seed);
+    ivf_index(&w);
+    cr_assert_gt(w.ivf->sample_room, 0);
+    ivf_exclude(&w, 50, 0);
+    ivf_search(&w, queries);
+    ivf_check(&w, queries);
+    if (queries <= VR_SCAN_QUERIES) {
+        ivf_check_counts(&w, queries);
+    }
+    struct vr_scan_query *state = ivf_states(&w);
+    for (uint32_t q = 0; q < 2; q++) {
+        cr_assert(isfinite(state[q].threshold), "query %u has no threshold", q);
+        cr_assert_eq(state[q].unsafe, 0, "query %u went the safe way", q);
+        cr_assert_lt(state[q].noted, 1500, "query %u notes %u slots", q, state[q].noted);
+    }
+    free(state);
+    ivf_close(&w);
+}
+WITH_SEEDS(thresholds, check_thresholds)
+
+/* The most that can be asked for, from about as many rows as there are. */
+Test(ivf, thousand_of_few)
+{
+    const struct ivf_setting s = {VR_TABLE_F16, 6000, 16, 3, 1000, 10, 4, 20};
+    struct ivf_world w;
+    ivf_open(&w, cuda, &s, 5);
+    ivf_index(&w);
+    ivf_search(&w, s.queries);
+    ivf_check(&w, s.queries);
+    ivf_exclude(&w, 1500, 2);
+    ivf_search(&w, s.queries);
+    ivf_check(&w, s.queries);
+    ivf_close(&w);
+}
+
+/* All rows are the same: one list is left, all scores reach the threshold, more than can be noted. */
+Test(ivf, overflow)
+{
+    const struct ivf_setting s = {VR_TABLE_F16, 9001, 20, 3, 100, 4, 2, 0};
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct ivf_world w;
+        vr_emulator_seed(seed);
+        ivf_open(&w, cuda, &s, seed);
+        for (uint32_t d = 0; d < s.dim; d++) { /* negative scores: an empty slot's 0 would be above them */
+            w.query[2 * s.dim + d] *= -1.0f;
+        }
+        ivf_index(&w);
+        cr_assert_eq(w.ivf->lists, 1);
+        ivf_search(&w, s.queries);
+        ivf_check(&w, s.queries);
+        for (uint32_t i = 0; i < s.k; i++) {
+            cr_assert_eq(w.row[i], (int32_t)i);
+        }
+        struct vr_scan_query *state = ivf_states(&w);
+        cr_assert_gt(state[0].noted, VR_SCAN_CAPACITY);
+        cr_assert_eq(state[0].unsafe, 1);
+        free(state);
+        ivf_exclude(&w, 4000, 0); /* query 1 can note its 5,001 rows, beside others that note too many */
+        ivf_search(&w, s.queries);
+        ivf_check(&w, s.queries);
+        cr_assert_eq(w.row[s.k], 4000);
+        state = ivf_states(&w);
+        cr_assert_eq(state[1].noted, 5001);
+        cr_assert_eq(state[1].unsafe, 0);
+        cr_assert_eq(state[0].unsafe, 1);
+        free(state);
+        ivf_exclude(&w, 100, 0); /* and here it cannot */
+        ivf_search(&w, s.queries);
+        ivf_check(&w, s.queries);
+        ivf_close(&w);
+    }
+}
+
+Test(ivf, odd_queries)
+{
+    check_odd_queries(cuda, VR_INDEX_IVF);
+    const struct ivf_setting s = {VR_TABLE_F32, 1200, 24, 6, 1000, 16, 9, 12};
+    struct ivf_world w;
+    ivf_open(&w, cuda, &s, 3);
+    w.query[2] = NAN;
+    w.query[s.dim] = INFINITY;
+    memset(w.query + 2 * s.dim, 0, s.dim * sizeof(float));
+    w.query[3 * s.dim + 5] = -INFINITY;
+    w.query[4 * s.dim] = 3e38f;
+    ivf_index(&w);
+    ivf_search(&w, s.queries);
+    ivf_check(&w, s.queries);
+    cr_assert_eq(w.row[0], -1);
+    cr_assert_geq(w.row[5 * s.k], 0);
+    ivf_close(&w);
+}
+
+/* Rows without a direction are in some list, found where plain search finds them, and spoil no centroid. */
+Test(ivf, odd_vectors)
+{
+    const struct ivf_setting s = {VR_TABLE_F32, 1200, 24, 6, 1000, 16, 16, 12};
+    struct ivf_world w;
+    ivf_open(&w, cuda, &s, 4);
+    w.vector[7 * s.dim + 3] = NAN;
+    w.vector[8 * s.dim] = INFINITY;
+    w.vector[9 * s.dim + 1] = -INFINITY;
+    w.vector[10 * s.dim + 2] = 3e38f;
+    memset(w.vector + (size_t)11 * s.dim, 0, s.dim * sizeof(float));
+    ivf_index(&w);
+    ivf_check_lists(&w);
+    for (size_t i = 0; i < (size_t)w.ivf->lists * s.dim; i++) {
+        cr_assert(isfinite(w.got.centroid[i]));
+    }
+    ivf_search(&w, s.queries);
+    ivf_check(&w, s.queries);
+    bool found = false;
+    for (size_t i = 0; i < (size_t)s.queries * s.k; i++) {
+        cr_assert_neq(w.row[i], 7, "a row with a NaN is no answer");
+        found = found || w.row[i] == 8;
+    }
+    cr_assert(found, "a row with an infinity is");
+    ivf_close(&w);
+}
+
+Test(ivf, alone_and_in_a_batch)
+{
+    const struct setting uniform = {.kind = VR_INDEX_IVF, .rows = 3000, .queries = 37, .k = 25, .probes = 20};
+    check_alone_and_in_a_batch(cuda, &uniform);
+}
+
+/* A captured search reads the queries and exclusions of each launch. */
+Test(ivf, plan)
+{
+    const struct ivf_setting s = {VR_TABLE_F16, 4000, 24, 6, 30, 8, 6, 20};
+    const struct vr_backend_ops *ops = cuda->ops;
+    struct ivf_world w;
+    ivf_open(&w, cuda, &s, 6);
+    ivf_index(&w);
+    ivf_exclude(&w, 10, 7);
+    const struct vr_index_search args = ivf_put_search(&w, s.queries);
+    struct vr_plan *plan = NULL;
+    cr_assert_eq(ops->plan_begin(w.rig.stream), VR_OK);
+    cr_assert_eq(ops->index_search(w.rig.stream, w.index, &args), VR_ERR_INVALID, "its scratch is not there yet");
+    cr_assert_eq(ops->plan_end(w.rig.stream, &plan), VR_OK);
+    ops->plan_destroy(plan);
+    cr_assert_eq(ops->index_search(w.rig.stream, w.index, &args), VR_OK, "%s", vr_error_text());
+    cr_assert_eq(ops->plan_begin(w.rig.stream), VR_OK);
+    const uint64_t taken = vr_seam_calls(VR_SEAM_MEMORY);
+    cr_assert_eq(ops->index_search(w.rig.stream, w.index, &args), VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_seam_calls(VR_SEAM_MEMORY), taken, "a search allocates nothing after the first");
+    cr_assert_eq(ops->plan_end(w.rig.stream, &plan), VR_OK);
+    for (uint32_t round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < s.dim; i++) { /* the queries change places */
+            const float first = w.query[i];
+            for (uint32_t q = 0; q + 1 < s.queries; q++) {
+                w.query[q * s.dim + i] = w.query[(q + 1) * s.dim + i];
+            }
+            w.query[(s.queries - 1) * s.dim + i] = first;
+        }
+        const struct vr_view fresh = rig_put(&w.rig, w.query, (size_t)s.queries * s.dim * sizeof(float));
+        cr_assert_eq(ops->copy(w.rig.stream, args.query, fresh, (size_t)s.queries * s.dim * sizeof(float)), VR_OK);
+        cr_assert_eq(ops->plan_launch(w.rig.stream, plan), VR_OK);
+        rig_get(&w.rig, args.row, (size_t)s.queries * s.k * sizeof(int32_t), w.row);
+        rig_get(&w.rig, args.score, (size_t)s.queries * s.k * sizeof(float), w.score);
+        ivf_check(&w, s.queries);
+    }
+    ops->plan_destroy(plan);
+    ivf_close(&w);
+}
+
+/* ---- building ---- */
+
+/* The same rows give the same index, whatever order the device works in. */
+Test(ivf, same_rows_same_lists)
+{
+    const struct ivf_setting s = {VR_TABLE_F16, 1500, 24, 1, 1, 25, 4, 20};
+    struct ivf_world first, other;
+    vr_emulator_seed(1);
+    ivf_open(&first, cuda, &s, 9);
+    ivf_index(&first);
+    cr_assert_eq(first.ivf->lists, 25, "%u lists have rows", first.ivf->lists);
+    for (uint64_t seed = 2; seed <= SEEDS; seed++) {
+        vr_emulator_seed(seed);
+        ivf_open(&other, cuda, &s, 9);
+        ivf_index(&other);
+        cr_assert_eq(other.ivf->lists, first.ivf->lists);
+        cr_assert_eq(other.ivf->vectors.rows, first.ivf->vectors.rows);
+        const size_t slots = first.ivf->vectors.rows, values = (size_t)first.ivf->lists * s.dim;
+        cr_assert_eq(memcmp(other.got.list, first.got.list, first.ivf->lists * sizeof *first.got.list), 0);
+        cr_assert_eq(memcmp(other.got.row_of_slot, first.got.row_of_slot, slots * sizeof(int32_t)), 0);
+        cr_assert_eq(memcmp(other.got.centroid, first.got.centroid, values * sizeof(float)), 0);
+        ivf_close(&other);
+    }
+    ivf_close(&first);
+}
+
+Test(ivf, sizes)
+{
+    const struct ivf_setting s = {VR_TABLE_F32, 50, VR_SCAN_DIM_MAX, 1, 1, 3, 2, 3};
+    struct vr_index_spec spec = {.rows = 50, .dim = s.dim};
+    spec.config = (struct vr_index_config){VR_INDEX_IVF, 0, 0, 3, 2};
+    float *vector = must_alloc((size_t)51 * 300 * sizeof *vector);
+    struct rig rig;
+    rig_open(&rig, cuda);
+    spec.vectors = (struct vr_table){.data = rig_put(&rig, vector, (size_t)51 * 300 * sizeof *vector),
+                                     .rows = 50,
+                                     .width = s.dim,
+                                     .dtype = VR_TABLE_F32};
+    struct vr_index *index = NULL;
+    cr_assert_eq(cuda->ops->index_create(cuda, &spec, &index), VR_OK, "zeros are vectors: %s", vr_error_text());
+    cuda->ops->index_destroy(index);
+    spec.dim = spec.vectors.width = VR_SCAN_DIM_MAX + 1;
+    cr_assert_eq(cuda->ops->index_create(cuda, &spec, &index), VR_ERR_UNSUPPORTED);
+    free(vector);
+    rig_close(&rig);
+}
+
+/* Each call of the device fails once: the build says so and leaves nothing behind. */
+Test(ivf, failing_builds)
+{
+    const struct ivf_setting s = {VR_TABLE_I8, 200, 8, 2, 5, 4, 2, 6};
+    struct ivf_world w;
+    ivf_open(&w, cuda, &s, 2);
+    ivf_index(&w);
+    int8_t *byte = must_alloc((size_t)s.rows * s.dim);
+    float *scale = must_alloc(s.rows * sizeof *scale);
+    for (size_t i = 0; i < (size_t)s.rows * s.dim; i++) {
+        byte[i] = (int8_t)(i * 37 % 251);
+    }
+    struct vr_table table = {.rows = s.rows, .width = s.dim, .dtype = s.dtype};
+    table.data = rig_put(&w.rig, byte, (size_t)s.rows * s.dim);
+    table.scale = rig_put(&w.rig, scale, s.rows * sizeof *scale);
+    struct vr_index_spec spec = {.rows = s.rows, .dim = s.dim, .vectors = table};
+    spec.config = (struct vr_index_config){VR_INDEX_IVF, 0, 0, s.lists, s.probes};
+    const size_t used = vr_emulator_memory_used();
+    struct vr_index *index = NULL;
+    uint32_t failed = 0;
+    for (;; failed++) {
+        vr_seam_fail(VR_SEAM_CALLS, failed + 1, VR_SEAM_FAIL_ONCE);
+        const enum vr_status status = cuda->ops->index_create(cuda, &spec, &index);
+        vr_seam_heal();
+        if (status == VR_OK) {
+            break;
+        }
+        cr_assert_eq(status, VR_ERR_BACKEND);
+        cr_assert_eq(vr_emulator_memory_used(), used, "call %u leaks", failed + 1);
+    }
+    cr_assert_gt(failed, 40, "only %u calls", failed);
+    cuda->ops->index_destroy(index);
+    cr_assert_eq(vr_emulator_memory_used(), used);
+    free(byte);
+    free(scale);
+    ivf_close(&w);
+}
+
+Test(ivf, failing_searches)
+{
+    const struct ivf_setting s = {VR_TABLE_F16, 2600, 8, 3, 5, 4, 4, 6};
+    struct ivf_world w;
+    ivf_open(&w, cuda, &s, 2);
+    ivf_index(&w);
+    uint32_t failed = 0;
+    for (;; failed++) {
+        const struct vr_index_search args = ivf_put_search(&w, s.queries);
+        vr_seam_fail(VR_SEAM_LAUNCH, failed + 1, VR_SEAM_FAIL_ONCE);
+        const enum vr_status status = cuda->ops->index_search(w.rig.stream, w.index, &args);
+        vr_seam_heal();
+        bool done = false;
+        while (!done) { /* what was put on the stream before */
+            cr_assert_eq(cuda->ops->stream_poll(w.rig.stream, &done), VR_OK, "%s", vr_error_text());
+        }
+        rig_clear(&w.rig);
+        if (status == VR_OK) {
+            break;
+        }
+        cr_assert_eq(status, VR_ERR_BACKEND);
+    }
+    cr_assert_eq(failed, 10, "as many kernels as a pass has");
+    ivf_search(&w, s.queries);
+    ivf_check(&w, s.queries);
+    ivf_close(&w);
+}

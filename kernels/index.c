@@ -38,7 +38,7 @@ enum vr_status vr_cuda_index_create(struct vr_backend *backend, const struct vr_
 
 void vr_cuda_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes)
 {
-    vr_scan_index_memory(spec, index_bytes, stream_bytes);
+    (spec->config.kind == VR_INDEX_IVF ? vr_ivf_index_memory : vr_scan_index_memory)(spec, index_bytes, stream_bytes);
 }
 
 void vr_cuda_index_destroy(struct vr_index *index)

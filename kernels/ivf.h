@@ -93,6 +93,9 @@ enum vr_status vr_ivf_index_build(struct vr_backend *backend, const struct vr_in
                                   const struct vr_cuda_table *table, struct vr_ivf_index *index);
 void vr_ivf_index_free(struct vr_ivf_index *index);
 
+/* Lists that the build will ask for; fewer where some stay empty. VR_ERR_UNSUPPORTED when there are too many. */
+enum vr_status vr_ivf_choose_lists(const struct vr_index_spec *spec, uint32_t *out);
+
 #ifdef __cplusplus
 }
 #endif

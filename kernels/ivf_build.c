@@ -284,7 +284,7 @@ static enum vr_status finish(struct build *build, const struct vr_index_config *
     return fill(build, index);
 }
 
-static enum vr_status choose_lists(const struct vr_index_spec *spec, uint32_t *out)
+enum vr_status vr_ivf_choose_lists(const struct vr_index_spec *spec, uint32_t *out)
 {
     const double rule = 4.0 * sqrt((double)spec->rows);
     uint32_t lists = rule < VR_IVF_LISTS_MAX ? (uint32_t)rule : VR_IVF_LISTS_MAX;
@@ -301,7 +301,7 @@ enum vr_status vr_ivf_index_build(struct vr_backend *backend, const struct vr_in
 {
     struct build build = {.backend = backend, .table = table, .rows = spec->rows};
     uint32_t lists = 0;
-    enum vr_status status = choose_lists(spec, &lists);
+    enum vr_status status = vr_ivf_choose_lists(spec, &lists);
     if (status != VR_OK || spec->rows == 0) {
         return status;
     }

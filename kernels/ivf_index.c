@@ -111,6 +111,25 @@ static enum vr_status search(struct vr_stream *stream, const struct vr_index *in
     return status;
 }
 
+void vr_ivf_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes)
+{
+    uint32_t lists = 0;
+    if (vr_ivf_choose_lists(spec, &lists) != VR_OK) {
+        lists = VR_IVF_LISTS_MAX; /* the build will refuse it */
+    }
+    const uint32_t probes = spec->config.ivf_probes < lists ? spec->config.ivf_probes : lists;
+    struct vr_ivf_index index = {.lists = lists, .probes = probes};
+    index.sample_room = VR_SCAN_SAMPLE > 2 * probes ? VR_SCAN_SAMPLE : 2 * probes;
+    index.vectors.tiles = spec->rows / VR_SCAN_TILE + lists; /* each list's last tile may be short */
+    index.vectors.dim_padded = vr_scan_padded(spec->dim);
+    const uint64_t slots = (uint64_t)index.vectors.tiles * VR_SCAN_TILE;
+    *index_bytes = slots * (index.vectors.dim_padded * sizeof(uint16_t) + sizeof(int32_t)) +
+                   lists * (sizeof *index.list + spec->dim * sizeof(float)) + vr_scan_table_bytes(spec);
+    struct vr_ivf_pass pass;
+    size_t zeroed;
+    *stream_bytes = vr_ivf_lay_out(&index, NULL, &pass, &zeroed);
+}
+
 enum vr_status vr_ivf_index_open(struct vr_backend *backend, const struct vr_index_spec *spec,
                                  const struct vr_cuda_table *table, struct vr_index *index)
 {

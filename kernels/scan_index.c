@@ -255,6 +255,17 @@ static void size_up(const struct vr_index_spec *spec, struct vr_scan_index *inde
     index->sample = spec->rows <= VR_SCAN_CAPACITY ? 0 : wanted < spec->rows ? wanted : spec->rows;
 }
 
+uint64_t vr_scan_table_bytes(const struct vr_index_spec *spec)
+{
+    const uint64_t rows = spec->vectors.rows, values = rows * spec->vectors.width;
+    switch (spec->vectors.dtype) {
+    case VR_TABLE_F32: return values * sizeof(float);
+    case VR_TABLE_I8: return values * sizeof(int8_t) + rows * sizeof(float);
+    case VR_TABLE_F16: break;
+    }
+    return 0;
+}
+
 void vr_scan_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes)
 {
     struct vr_scan_index index = {0};
@@ -262,10 +273,7 @@ void vr_scan_index_memory(const struct vr_index_spec *spec, uint64_t *index_byte
     size_up(spec, &index);
     const uint64_t rows = spec->rows, tile = (uint64_t)VR_SCAN_TILE * index.vectors.dim_padded * sizeof(uint16_t);
     *index_bytes = index.vectors.tiles * tile + rows * 2 * sizeof(int32_t);
-    if (spec->vectors.dtype != VR_TABLE_F16) { /* copy_table */
-        *index_bytes += rows * spec->dim * (spec->vectors.dtype == VR_TABLE_F32 ? sizeof(float) : sizeof(int8_t));
-        *index_bytes += spec->vectors.dtype == VR_TABLE_I8 ? rows * sizeof(float) : 0;
-    }
+    *index_bytes += vr_scan_table_bytes(spec);
     *stream_bytes = lay_out(&index, NULL, &pass);
 }
 

@@ -301,6 +301,37 @@ Test(ivf, sizes)
 }
 
 /* Each call of the device fails once: the build says so and leaves nothing behind. */
+/* What is told beforehand covers what is taken, and not by more than the tiles that might have ended short. */
+static void check_memory(enum vr_table_dtype dtype, uint32_t rows, uint32_t lists)
+{
+    struct setting s = {.kind = VR_INDEX_IVF, .dtype = dtype, .rows = rows, .queries = 2, .k = 10, .probes = 4};
+    struct vr_index_spec spec = {.rows = rows, .dim = DIM, .vectors = {.rows = rows, .width = DIM, .dtype = dtype}};
+    spec.config = (struct vr_index_config){VR_INDEX_IVF, 32, 256, 0, 4};
+    uint64_t told = 0, scratch = 0;
+    cuda->ops->index_memory(&spec, &told, &scratch);
+    struct world w = {0};
+    world_open(&w, cuda, &s);
+    const size_t with_table = vr_emulator_memory_used();
+    w.rig.backend->ops->index_destroy(w.index);
+    const size_t index_bytes = with_table - vr_emulator_memory_used();
+    cr_expect_leq(index_bytes, told, "%zu taken, %zu told", index_bytes, (size_t)told);
+    cr_expect_geq(index_bytes + (size_t)lists * VR_SCAN_TILE * 36 * 2, told, "%zu taken, %zu told", index_bytes,
+                  (size_t)told);
+    spec.vectors.data = rig_put(&w.rig, w.vector, (size_t)rows * DIM * (dtype == VR_TABLE_F32 ? 4 : 2));
+    cr_assert_eq(cuda->ops->index_create(cuda, &spec, &w.index), VR_OK, "%s", vr_error_text());
+    const size_t before = vr_emulator_memory_used();
+    cr_assert_eq(search(&w, s.queries, s.k, w.query, NULL, NULL), VR_OK, "%s", vr_error_text());
+    const size_t taken = vr_emulator_memory_used() - before;
+    cr_expect_leq(taken, scratch, "%zu taken, %zu told", taken, (size_t)scratch);
+    world_close(&w);
+}
+
+Test(ivf, memory_is_told)
+{
+    check_memory(VR_TABLE_F16, 900, 120);
+    check_memory(VR_TABLE_F32, 300, 69);
+}
+
 Test(ivf, failing_builds)
 {
     const struct ivf_setting s = {VR_TABLE_I8, 200, 8, 2, 5, 4, 2, 6};

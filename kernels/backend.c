@@ -201,11 +201,11 @@ static const struct vr_backend_ops cuda_ops = {
 
 static enum vr_status open_device(struct vr_device *device)
 {
-    enum vr_status (*const allow[])(void) = {vr_scan_tiles_allow_shared, vr_scan_select_allow_shared,
-                                             vr_scan_safe_allow_shared};
+    enum vr_status (*const allow[])(size_t most) = {vr_scan_tiles_allow_shared, vr_scan_select_allow_shared,
+                                                    vr_scan_safe_allow_shared};
     enum vr_status status = vr_seam_open(&device->seam);
     for (size_t i = 0; status == VR_OK && i < sizeof allow / sizeof allow[0]; i++) {
-        status = allow[i]();
+        status = allow[i](device->seam.shared_bytes);
     }
     return status;
 }

@@ -8,11 +8,12 @@
 #include "vireo/clock.h"
 
 #define BUILD_LIMIT_US 60000000u
+#define NORM_FLOOR 0x1p-60f /* a dimension: squares of smaller values are lost in float32 */
 #define SHUFFLE_SEED 0x5eedu
 
 struct scan_state {
     struct vr_scan_index index;
-    void *tile, *row_of_slot, *slot_of_row, *exact, *exact_scale; /* device memory, owned */
+    void *tile, *row_of_slot, *slot_of_row, *exact, *exact_scale, *counts; /* device memory, owned */
 };
 
 static void destroy(void *held)
@@ -23,13 +24,16 @@ static void destroy(void *held)
     vr_seam_memory_destroy(false, state->slot_of_row);
     vr_seam_memory_destroy(false, state->exact);
     vr_seam_memory_destroy(false, state->exact_scale);
+    vr_seam_memory_destroy(false, state->counts);
     free(state);
 }
 
-static uint32_t padded(uint32_t dim)
+/* The mma takes 32 bytes and loads them by two steps; rows are shared out by powers of two. */
+static uint32_t row_bytes(uint32_t dim, enum vr_scan_coding coding)
 {
-    uint32_t whole = 32;
-    while (whole < dim) {
+    const uint32_t bytes = dim * (coding == VR_SCAN_F16 ? 2 : 1);
+    uint32_t whole = 64;
+    while (whole < bytes) {
         whole *= 2;
     }
     return whole;
@@ -60,20 +64,20 @@ static void shuffle(int32_t *row_of_slot, uint32_t rows)
     }
 }
 
-/* What the build alone needs: a stream, and staging for the shuffled rows and the norm that comes back. */
+/* What the build alone needs: a stream, and staging for the shuffled rows and for what comes back. */
 struct build {
     struct vr_backend *backend;
     struct vr_stream *stream;
-    void *staging, *norm; /* pinned; device */
+    void *staging, *found; /* pinned: [rows] row numbers, then struct vr_scan_found; device */
 };
 
 static enum vr_status take_build_memory(struct build *build, uint32_t rows)
 {
     enum vr_status status = build->backend->ops->stream_create(build->backend, &build->stream);
     if (status == VR_OK) {
-        status = vr_seam_memory_create(true, (rows + (size_t)1) * sizeof(int32_t), &build->staging);
+        status = vr_seam_memory_create(true, rows * sizeof(int32_t) + sizeof(struct vr_scan_found), &build->staging);
     }
-    return status == VR_OK ? vr_seam_memory_create(false, sizeof(uint32_t), &build->norm) : status;
+    return status == VR_OK ? vr_seam_memory_create(false, sizeof(struct vr_scan_found), &build->found) : status;
 }
 
 static void close_build(struct build *build)
@@ -82,34 +86,38 @@ static void close_build(struct build *build)
         build->backend->ops->stream_destroy(build->stream);
     }
     vr_seam_memory_destroy(true, build->staging);
-    vr_seam_memory_destroy(false, build->norm);
+    vr_seam_memory_destroy(false, build->found);
 }
 
 static enum vr_status take_memory(struct scan_state *state)
 {
     const struct vr_scan_vectors *vectors = &state->index.vectors;
-    const size_t halves = (size_t)vectors->tiles * VR_SCAN_TILE * vectors->dim_padded;
-    enum vr_status status = vr_seam_memory_create(false, halves * sizeof(uint16_t), &state->tile);
+    const size_t bytes = (size_t)vectors->tiles * VR_SCAN_TILE * vectors->row_bytes;
+    enum vr_status status = vr_seam_memory_create(false, bytes, &state->tile);
+    if (status == VR_OK) {
+        status = vr_seam_memory_create(false, sizeof(struct vr_scan_counts), &state->counts);
+    }
     if (status == VR_OK) {
         status = vr_seam_memory_create(false, vectors->rows * sizeof(int32_t), &state->row_of_slot);
     }
     if (status == VR_OK) {
         status = vr_seam_memory_create(false, vectors->rows * sizeof(int32_t), &state->slot_of_row);
     }
+    state->index.counts = state->counts;
     state->index.vectors.tile = state->tile;
     state->index.vectors.row_of_slot = state->row_of_slot;
     state->index.vectors.slot_of_row = state->slot_of_row;
     return status;
 }
 
-/* The table as it is, where halves are not: the caller keeps its own. */
+/* The table as it is, where the tiles do not hold its very values: the caller keeps its own. */
 static enum vr_status copy_table(struct scan_state *state, struct build *build, const struct vr_cuda_table *table)
 {
-    if (table->dtype == VR_TABLE_F16) {
+    static const size_t element_bytes[] = {[VR_TABLE_F32] = 4, [VR_TABLE_F16] = 2, [VR_TABLE_I8] = 1};
+    if (table->dtype == VR_TABLE_F16 && state->index.vectors.coding == VR_SCAN_F16) {
         return VR_OK;
     }
-    const size_t values = (size_t)table->rows * table->width;
-    const size_t bytes = values * (table->dtype == VR_TABLE_F32 ? sizeof(float) : sizeof(int8_t));
+    const size_t bytes = (size_t)table->rows * table->width * element_bytes[table->dtype];
     struct vr_cuda_table *exact = &state->index.vectors.exact;
     *exact = *table;
     enum vr_status status = vr_seam_memory_create(false, bytes, &state->exact);
@@ -127,7 +135,22 @@ static enum vr_status copy_table(struct scan_state *state, struct build *build, 
     return status;
 }
 
-/* staging: [rows] of row numbers, then the bits of the largest squared norm. */
+static float root_of_bits(uint32_t bits)
+{
+    float squares;
+    memcpy(&squares, &bits, sizeof squares);
+    return sqrtf(squares);
+}
+
+/* What the build found out, for the bounds of searches. */
+static void take_found(struct vr_scan_vectors *vectors, const struct vr_scan_found *found)
+{
+    const float floor = NORM_FLOOR * (float)vectors->dim;
+    memcpy(&vectors->unit, &found->unit, sizeof vectors->unit);
+    vectors->largest_norm = root_of_bits(found->norm) + floor;
+    vectors->largest_residual = root_of_bits(found->residual) + floor;
+}
+
 static enum vr_status fill(struct scan_state *state, struct build *build, const struct vr_cuda_table *table)
 {
     struct vr_scan_index *index = &state->index;
@@ -139,17 +162,19 @@ static enum vr_status fill(struct scan_state *state, struct build *build, const 
         status = copy_table(state, build, table);
     }
     if (status == VR_OK) {
-        status = vr_scan_build(build->stream, &index->vectors, table, build->norm);
+        status = vr_scan_build(build->stream, &index->vectors, table, build->found);
     }
     if (status == VR_OK) {
-        status = vr_seam_copy(build->stream->seam, staged + rows, build->norm, sizeof(uint32_t));
+        status = vr_seam_copy(build->stream->seam, staged + rows, build->found, sizeof(struct vr_scan_found));
     }
     if (status == VR_OK) {
         status = vr_stream_wait(build->backend, build->stream, vr_clock_mono_us() + BUILD_LIMIT_US);
     }
-    float squares = 0.0f;
-    memcpy(&squares, staged + rows, sizeof squares);
-    index->largest_norm = sqrtf(squares);
+    if (status == VR_OK) {
+        struct vr_scan_found found;
+        memcpy(&found, staged + rows, sizeof found);
+        take_found(&index->vectors, &found);
+    }
     return status;
 }
 
@@ -177,7 +202,7 @@ static size_t lay_out(const struct vr_scan_index *index, char *memory, struct vr
         void **at;
         size_t bytes;
     } part[] = {
-        {(void **)&pass->half, (size_t)VR_SCAN_QUERIES * index->vectors.dim_padded * sizeof *pass->half},
+        {(void **)&pass->code, (size_t)VR_SCAN_QUERIES * index->vectors.row_bytes},
         {(void **)&pass->state, VR_SCAN_QUERIES * sizeof *pass->state},
         {(void **)&pass->sampled, (size_t)VR_SCAN_QUERIES * index->sample * sizeof *pass->sampled},
         {(void **)&pass->noted, (size_t)VR_SCAN_QUERIES * VR_SCAN_CAPACITY * sizeof *pass->noted},
@@ -221,7 +246,7 @@ static enum vr_status search(struct vr_stream *stream, const struct vr_index *in
         .k = at->k,
         .sample = state->index.sample,
         .rank = vr_scan_rank(index->rows, state->index.sample, at->k),
-        .largest_norm = state->index.largest_norm,
+        .counts = state->index.counts,
     };
     if (index->rows == 0) {
         return vr_index_answer_nothing(stream, at);
@@ -241,6 +266,8 @@ static enum vr_status search(struct vr_stream *stream, const struct vr_index *in
     return status;
 }
 
+/* ---- the index ---- */
+
 enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_index_spec *spec,
                                   const struct vr_cuda_table *table, struct vr_index *index)
 {
@@ -252,11 +279,13 @@ enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_in
     if (state == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for an index");
     }
-    const uint32_t tiles = (spec->rows + VR_SCAN_TILE - 1) / VR_SCAN_TILE;
-    const uint32_t wanted = spec->rows / 256 > VR_SCAN_SAMPLE ? spec->rows / 256 : VR_SCAN_SAMPLE;
-    state->index.vectors =
-        (struct vr_scan_vectors){.rows = spec->rows, .tiles = tiles, .dim = spec->dim, .dim_padded = padded(spec->dim)};
-    state->index.sample = spec->rows <= VR_SCAN_CAPACITY ? 0 : wanted < spec->rows ? wanted : spec->rows;
+    struct vr_scan_vectors *vectors = &state->index.vectors;
+    vectors->rows = spec->rows;
+    vectors->tiles = (spec->rows + VR_SCAN_TILE - 1) / VR_SCAN_TILE;
+    vectors->dim = spec->dim;
+    vectors->coding = spec->config.kind == VR_INDEX_EXACT_INT8 ? VR_SCAN_S8 : VR_SCAN_F16;
+    vectors->row_bytes = row_bytes(spec->dim, vectors->coding);
+    state->index.sample = vr_scan_sample_of(spec->rows);
     const enum vr_status status = build_index(backend, table, state);
     if (status != VR_OK) {
         destroy(state);
@@ -266,4 +295,35 @@ enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_in
     index->destroy = destroy;
     index->state = state;
     return VR_OK;
+}
+
+struct vr_scan_index *vr_scan_index_of(const struct vr_index *index)
+{
+    struct scan_state *state = index->state;
+    return &state->index;
+}
+
+enum vr_status vr_scan_index_counts(struct vr_backend *backend, const struct vr_index *index,
+                                    struct vr_scan_counts *out)
+{
+    struct vr_stream *stream = NULL;
+    void *staging = NULL;
+    enum vr_status status = backend->ops->stream_create(backend, &stream);
+    if (status == VR_OK) {
+        status = vr_seam_memory_create(true, sizeof *out, &staging);
+    }
+    if (status == VR_OK) {
+        status = vr_seam_copy(stream->seam, staging, vr_scan_index_of(index)->counts, sizeof *out);
+    }
+    if (status == VR_OK) {
+        status = vr_stream_wait(backend, stream, vr_clock_mono_us() + BUILD_LIMIT_US);
+    }
+    if (status == VR_OK) {
+        memcpy(out, staging, sizeof *out);
+    }
+    if (stream != NULL) {
+        backend->ops->stream_destroy(stream);
+    }
+    vr_seam_memory_destroy(true, staging);
+    return status;
 }

@@ -18,17 +18,32 @@ __device__ void score_noted(const vr_scan_pass &pass, const float *query, uint32
     }
 }
 
-/* Nothing that was not noted can be among the best k. */
+/* Nothing that was not noted can be among the best k; some of all slots were not. */
 __device__ bool is_proved(const vr_scan_query &state, const uint64_t *key, uint32_t count, uint32_t k)
 {
-    if (state.noted > VR_SCAN_CAPACITY) {
-        return false;
-    }
-    if (state.threshold == -INFINITY) { /* everything was */
-        return true;
-    }
     const uint64_t last = k <= vr_power_of_two(count) ? key[k - 1] : 0;
     return last != 0 && vr_key_score(last) * state.scale >= state.threshold + state.bound;
+}
+
+/* Which of the counts the query belongs to; it needs the safe pass when that is `overflowed` or `unproved`. */
+__device__ unsigned long long *how_answered(const vr_scan_pass &pass, const vr_scan_query &state, const uint64_t *key,
+                                            uint32_t count)
+{
+    if (state.noted > VR_SCAN_CAPACITY) {
+        return &pass.counts->overflowed;
+    }
+    if (state.threshold == -INFINITY) {
+        return &pass.counts->whole;
+    }
+    return is_proved(state, key, count, pass.k) ? &pass.counts->proved : &pass.counts->unproved;
+}
+
+__device__ void count_answer(const vr_scan_pass &pass, unsigned long long *how, unsigned long long noted)
+{
+    if (threadIdx.x == 0) {
+        atomicAdd(how, 1ull);
+        atomicAdd(&pass.counts->noted, noted);
+    }
 }
 
 __global__ void __launch_bounds__(THREADS) scan_select_kernel(const vr_scan_pass pass)
@@ -37,13 +52,16 @@ __global__ void __launch_bounds__(THREADS) scan_select_kernel(const vr_scan_pass
     VR_SHARED(float, query, VR_SCAN_DIM_MAX);
     const vr_scan_query state = pass.state[blockIdx.x];
     if (state.unsafe != 0) {
+        count_answer(pass, &pass.counts->unbounded, 0);
         return;
     }
     const uint32_t count = state.noted < VR_SCAN_CAPACITY ? state.noted : VR_SCAN_CAPACITY;
     vr_load_query(pass, blockIdx.x, query);
     score_noted(pass, query, count, key);
     vr_sort_keys(key, vr_power_of_two(count));
-    if (!is_proved(state, key, count, pass.k)) {
+    unsigned long long *const how = how_answered(pass, state, key, count);
+    count_answer(pass, how, state.noted);
+    if (how == &pass.counts->overflowed || how == &pass.counts->unproved) {
         if (threadIdx.x == 0) {
             pass.state[blockIdx.x].unsafe = 1;
         }
@@ -64,7 +82,8 @@ enum vr_status vr_scan_select(struct vr_stream *stream, const struct vr_scan_pas
                      VR_SCAN_CAPACITY * sizeof(uint64_t), *pass);
 }
 
-enum vr_status vr_scan_select_allow_shared(void)
+enum vr_status vr_scan_select_allow_shared(size_t most)
 {
+    (void)most; /* every device that is supported has this much */
     return vr_allow_shared(scan_select_kernel, VR_SCAN_CAPACITY * sizeof(uint64_t));
 }

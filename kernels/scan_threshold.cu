@@ -1,4 +1,9 @@
-/* threshold: the r-th best of each query's sample, found by its digits, less twice the bound. One block a query.
+/* threshold: the r-th best of each query's sample, found by its digits, less a margin in bounds. One block a query.
+ *
+ * Two bounds are always enough: the r-th best of the sample is at most one bound above its true score, and what is
+ * proved lies a bound above the threshold. For halves they cost nothing. For int8 they let in much that is never an
+ * answer, and an error as large as the bound was never met (docs/benchmarks.md has the figures): half a bound less, and
+ * where that was too little the safe pass answers.
  *
  * Excluded rows are first struck from the sample: they are no answers, and a viewer's own history is what scores best.
  */
@@ -78,9 +83,10 @@ __global__ void __launch_bounds__(THREADS) scan_threshold_kernel(const vr_scan_p
         return;
     }
     strike_excluded(pass, sampled);
+    const float margin = pass.vectors.coding == VR_SCAN_S8 ? 1.5f : 2.0f;
     const float nth = nth_largest(sampled, pass.sample, pass.rank);
     if (threadIdx.x == 0) {
-        state->threshold = nth - 2.0f * state->bound; /* -infinity where so few are not excluded */
+        state->threshold = nth - margin * state->bound; /* -infinity where so few are not excluded */
     }
 }
 

@@ -54,10 +54,8 @@ const char *vr_gain_name(enum vr_gain gain)
 const char *vr_index_kind_name(enum vr_index_kind kind)
 {
     static const char *const names[] = {
-        [VR_INDEX_EXACT] = "exact",
-        [VR_INDEX_FAISS_FLAT] = "faiss_flat",
-        [VR_INDEX_FAISS_HNSW] = "faiss_hnsw",
-        [VR_INDEX_FAISS_IVF] = "faiss_ivf",
+        [VR_INDEX_EXACT] = "exact",         [VR_INDEX_FAISS_FLAT] = "faiss_flat", [VR_INDEX_FAISS_HNSW] = "faiss_hnsw",
+        [VR_INDEX_FAISS_IVF] = "faiss_ivf", [VR_INDEX_EXACT_INT8] = "exact_int8",
     };
     return (unsigned)kind < sizeof names / sizeof names[0] ? names[kind] : "unknown";
 }

@@ -38,6 +38,9 @@ enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_i
     if (spec->config.kind == VR_INDEX_EXACT) {
         return vr_scan_index_create(spec, out);
     }
+    if (spec->config.kind == VR_INDEX_EXACT_INT8) {
+        return vr_fail(VR_ERR_UNSUPPORTED, "the CPU backend has no index exact_int8");
+    }
     return vr_faiss_index_create(spec, backend->device->threads, out);
 }
 

@@ -1,0 +1,139 @@
+/* The scan index over its sizes: rows about the capacity and the sample, queries about a tile and a pass, dimensions
+ * about a chunk and a step, all tables, both codings, k past the rows. */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <stdlib.h>
+
+#include "kernels/emulator/emulator.h"
+#include "support_scan.h"
+
+TestSuite(scan, .init = open_cuda, .fini = close_cuda);
+
+/* Without exclusions and with every third row excluded for odd queries; the first queries in float64 too. */
+static void check_size(const struct setting *s, uint64_t seed)
+{
+    vr_emulator_seed(seed);
+    struct pair pair;
+    pair_open(&pair, s);
+    pair_compare(&pair, NULL, NULL);
+    for (uint32_t q = 0; q < s->queries && q < 2; q++) {
+        const uint32_t found = check_answer(&pair.cuda, s, q, NULL, NULL), most = s->rows < s->k ? s->rows : s->k;
+        cr_assert_eq(found, most);
+        const double last = dot64(&pair.cuda, q, pair.cuda.row[(size_t)q * s->k + found - 1]);
+        cr_assert_lt(clearly_above(&pair.cuda, s, q, last, NULL, NULL), found);
+    }
+    uint32_t *offset;
+    int32_t *exclude = exclusions(s, 3, &offset);
+    pair_compare(&pair, offset, exclude);
+    const struct vr_scan_counts counts = pair_counts(&pair);
+    const uint64_t all = 2ull * s->queries, small = s->rows <= VR_SCAN_CAPACITY ? all : 0;
+    cr_assert_eq(counts.whole, small, "%llu", counts.whole);
+    cr_assert_eq(counts.unbounded, 0);
+    cr_assert_eq(counts.whole + counts.proved + counts.overflowed + counts.unproved, all);
+    if (s->dim > 2) {
+        cr_assert_eq(counts.whole + counts.proved, all, "%llu overflowed, %llu unproved", counts.overflowed,
+                     counts.unproved);
+    }
+    free(offset);
+    free(exclude);
+    pair_close(&pair);
+}
+
+static struct setting sizes[] = {
+    {.dtype = VR_TABLE_F16, .rows = 1, .queries = 3, .k = 1000, .dim = 24},
+    {.dtype = VR_TABLE_I8, .rows = 127, .queries = 16, .k = 1, .dim = 1},
+    {.dtype = VR_TABLE_F32, .rows = 129, .queries = 129, .k = 140, .dim = 31},
+    {.dtype = VR_TABLE_F16, .rows = 8191, .queries = 17, .k = 100, .dim = 33},
+    {.dtype = VR_TABLE_F32, .rows = 8192, .queries = 16, .k = 1000, .dim = 32},
+    {.dtype = VR_TABLE_I8, .rows = 8193, .queries = 2, .k = 1, .dim = 31},
+    {.dtype = VR_TABLE_F16, .rows = 8193, .queries = 256, .k = 10, .dim = 24},
+    {.dtype = VR_TABLE_F32, .rows = 8300, .queries = 128, .k = 10, .dim = 64},
+    {.dtype = VR_TABLE_F16, .rows = 8200, .queries = 18, .k = 30, .dim = 256},
+    {.dtype = VR_TABLE_F32, .rows = 10000, .queries = 3, .k = 10, .dim = 1},
+    {.dtype = VR_TABLE_F16, .rows = 32767, .queries = 1, .k = 100, .dim = 96},
+    {.dtype = VR_TABLE_F32, .rows = 32768, .queries = 17, .k = 1000, .dim = 32},
+    {.dtype = VR_TABLE_I8, .rows = 32769, .queries = 16, .k = 100, .dim = 96},
+    {.dtype = VR_TABLE_F16, .rows = 41000, .queries = 17, .k = 100, .dim = 64},
+    {.dtype = VR_TABLE_F32, .rows = 41000, .queries = 1, .k = 1000, .dim = 128},
+    {.dtype = VR_TABLE_I8, .rows = 40960, .queries = 2, .k = 100, .dim = 200},
+};
+#define SIZES (sizeof sizes / sizeof sizes[0])
+
+ParameterizedTestParameters(scan, sizes)
+{
+    return cr_make_param_array(struct setting, sizes, SIZES);
+}
+
+/* Small ones under every seed, large ones under one that changes from row to row. */
+ParameterizedTest(struct setting *given, scan, sizes)
+{
+    const bool large = given->rows > 128;
+    for (unsigned i = 0; i < 2 * SEEDS; i += large ? SEEDS : 1) {
+        struct setting s = *given;
+        s.kind = scan_kinds[i / SEEDS];
+        check_size(&s, 1 + (large ? s.rows + s.queries + s.dim : i) % SEEDS);
+    }
+}
+
+/* Small whole numbers: the reference's plain C has the same sums, and ties abound. */
+Test(scan, ties_are_the_references)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        vr_emulator_seed(seed);
+        check_ties(cuda, 9001);
+    }
+}
+
+/* The same with int8, where 100 rows of the same score are nothing unusual: the smaller row comes first. */
+Test(scan, ties_in_int8)
+{
+    const struct setting s = {
+        .kind = VR_INDEX_EXACT_INT8, .rows = 9001, .queries = 5, .k = 100, .dtype = VR_TABLE_F16, .whole = true};
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        vr_emulator_seed(seed);
+        struct pair pair;
+        pair_open(&pair, &s);
+        pair_compare(&pair, NULL, NULL);
+        pair_close(&pair);
+    }
+}
+
+Test(scan, alone_and_in_a_batch_of_7)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        vr_emulator_seed(1 + i);
+        const struct setting s = {
+            .kind = scan_kinds[i], .dtype = VR_TABLE_F32, .rows = 8300, .queries = 7, .k = 30, .dim = 48};
+        check_alone_and_in_a_batch(cuda, &s);
+    }
+}
+
+Test(scan, alone_and_in_a_batch_of_256)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        vr_emulator_seed(3 + i);
+        const struct setting s = {
+            .kind = scan_kinds[i], .dtype = VR_TABLE_F16, .rows = 300, .queries = 256, .k = 25, .dim = 24};
+        check_alone_and_in_a_batch(cuda, &s);
+    }
+}
+
+/* Blocks with less shared memory (compute capability 8.6 has 99 KB, 8.0 has 163 KB) take fewer queries a launch. */
+Test(scan, small_devices)
+{
+    static const size_t shared[] = {99 * 1024, 163 * 1024};
+    for (unsigned i = 0; i < 2; i++) {
+        cuda->device->seam.shared_bytes = shared[i];
+        struct setting s = {.dtype = VR_TABLE_F16, .rows = 300, .queries = 100, .k = 10, .dim = 256};
+        check_size(&s, 1);
+        s.dtype = VR_TABLE_F32;
+        s.dim = 128;
+        check_size(&s, 2);
+    }
+    cuda->device->seam.shared_bytes = 48 * 1024;
+    const struct setting s = {.dtype = VR_TABLE_F16, .rows = 300, .queries = 1, .k = 10, .dim = 256};
+    struct world w = {0};
+    world_open(&w, cuda, &s);
+    cr_assert_eq(search(&w, 1, 10, w.query, NULL, NULL), VR_ERR_UNSUPPORTED);
+    world_close(&w);
+}

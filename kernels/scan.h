@@ -3,13 +3,18 @@
  * A scan of all scores would write [queries, rows] floats and read them again to select. Instead:
  * - prepare: queries as codes, scaled by a power of two, with the bound of what coding costs (scan_query.cu)
  * - sample: scores of the first `sample` slots; slots are in random order, so they are a sample (scan.cu)
- * - threshold: the r-th best of each query's sample, less twice the bound (scan_threshold.cu)
+ * - threshold: the r-th best of each query's sample, less a margin in bounds (scan_threshold.cu)
  * - collect: scores of all slots; those at or above the threshold are noted (scan.cu)
  * - select: what was noted is scored again exactly, in float32, sorted, and its best k given out (scan_select.cu)
  * - safe: queries for which that is not provably the exact top k are scanned without a threshold (scan_safe.cu)
  *
- * Vectors are coded as halves (index "exact") or as int8 with one unit for all ("exact_int8"): half the memory traffic,
- * twice the arithmetic, and a wider bound. Either way the answer is the exact top k of the table's own values.
+ * Vectors are coded as halves (index "exact") or as int8 with one unit for all ("exact_int8"): half the memory traffic
+ * at twice the mma rate, and a wider bound. Either way the answer is the exact top k of the table's own values, which
+ * are kept beside the codes unless they are the codes (halves of a table of halves).
+ * A table of int8 has a scale a row; its rows are coded anew with the one unit too. Its own bytes would make scores of
+ * different rows no multiples of one number: a multiplication and a conversion for each score, and thresholds that are
+ * not whole. What the coding loses is in the bound, and nothing is lost where all scales are the same and a value is
+ * 127.
  *
  * Why it is exact: a slot that was not noted has an approximate score below the threshold T, so its true score is below
  * T + bound. If the k-th best true score among the noted is at least T + bound, no other slot belongs in the answer.

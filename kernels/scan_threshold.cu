@@ -28,7 +28,6 @@ __device__ void strike_excluded(const vr_scan_pass &pass, float *sampled)
             sampled[slot] = -INFINITY;
         }
     }
-    __syncthreads();
 }
 
 /* The digit in which the r-th largest lies, and its place there: suffix sums of the counts by one thread, which is 256
@@ -46,7 +45,8 @@ __device__ void choose_digit(const uint32_t *count, unsigned shift, uint32_t *pr
     }
 }
 
-/* The rank-th largest of value[0 .. count), 1 <= rank <= count, by radix select; the answer is the block's. */
+/* The rank-th largest of value[0 .. count), 1 <= rank <= count, by radix select; the answer is the block's. The block
+ * meets before it reads a value. */
 __device__ float nth_largest(const float *value, uint32_t count, uint32_t rank)
 {
     VR_SHARED(uint32_t, digits, DIGITS);

@@ -118,22 +118,81 @@ Test(scan, alone_and_in_a_batch_of_256)
     }
 }
 
-/* Blocks with less shared memory (compute capability 8.6 has 99 KB, 8.0 has 163 KB) take fewer queries a launch. */
+/* Blocks with less shared memory (compute capability 8.6 has 99 KB, 8.0 has 163 KB) take fewer queries a launch: here
+ * 64 and 16, each with its own threshold. */
 Test(scan, small_devices)
+{
+    const struct setting s = {.dtype = VR_TABLE_F16, .rows = 8200, .queries = 80, .k = 10, .dim = 256};
+    cuda->device->seam.shared_bytes = 99 * 1024;
+    vr_emulator_seed(1);
+    struct pair pair;
+    pair_open(&pair, &s);
+    pair_sample(&pair, 1024);
+    pair_compare(&pair, NULL, NULL);
+    cr_assert_eq(pair_counts(&pair).proved, s.queries);
+    cuda->device->seam.shared_bytes = 48 * 1024;
+    cr_assert_eq(search(&pair.cuda, 1, s.k, pair.cuda.query, NULL, NULL), VR_ERR_UNSUPPORTED);
+    pair_close(&pair);
+}
+
+Test(scan, devices_between)
 {
     static const size_t shared[] = {99 * 1024, 163 * 1024};
     for (unsigned i = 0; i < 2; i++) {
         cuda->device->seam.shared_bytes = shared[i];
         struct setting s = {.dtype = VR_TABLE_F16, .rows = 300, .queries = 100, .k = 10, .dim = 256};
-        check_size(&s, 1);
+        check_size(&s, 1 + i);
         s.dtype = VR_TABLE_F32;
         s.dim = 128;
-        check_size(&s, 2);
+        check_size(&s, 3 + i);
     }
-    cuda->device->seam.shared_bytes = 48 * 1024;
-    const struct setting s = {.dtype = VR_TABLE_F16, .rows = 300, .queries = 1, .k = 10, .dim = 256};
-    struct world w = {0};
-    world_open(&w, cuda, &s);
-    cr_assert_eq(search(&w, 1, 10, w.query, NULL, NULL), VR_ERR_UNSUPPORTED);
-    world_close(&w);
+}
+
+/* ---- failures of the device ---- */
+
+/* Every call of the making fails once: nothing is left behind, and the next try succeeds. */
+Test(scan, making_fails_at_every_call)
+{
+    for (unsigned kind = 0; kind < 2; kind++) {
+        const struct setting s = {.kind = scan_kinds[kind], .dtype = VR_TABLE_F32, .rows = 200, .queries = 2, .k = 5};
+        struct world w = {0};
+        world_open(&w, cuda, &s);
+        struct vr_index_spec spec = {.config.kind = s.kind, .rows = s.rows, .dim = w.dim};
+        spec.vectors = (struct vr_table){.rows = s.rows, .width = w.dim, .dtype = VR_TABLE_F32};
+        spec.vectors.data = rig_put(&w.rig, w.vector, (size_t)s.rows * w.dim * sizeof(float));
+        const size_t before = vr_emulator_memory_used();
+        struct vr_index *index = NULL;
+        enum vr_status status = VR_ERR_BACKEND;
+        uint64_t failed = 0;
+        for (; status != VR_OK; failed++) {
+            vr_seam_fail(VR_SEAM_CALLS, failed + 1, VR_SEAM_FAIL_ONCE);
+            status = cuda->ops->index_create(cuda, &spec, &index);
+            vr_seam_heal();
+            cr_assert(status == VR_OK || (index == NULL && vr_emulator_memory_used() == before), "call %u",
+                      (unsigned)failed + 1);
+        }
+        cr_assert_gt(failed, 12);
+        cuda->ops->index_destroy(index);
+        cr_assert_eq(vr_emulator_memory_used(), before);
+        world_close(&w);
+    }
+}
+
+/* Every launch of a search fails once; the next search answers. */
+Test(scan, searching_fails_at_every_launch)
+{
+    const struct setting s = {.dtype = VR_TABLE_F16, .rows = 8200, .queries = 2, .k = 5};
+    struct pair pair;
+    pair_open(&pair, &s);
+    enum vr_status status = VR_ERR_BACKEND;
+    uint64_t failed = 0;
+    for (; status != VR_OK; failed++) {
+        vr_seam_fail(VR_SEAM_LAUNCH, failed + 1, VR_SEAM_FAIL_ONCE);
+        status = search(&pair.cuda, s.queries, s.k, pair.cuda.query, NULL, NULL);
+        vr_seam_heal();
+    }
+    cr_assert_eq(failed, 8, "prepare, sample, threshold, collect, select and two of safe, and none: %u",
+                 (unsigned)failed);
+    pair_compare(&pair, NULL, NULL);
+    pair_close(&pair);
 }

@@ -241,7 +241,19 @@ Test(scan_paths, overflow_of_near_copies)
     with_seeds(s, 3, 4, check_overflow);
 }
 
-/* The CPU backend is given as many copies as fit, and one more. */
+/* More queries than groups of blocks of the safe pass: a group answers several, one after the other. */
+static void check_many_unsafe(struct pair *pair)
+{
+    pair_compare(pair, NULL, NULL);
+    cr_assert_geq(pair_counts(pair).overflowed, 3, "copies are the best of half of the queries");
+}
+
+Test(scan_paths, many_unsafe_queries)
+{
+    with_seeds(of(8400, 9, 60, shape_copies), 2, 3, check_many_unsafe);
+}
+
+/* As many copies as can be noted, and with an odd k one more. */
 static void shape_blocks(struct world *w, const struct setting *s, struct dice *dice)
 {
     (void)dice;

@@ -253,6 +253,31 @@ Test(scan_paths, many_unsafe_queries)
     with_seeds(of(8400, 9, 60, shape_copies), 2, 3, check_many_unsafe);
 }
 
+static void shape_zero_queries(struct world *w, const struct setting *s, struct dice *dice)
+{
+    (void)dice;
+    memset(w->query, 0, (size_t)s->queries * w->dim * sizeof(float));
+}
+
+/* Blocks of the safe pass that gather more than they can hold, and cut it down to k: with one row in 50 excluded they
+ * come to that in the middle of a step. */
+static void check_cut(struct pair *pair)
+{
+    uint32_t *offset;
+    int32_t *exclude = exclusions(&pair->setting, 50, &offset);
+    pair_compare(pair, offset, exclude);
+    cr_assert_eq(pair_counts(pair).unbounded, pair->setting.queries);
+    free(offset);
+    free(exclude);
+}
+
+Test(scan_paths, safe_pass_cuts)
+{
+    struct setting s = of(36000, 2, 1000, shape_zero_queries);
+    s.dim = 4;
+    with_seeds(s, 1, 2, check_cut);
+}
+
 /* As many copies as can be noted, and with an odd k one more. */
 static void shape_blocks(struct world *w, const struct setting *s, struct dice *dice)
 {
@@ -329,19 +354,21 @@ Test(scan_paths, threshold_too_high)
 static void shape_wrong_rows(struct world *w, const struct setting *s, struct dice *dice)
 {
     shape_unit(w, s, dice);
-    for (uint32_t r = 5; r < s->rows; r += 97) {
+    for (uint32_t r = 5; r < s->rows; r += 11) { /* more in the sample than r */
         const float wrong[] = {NAN, NAN, -NAN};
         w->vector[(size_t)r * w->dim + r % w->dim] = wrong[r % 3];
     }
 }
 
+/* Among them rows that halves would give -infinity, by their first value, and that are among the best by their second.
+ */
 static void shape_infinite_rows(struct world *w, const struct setting *s, struct dice *dice)
 {
     shape_wrong_rows(w, s, dice);
-    for (uint32_t r = 7; r < s->rows; r += 1001) {
-        const float wrong[] = {INFINITY, -INFINITY, 1e6f, -1e7f, 3e38f};
+    for (uint32_t r = 7; r < s->rows; r += 101) {
+        const float wrong[] = {INFINITY, -INFINITY, 7e4f, -8e4f, 3e38f};
         w->vector[(size_t)r * w->dim + r % w->dim] = wrong[r % 5];
-        w->vector[(size_t)r * w->dim + (r + 1) % w->dim] = 9e4f;
+        w->vector[(size_t)r * w->dim + (r + 1) % w->dim] = r % 10 < 5 ? 6e4f : -6e4f;
     }
 }
 
@@ -372,7 +399,7 @@ static void check_infinite_rows(struct pair *pair)
 
 Test(scan_paths, infinite_rows)
 {
-    each_table(of(9000, 3, 20, shape_infinite_rows), check_infinite_rows);
+    each_table(of(9000, 3, 60, shape_infinite_rows), check_infinite_rows);
 }
 
 /* Queries 0..9: ordinary, NaN, infinity, zero, then powers of ten down to the least float and up to the largest. */

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/emulator/emulator.h"
 #include "support_scan.h"
@@ -118,11 +119,22 @@ Test(scan, alone_and_in_a_batch_of_256)
     }
 }
 
+/* The queries past the 64th have one value each: their scores and thresholds are far below the others'. */
+static void shape_thin_queries(struct world *w, const struct setting *s, struct dice *dice)
+{
+    (void)dice;
+    for (uint32_t q = 64; q < s->queries; q++) {
+        memset(w->query + (size_t)q * w->dim, 0, w->dim * sizeof(float));
+        w->query[(size_t)q * w->dim + q] = 1.0f;
+    }
+}
+
 /* Blocks with less shared memory (compute capability 8.6 has 99 KB, 8.0 has 163 KB) take fewer queries a launch: here
  * 64 and 16, each with its own threshold. */
 Test(scan, small_devices)
 {
-    const struct setting s = {.dtype = VR_TABLE_F16, .rows = 8200, .queries = 80, .k = 10, .dim = 256};
+    const struct setting s = {
+        .dtype = VR_TABLE_F16, .rows = 8200, .queries = 80, .k = 10, .dim = 256, .shape = shape_thin_queries};
     cuda->device->seam.shared_bytes = 99 * 1024;
     vr_emulator_seed(1);
     struct pair pair;

@@ -183,6 +183,7 @@ static void destroy(struct vr_backend *backend)
 static const struct vr_backend_ops cuda_ops = {
     .name = "cuda",
     .halves = VR_HALF_FAST,
+    .index_kinds = 1u << VR_INDEX_EXACT | 1u << VR_INDEX_EXACT_INT8 | 1u << VR_INDEX_IVF,
     .preferred_rows = PREFERRED_ROWS,
     .destroy = destroy,
     .buffer_create = buffer_create,
@@ -210,11 +211,11 @@ static const struct vr_backend_ops cuda_ops = {
 
 static enum vr_status open_device(struct vr_device *device)
 {
-    enum vr_status (*const allow[])(void) = {vr_scan_tiles_allow_shared, vr_scan_select_allow_shared,
-                                             vr_scan_safe_allow_shared, vr_linear_allow_shared};
+    enum vr_status (*const allow[])(size_t most) = {vr_scan_tiles_allow_shared, vr_scan_select_allow_shared,
+                                                    vr_scan_safe_allow_shared, vr_linear_allow_shared};
     enum vr_status status = vr_seam_open(&device->seam);
     for (size_t i = 0; status == VR_OK && i < sizeof allow / sizeof allow[0]; i++) {
-        status = allow[i]();
+        status = allow[i](device->seam.shared_bytes);
     }
     return status;
 }

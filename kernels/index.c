@@ -12,7 +12,8 @@ enum vr_status vr_cuda_index_create(struct vr_backend *backend, const struct vr_
         return vr_fail(VR_ERR_INVALID, "index: %u rows of %u from a table of %u rows of %u", spec->rows, spec->dim,
                        spec->vectors.rows, spec->vectors.width);
     }
-    if (spec->config.kind != VR_INDEX_EXACT && spec->config.kind != VR_INDEX_IVF) {
+    if (spec->config.kind != VR_INDEX_EXACT && spec->config.kind != VR_INDEX_EXACT_INT8 &&
+        spec->config.kind != VR_INDEX_IVF) {
         return vr_fail(VR_ERR_UNSUPPORTED, "the CUDA backend has no index %s", vr_index_kind_name(spec->config.kind));
     }
     struct vr_cuda_table table;

@@ -37,10 +37,9 @@ void vr_cuda_index_destroy(struct vr_index *index);
 /* Row -1 and score 0 everywhere. */
 enum vr_status vr_index_answer_nothing(struct vr_stream *stream, const struct vr_search_at *at);
 
-/* scan_index.c: exact search. Fills index->search, destroy and state. */
+/* scan_index.c: exact search, by halves or by int8. Fills index->search, destroy and state. */
 enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_index_spec *spec,
                                   const struct vr_cuda_table *table, struct vr_index *index);
-uint64_t vr_scan_table_bytes(const struct vr_index_spec *spec); /* of the copy that tables other than F16 need */
 void vr_scan_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
 
 /* ivf_index.c: search in the lists of the nearest centroids. The same. */

@@ -56,7 +56,7 @@ struct vr_ivf_index {
     uint32_t lists, probes;         /* no list is empty */
     uint32_t sample_shift;          /* a list's sample is its count >> sample_shift, rounded up or down by chance */
     uint32_t sample_room;           /* scores of a query's sample at most; 0: nothing needs a threshold */
-    float largest_norm;             /* of a row; NaN or infinity: everything goes the safe way */
+    struct vr_scan_counts *counts;  /* device */
 };
 
 /* A pass over up to VR_SCAN_QUERIES queries, passed to kernels by value. */
@@ -81,14 +81,14 @@ enum vr_status vr_ivf_safe(struct vr_stream *stream, const struct vr_ivf_pass *p
 
 /* Let the kernels for these dimensions have the shared memory that they ask for, before the first search. A device may
  * have too little for 256. */
-enum vr_status vr_ivf_allow_shared(uint32_t dim_padded);
+enum vr_status vr_ivf_allow_shared(uint32_t row_bytes);
 
 /* ivf_index.c: where the scratch of a pass lies in `memory` (NULL: nowhere yet); returns its bytes. *zeroed: bytes from
  * pass->query on that a pass begins with as zeros. */
 size_t vr_ivf_lay_out(const struct vr_ivf_index *index, char *memory, struct vr_ivf_pass *pass, size_t *zeroed);
 
-/* ivf_build.c: an index in device memory from a table; *index is zeroed but for vectors.dim and dim_padded. After a
- * failure too vr_ivf_index_free frees what was taken. */
+/* ivf_build.c: an index in device memory from a table; *index is zeroed but for vectors.dim, coding and row_bytes.
+ * After a failure too vr_ivf_index_free frees what was taken. */
 enum vr_status vr_ivf_index_build(struct vr_backend *backend, const struct vr_index_spec *spec,
                                   const struct vr_cuda_table *table, struct vr_ivf_index *index);
 void vr_ivf_index_free(struct vr_ivf_index *index);

@@ -20,13 +20,13 @@ struct build {
     const struct vr_cuda_table *table;
     uint32_t rows;
     struct vr_kmeans kmeans;
-    int32_t *order;            /* pinned [rows], random; the first ones are the sample */
-    int32_t *list_of;          /* pinned [rows] */
-    int32_t *number;           /* device [sample] */
-    float *centroid;           /* pinned [lists, dim] */
-    struct vr_ivf_list *list;  /* pinned [lists] */
-    int32_t *row_of_slot;      /* pinned [slots] */
-    uint32_t *norm, *norm_got; /* bits of the largest squared norm: device; pinned */
+    int32_t *order;                          /* pinned [rows], random; the first ones are the sample */
+    int32_t *list_of;                        /* pinned [rows] */
+    int32_t *number;                         /* device [sample] */
+    float *centroid;                         /* pinned [lists, dim] */
+    struct vr_ivf_list *list;                /* pinned [lists] */
+    int32_t *row_of_slot;                    /* pinned [slots] */
+    struct vr_scan_found *found, *found_got; /* of the rows: device; pinned */
 };
 
 static enum vr_status take(bool pinned, size_t bytes, void *at)
@@ -40,12 +40,12 @@ static void close_build(struct build *build)
         build->backend->ops->stream_destroy(build->stream);
     }
     void *const pinned[] = {build->order, build->list_of,     build->centroid,
-                            build->list,  build->row_of_slot, build->norm_got};
+                            build->list,  build->row_of_slot, build->found_got};
     for (size_t i = 0; i < sizeof pinned / sizeof pinned[0]; i++) {
         vr_seam_memory_destroy(true, pinned[i]);
     }
     vr_seam_memory_destroy(false, build->number);
-    vr_seam_memory_destroy(false, build->norm);
+    vr_seam_memory_destroy(false, build->found);
     vr_kmeans_close(&build->kmeans);
 }
 
@@ -63,8 +63,8 @@ static enum vr_status open_build(struct build *build, uint32_t lists, uint32_t d
         {true, build->rows * sizeof(int32_t), &build->list_of},
         {true, (size_t)lists * dim * sizeof(float), &build->centroid},
         {true, lists * sizeof *build->list, &build->list},
-        {true, sizeof(uint32_t), &build->norm_got},
-        {false, sizeof(uint32_t), &build->norm},
+        {true, sizeof(struct vr_scan_found), &build->found_got},
+        {false, sizeof(struct vr_scan_found), &build->found},
         {false, sample * sizeof(int32_t), &build->number},
     };
     for (size_t i = 0; status == VR_OK && i < sizeof part / sizeof part[0]; i++) {
@@ -209,6 +209,7 @@ void vr_ivf_index_free(struct vr_ivf_index *index)
 {
     vr_seam_memory_destroy(false, index->vectors.tile);
     vr_seam_memory_destroy(false, index->vectors.row_of_slot);
+    vr_seam_memory_destroy(false, index->counts);
     vr_seam_memory_destroy(false, index->list);
     vr_seam_memory_destroy(false, index->centroid);
     vr_scan_free_table(&index->vectors.exact);
@@ -217,9 +218,12 @@ void vr_ivf_index_free(struct vr_ivf_index *index)
 static enum vr_status take_index(struct vr_ivf_index *index)
 {
     struct vr_scan_vectors *vectors = &index->vectors;
-    enum vr_status status = take(false, (size_t)vectors->rows * vectors->dim_padded * sizeof(uint16_t), &vectors->tile);
+    enum vr_status status = take(false, (size_t)vectors->rows * vectors->row_bytes, &vectors->tile);
     if (status == VR_OK) {
         status = take(false, vectors->rows * sizeof(int32_t), &vectors->row_of_slot);
+    }
+    if (status == VR_OK) {
+        status = take(false, sizeof *index->counts, &index->counts);
     }
     if (status == VR_OK) {
         status = take(false, index->lists * sizeof *index->list, &index->list);
@@ -246,18 +250,18 @@ static enum vr_status fill(struct build *build, struct vr_ivf_index *index)
         status = vr_seam_copy(seam, copy[i].to, copy[i].from, copy[i].bytes);
     }
     if (status == VR_OK) {
-        status = vr_scan_copy_table(build->stream, build->table, &vectors->exact);
+        status = vr_scan_copy_table(build->stream, build->table, vectors->coding, &vectors->exact);
     }
     if (status == VR_OK) {
-        status = vr_scan_build(build->stream, vectors, build->table, build->norm);
+        status = vr_scan_build(build->stream, vectors, build->table, build->found);
     }
     if (status == VR_OK) {
-        status = vr_seam_copy(seam, build->norm_got, build->norm, sizeof(uint32_t));
+        status = vr_seam_copy(seam, build->found_got, build->found, sizeof(struct vr_scan_found));
     }
     status = status == VR_OK ? wait(build) : status;
-    float squares = 0.0f;
-    memcpy(&squares, build->norm_got, sizeof squares);
-    index->largest_norm = sqrtf(squares);
+    if (status == VR_OK) {
+        vr_scan_take_found(vectors, build->found_got);
+    }
     return status;
 }
 

@@ -24,7 +24,7 @@ size_t vr_ivf_lay_out(const struct vr_ivf_index *index, char *memory, struct vr_
         {(void **)&pass->query, queries * sizeof *pass->query, true},
         {(void **)&pass->asked, (size_t)index->lists * VR_IVF_WORDS * sizeof *pass->asked, true},
         {(void **)&pass->works, 2 * sizeof *pass->works, true},
-        {(void **)&scan->half, queries * index->vectors.dim_padded * sizeof *scan->half, false},
+        {(void **)&scan->code, queries * index->vectors.row_bytes, false},
         {(void **)&scan->state, queries * sizeof *scan->state, false},
         {(void **)&scan->sampled, queries * index->sample_room * sizeof *scan->sampled, false},
         {(void **)&scan->noted, queries * VR_SCAN_CAPACITY * sizeof *scan->noted, false},
@@ -77,7 +77,7 @@ static struct vr_ivf_pass open_pass(const struct vr_ivf_index *index, const stru
                  .exclude = {at->exclude_offset, at->exclude, at->exclude_bound},
                  .k = at->k,
                  .rank = vr_scan_rank(1u << index->sample_shift, 1, at->k),
-                 .largest_norm = index->largest_norm},
+                 .counts = index->counts},
         .list = index->list,
         .centroid = index->centroid,
         .lists = index->lists,
@@ -121,10 +121,10 @@ void vr_ivf_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes
     struct vr_ivf_index index = {.lists = lists, .probes = probes};
     index.sample_room = VR_SCAN_SAMPLE > 2 * probes ? VR_SCAN_SAMPLE : 2 * probes;
     index.vectors.tiles = spec->rows / VR_SCAN_TILE + lists; /* each list's last tile may be short */
-    index.vectors.dim_padded = vr_scan_padded(spec->dim);
+    index.vectors.row_bytes = vr_scan_row_bytes(spec->dim, VR_SCAN_F16);
     const uint64_t slots = (uint64_t)index.vectors.tiles * VR_SCAN_TILE;
-    *index_bytes = slots * (index.vectors.dim_padded * sizeof(uint16_t) + sizeof(int32_t)) +
-                   lists * (sizeof *index.list + spec->dim * sizeof(float)) + vr_scan_table_bytes(spec);
+    *index_bytes = slots * (index.vectors.row_bytes + sizeof(int32_t)) + sizeof *index.counts +
+                   lists * (sizeof *index.list + spec->dim * sizeof(float)) + vr_scan_table_bytes(spec, VR_SCAN_F16);
     struct vr_ivf_pass pass;
     size_t zeroed;
     *stream_bytes = vr_ivf_lay_out(&index, NULL, &pass, &zeroed);
@@ -141,8 +141,9 @@ enum vr_status vr_ivf_index_open(struct vr_backend *backend, const struct vr_ind
         return vr_fail(VR_ERR_NOMEM, "no memory for an index");
     }
     ivf->vectors.dim = spec->dim;
-    ivf->vectors.dim_padded = vr_scan_padded(spec->dim);
-    enum vr_status status = vr_ivf_allow_shared(ivf->vectors.dim_padded);
+    ivf->vectors.coding = VR_SCAN_F16;
+    ivf->vectors.row_bytes = vr_scan_row_bytes(spec->dim, VR_SCAN_F16);
+    enum vr_status status = vr_ivf_allow_shared(ivf->vectors.row_bytes);
     if (status == VR_OK) {
         status = vr_ivf_index_build(backend, spec, table, ivf);
     }

@@ -19,7 +19,7 @@ enum vr_linear_engine {
 enum vr_linear_engine vr_linear_engine_of(const struct vr_device *device, const struct vr_linear *args);
 
 /* Before the first launch. */
-enum vr_status vr_linear_allow_shared(void);
+enum vr_status vr_linear_allow_shared(size_t most);
 
 /* Let the library run what it can (true), or nothing: where a measurement says so, and in tests. Opens the library;
  * before streams work. */

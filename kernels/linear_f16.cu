@@ -267,8 +267,9 @@ enum vr_status vr_linear_f16_launch(struct vr_stream *stream, const vr_linear_la
     return fills<middle>(args, processors) ? launch<middle>(stream, args) : launch<small>(stream, args);
 }
 
-enum vr_status vr_linear_allow_shared(void)
+enum vr_status vr_linear_allow_shared(size_t most)
 {
+    (void)most; /* every device that is supported has this much */
     enum vr_status status = vr_allow_shared(linear_f16_kernel<large>, large::SHARED_BYTES);
     status = status == VR_OK ? vr_allow_shared(linear_f16_kernel<middle>, middle::SHARED_BYTES) : status;
     return status == VR_OK ? vr_allow_shared(linear_f16_kernel<small>, small::SHARED_BYTES) : status;

@@ -1,65 +1,86 @@
-/* sample and collect: scores of slots by the tensor cores, in tiles of 128 slots and up to 128 queries.
+/* sample and collect: scores of slots by the tensor cores, in slabs of a tile and up to 128 queries.
  *
- * A block takes every grid-th tile through a pipeline of asynchronous copies; each warp keeps its slots' fragments in
+ * A block takes every grid-th slab through a pipeline of asynchronous copies; each warp keeps its slots' fragments in
  * registers and goes over the queries, 16 at a time, from shared memory. Scores are never stored but for the sample:
- * one that reaches its query's threshold is noted with an atomic count. */
-#include "ptx.cuh"
-#include "scan_tile.cuh"
+ * one that reaches its query's threshold is noted with an atomic count. One step of mma takes 32 bytes of a row,
+ * whatever its coding is (scan_code.cuh). */
+#include "scan_code.cuh"
 
 namespace
 {
 
-constexpr unsigned M = 16; /* queries of an mma */
-constexpr unsigned N = 8;  /* slots of an mma */
-constexpr unsigned K = 16; /* dimensions of an mma */
+constexpr unsigned M = 16;                 /* queries of an mma */
+constexpr unsigned N = 8;                  /* slots of an mma */
+constexpr unsigned K = 32;                 /* bytes of an mma: two chunks */
+constexpr unsigned RESERVED_BYTES = 1024u; /* of shared memory: the kernel's own arrays, and what CUDA keeps */
 
-/* How a tile is shared out, by dimension: warps, and slots a warp holds in registers (N each). */
-template <unsigned D> struct shape {
-    static constexpr unsigned WARPS = D <= 128 ? 4 : 8;
-    static constexpr unsigned OWN = VR_SCAN_TILE / WARPS / N;
-    static constexpr unsigned STAGES = D <= 128 ? 3 : 2;
-    static constexpr unsigned THREADS = WARPS * VR_WARP;
-    static constexpr unsigned TILE_HALVES = VR_SCAN_TILE * D;
+/* How the work is shared out, by the bytes of a row. */
+template <unsigned B> struct shape {
+    static constexpr unsigned SLOTS = B <= 256 ? VR_SCAN_TILE : VR_SCAN_TILE / 2; /* of a slab: at most 32 KB */
+    static constexpr unsigned SLOT_WARPS = 4;                                     /* share the slots */
+    static constexpr unsigned QUERY_WARPS = B <= 256 ? 1 : 2;                     /* share the queries */
+    static constexpr unsigned OWN = SLOTS / SLOT_WARPS / N;                       /* groups of slots a warp holds */
+    static constexpr unsigned STAGES = B <= 128 ? 3 : 2;
+    static constexpr unsigned THREADS = SLOT_WARPS * QUERY_WARPS * VR_WARP;
+    static constexpr unsigned SLAB_BYTES = SLOTS * B;
+    static constexpr unsigned BLOCKS = B <= 256 ? 4 : 2; /* of a processor, at most: 128 registers a thread are free */
 };
 
-template <unsigned D> constexpr size_t shared_bytes(unsigned queries)
+/* Queries that a launch can hold beside its stages: a multiple of M. */
+template <unsigned B> unsigned queries_in(size_t shared_bytes)
 {
-    return (shape<D>::STAGES * shape<D>::TILE_HALVES + queries * D) * sizeof(uint16_t);
+    const size_t stages = shape<B>::STAGES * shape<B>::SLAB_BYTES + RESERVED_BYTES;
+    const size_t fit = shared_bytes > stages ? (shared_bytes - stages) / B / M * M : 0;
+    return fit < VR_SCAN_QUERIES ? static_cast<unsigned>(fit) : VR_SCAN_QUERIES;
 }
 
-/* Tile `tile` to a stage; nothing, but a group all the same, past the end. */
-template <unsigned D>
-__device__ void load_tile(uint16_t *stage, const vr_scan_vectors &vectors, uint32_t tile, uint32_t tiles)
+template <unsigned B> size_t shared_for(unsigned queries)
 {
-    if (tile < tiles) {
-        const uint16_t *from = vectors.tile + static_cast<size_t>(tile) * shape<D>::TILE_HALVES;
-        for (unsigned i = threadIdx.x * VR_CHUNK; i < shape<D>::TILE_HALVES; i += shape<D>::THREADS * VR_CHUNK) {
-            vr_copy_async(stage + i, from + i, 16);
+    return shape<B>::STAGES * shape<B>::SLAB_BYTES + static_cast<size_t>(queries) * B;
+}
+
+/* What a launch does: slabs 0 .. slabs - 1 for queries first .. first + queries - 1 of the pass. */
+struct part {
+    uint32_t slabs, first, queries;
+};
+
+/* Slab `slab` to a stage; nothing, but a group all the same, past the end. */
+template <unsigned B>
+__device__ void load_slab(unsigned char *stage, const vr_scan_vectors &vectors, uint32_t slab, uint32_t slabs)
+{
+    if (slab < slabs) {
+        const unsigned char *from = vectors.tile + static_cast<size_t>(slab) * shape<B>::SLAB_BYTES;
+        for (unsigned i = threadIdx.x * VR_CHUNK; i < shape<B>::SLAB_BYTES; i += shape<B>::THREADS * VR_CHUNK) {
+            vr_copy_async(stage + i, from + i, VR_CHUNK);
         }
     }
     vr_copy_commit();
 }
 
-/* The pass's queries, swizzled like a tile's rows. Part of the first group of copies. */
-template <unsigned D> __device__ void load_queries(uint16_t *to, const vr_scan_pass &pass, unsigned queries)
+/* The part's queries, swizzled like a tile's rows, `whole` of them. They end in the first group of copies. */
+template <unsigned B>
+__device__ void load_queries(unsigned char *to, const vr_scan_pass &pass, uint32_t first, unsigned whole)
 {
-    for (unsigned i = threadIdx.x; i < queries * (D / VR_CHUNK); i += shape<D>::THREADS) {
-        const unsigned q = i / (D / VR_CHUNK), chunk = i % (D / VR_CHUNK);
-        vr_copy_async(to + vr_chunk_at(q, chunk, D), pass.half + static_cast<size_t>(q) * D + chunk * VR_CHUNK, 16);
+    constexpr unsigned CHUNKS = B / VR_CHUNK;
+    for (unsigned i = threadIdx.x; i < whole * CHUNKS; i += shape<B>::THREADS) {
+        const unsigned q = i / CHUNKS, chunk = i % CHUNKS;
+        vr_copy_async(to + vr_chunk_at(q, chunk, B), pass.code + static_cast<size_t>(first + q) * B + chunk * VR_CHUNK,
+                      VR_CHUNK);
     }
 }
 
-/* Fragments of the warp's slots: own[n][k] for slots n * 8 .. and dimensions k * 16 .. */
-template <unsigned D> __device__ void load_slots(uint32_t own[shape<D>::OWN][D / K][2], const uint16_t *stage)
+/* Fragments of the warp's slots, which begin at `first` of the slab: own[n][k] for slots n * 8 .. and step k. */
+template <unsigned B>
+__device__ void load_slots(uint32_t own[shape<B>::OWN][B / K][2], const unsigned char *stage, unsigned first)
 {
-    const unsigned lane = threadIdx.x % VR_WARP, first = threadIdx.x / VR_WARP * shape<D>::OWN * N;
+    const unsigned lane = threadIdx.x % VR_WARP;
     VR_UNROLL
-    for (unsigned n = 0; n < shape<D>::OWN; n++) {
+    for (unsigned n = 0; n < shape<B>::OWN; n++) {
         VR_UNROLL
-        for (unsigned k = 0; k < D / K; k += 2) { /* four matrices: two steps of k */
+        for (unsigned k = 0; k < B / K; k += 2) { /* four matrices: two steps */
             const unsigned row = first + n * N + lane % 8, chunk = k * 2 + lane / 8;
             uint32_t matrix[4];
-            vr_load_matrices(matrix, stage + vr_chunk_at(row, chunk, D));
+            vr_load_matrices(matrix, stage + vr_chunk_at(row, chunk, B));
             own[n][k][0] = matrix[0];
             own[n][k][1] = matrix[1];
             own[n][k + 1][0] = matrix[2];
@@ -69,19 +90,19 @@ template <unsigned D> __device__ void load_slots(uint32_t own[shape<D>::OWN][D /
 }
 
 /* sum[n] += 16 queries from `first` on x the warp's slots. */
-template <unsigned D>
-__device__ void multiply(float sum[shape<D>::OWN][4], const uint32_t own[shape<D>::OWN][D / K][2],
-                         const uint16_t *queries, unsigned first)
+template <unsigned B, class Code>
+__device__ void multiply(typename Code::sum sum[shape<B>::OWN][4], const uint32_t own[shape<B>::OWN][B / K][2],
+                         const unsigned char *queries, unsigned first)
 {
     const unsigned lane = threadIdx.x % VR_WARP;
     VR_UNROLL
-    for (unsigned k = 0; k < D / K; k++) {
+    for (unsigned k = 0; k < B / K; k++) {
         const unsigned q = first + lane % 8 + (lane / 8 % 2) * 8, chunk = k * 2 + lane / 16;
         uint32_t a[4];
-        vr_load_matrices(a, queries + vr_chunk_at(q, chunk, D));
+        vr_load_matrices(a, queries + vr_chunk_at(q, chunk, B));
         VR_UNROLL
-        for (unsigned n = 0; n < shape<D>::OWN; n++) {
-            vr_mma_f16(sum[n], a, own[n][k]);
+        for (unsigned n = 0; n < shape<B>::OWN; n++) {
+            Code::multiply(sum[n], a, own[n][k]);
         }
     }
 }
@@ -98,106 +119,138 @@ __device__ void note(const vr_scan_pass &pass, uint32_t query, uint32_t slot)
 }
 
 /* What is done with 16 x 8 scores; query and slot are those of element (0, 0). Element e of a lane is query
- * lane / 4 + e / 2 * 8, slot lane % 4 * 2 + e % 2. */
-template <bool SAMPLE>
-__device__ void take(const vr_scan_pass &pass, const float *threshold, const float *score, uint32_t query,
-                     uint32_t slot)
+ * lane / 4 + e / 2 * 8, slot lane % 4 * 2 + e % 2. A score that is NaN is noted. */
+template <class Code, bool SAMPLE>
+__device__ void take(const vr_scan_pass &pass, const typename Code::sum *limit, const typename Code::sum *score,
+                     uint32_t first, uint32_t query, uint32_t slot)
 {
     const unsigned lane = threadIdx.x % VR_WARP;
     VR_UNROLL
     for (unsigned e = 0; e < 4; e++) {
         const uint32_t q = query + lane / 4 + e / 2 * 8, s = slot + lane % 4 * 2 + e % 2;
         if (SAMPLE) {
-            if (q < pass.queries && s < pass.sample) {
-                pass.sampled[static_cast<size_t>(q) * pass.sample + s] = score[e];
+            if (first + q < pass.queries && s < pass.sample) {
+                pass.sampled[static_cast<size_t>(first + q) * pass.sample + s] = Code::sampled_of(score[e]);
             }
-        } else if (score[e] >= threshold[q]) {
-            note(pass, q, s);
+        } else if (!(score[e] < limit[q])) {
+            note(pass, first + q, s);
         }
     }
 }
 
-template <unsigned D, bool SAMPLE>
-__global__ void __launch_bounds__(shape<D>::THREADS) scan_f16_kernel(const vr_scan_pass pass, uint32_t tiles)
+template <unsigned B, class Code, bool SAMPLE>
+__global__ void __launch_bounds__(shape<B>::THREADS, shape<B>::BLOCKS)
+    scan_tiles_kernel(const vr_scan_pass pass, const part part)
 {
-    VR_SHARED_LAUNCH(uint16_t, stages); /* [STAGES, TILE, D], then queries [.., D] */
-    VR_SHARED(float, threshold, VR_SCAN_QUERIES);
-    uint16_t *queries = stages + shape<D>::STAGES * shape<D>::TILE_HALVES;
-    const unsigned whole = (pass.queries + M - 1) / M * M;
-    for (unsigned q = threadIdx.x; q < whole; q += shape<D>::THREADS) {
-        threshold[q] = q < pass.queries ? pass.state[q].threshold : INFINITY;
+    using sum_type = typename Code::sum;
+    constexpr unsigned AHEAD = shape<B>::STAGES - 1;
+    VR_SHARED_LAUNCH(unsigned char, stages); /* [STAGES, SLOTS, B], then queries [.., B] */
+    VR_SHARED(sum_type, limit, VR_SCAN_QUERIES);
+    unsigned char *queries = stages + shape<B>::STAGES * shape<B>::SLAB_BYTES;
+    const unsigned whole = (part.queries + M - 1) / M * M, warp = threadIdx.x / VR_WARP;
+    for (unsigned q = threadIdx.x; q < whole; q += shape<B>::THREADS) {
+        limit[q] = Code::limit_of(pass.state[part.first + q].threshold);
     }
-    load_queries<D>(queries, pass, whole);
-    for (unsigned s = 0; s + 1 < shape<D>::STAGES; s++) {
-        load_tile<D>(stages + s * shape<D>::TILE_HALVES, pass.vectors, blockIdx.x + s * gridDim.x, tiles);
+    load_queries<B>(queries, pass, part.first, whole);
+    for (unsigned s = 0; s < AHEAD; s++) {
+        load_slab<B>(stages + s * shape<B>::SLAB_BYTES, pass.vectors, blockIdx.x + s * gridDim.x, part.slabs);
     }
     unsigned stage = 0;
-    for (uint32_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        vr_copy_wait<shape<D>::STAGES - 2>();
-        __syncthreads(); /* the tile is there for all, and the stage that is loaded next is no longer read */
-        const unsigned next = (stage + shape<D>::STAGES - 1) % shape<D>::STAGES;
-        load_tile<D>(stages + next * shape<D>::TILE_HALVES, pass.vectors, tile + (shape<D>::STAGES - 1) * gridDim.x,
-                     tiles);
-        uint32_t own[shape<D>::OWN][D / K][2];
-        load_slots<D>(own, stages + stage * shape<D>::TILE_HALVES);
-        const uint32_t slot = tile * VR_SCAN_TILE + threadIdx.x / VR_WARP * shape<D>::OWN * N;
-        for (unsigned q = 0; q < whole; q += M) {
-            float sum[shape<D>::OWN][4] = {};
-            multiply<D>(sum, own, queries, q);
+    for (uint32_t slab = blockIdx.x; slab < part.slabs; slab += gridDim.x) {
+        vr_copy_wait<AHEAD - 1>();
+        __syncthreads(); /* the slab is there for all, and the stage that is loaded next is no longer read */
+        const unsigned next = (stage + AHEAD) % shape<B>::STAGES;
+        load_slab<B>(stages + next * shape<B>::SLAB_BYTES, pass.vectors, slab + AHEAD * gridDim.x, part.slabs);
+        const unsigned begin = warp % shape<B>::SLOT_WARPS * shape<B>::OWN * N; /* the warp's first slot */
+        uint32_t own[shape<B>::OWN][B / K][2];
+        load_slots<B>(own, stages + stage * shape<B>::SLAB_BYTES, begin);
+        for (unsigned q = warp / shape<B>::SLOT_WARPS * M; q < whole; q += shape<B>::QUERY_WARPS * M) {
+            sum_type sum[shape<B>::OWN][4] = {};
+            multiply<B, Code>(sum, own, queries, q);
             VR_UNROLL
-            for (unsigned n = 0; n < shape<D>::OWN; n++) {
-                take<SAMPLE>(pass, threshold, sum[n], q, slot + n * N);
+            for (unsigned n = 0; n < shape<B>::OWN; n++) {
+                take<Code, SAMPLE>(pass, limit, sum[n], part.first, q, slab * shape<B>::SLOTS + begin + n * N);
             }
         }
-        stage = (stage + 1) % shape<D>::STAGES;
+        stage = (stage + 1) % shape<B>::STAGES;
     }
     vr_copy_wait<0>();
 }
 
-template <unsigned D, bool SAMPLE>
-enum vr_status launch(struct vr_stream *stream, const vr_scan_pass *pass, uint32_t tiles)
+/* Over `slots` slots, in as many launches as the queries need to find room in shared memory. */
+template <unsigned B, class Code, bool SAMPLE>
+enum vr_status launch(struct vr_stream *stream, const vr_scan_pass *pass, uint32_t slots)
 {
-    const unsigned whole = vr_blocks_for(pass->queries, M) * M;
-    const size_t shared = shared_bytes<D>(whole);
-    const unsigned fit = static_cast<unsigned>(stream->device->seam.shared_bytes / (shared + 1024));
-    const unsigned blocks = stream->device->seam.processors * (fit > 4 ? 4 : fit > 0 ? fit : 1);
-    return vr_launch(stream->seam, SAMPLE ? "scan_sample" : "scan_collect", scan_f16_kernel<D, SAMPLE>,
-                     blocks < tiles ? blocks : tiles, shape<D>::THREADS, shared, *pass, tiles);
-}
-
-template <bool SAMPLE> enum vr_status launch_any(struct vr_stream *stream, const vr_scan_pass *pass, uint32_t tiles)
-{
-    switch (pass->vectors.dim_padded) {
-    case 32: return launch<32, SAMPLE>(stream, pass, tiles);
-    case 64: return launch<64, SAMPLE>(stream, pass, tiles);
-    case 128: return launch<128, SAMPLE>(stream, pass, tiles);
-    case 256: return launch<256, SAMPLE>(stream, pass, tiles);
-    default: return vr_fail(VR_ERR_INVALID, "scan: vectors of %u padded dimensions", pass->vectors.dim_padded);
+    const vr_seam_device &device = stream->device->seam;
+    const unsigned most = queries_in<B>(device.shared_bytes);
+    if (most == 0) {
+        return vr_fail(VR_ERR_UNSUPPORTED, "scan: rows of %u bytes need more shared memory than %zu bytes", B,
+                       device.shared_bytes);
     }
+    enum vr_status status = VR_OK;
+    for (uint32_t first = 0; status == VR_OK && first < pass->queries; first += most) {
+        const uint32_t left = pass->queries - first, queries = left < most ? left : most;
+        const part part = {vr_blocks_for(slots, shape<B>::SLOTS), first, queries};
+        const size_t shared = shared_for<B>(vr_blocks_for(queries, M) * M);
+        const unsigned fit = static_cast<unsigned>(device.shared_bytes / (shared + RESERVED_BYTES));
+        const unsigned blocks = device.processors * (fit > shape<B>::BLOCKS ? shape<B>::BLOCKS : fit > 0 ? fit : 1);
+        status = vr_launch(stream->seam, SAMPLE ? "scan_sample" : "scan_collect", scan_tiles_kernel<B, Code, SAMPLE>,
+                           blocks < part.slabs ? blocks : part.slabs, shape<B>::THREADS, shared, *pass, part);
+    }
+    return status;
 }
 
-template <unsigned D> enum vr_status allow()
+template <bool SAMPLE> enum vr_status launch_any(struct vr_stream *stream, const vr_scan_pass *pass, uint32_t slots)
 {
-    const enum vr_status status = vr_allow_shared(scan_f16_kernel<D, true>, shared_bytes<D>(VR_SCAN_QUERIES));
-    return status == VR_OK ? vr_allow_shared(scan_f16_kernel<D, false>, shared_bytes<D>(VR_SCAN_QUERIES)) : status;
+    const bool s8 = pass->vectors.coding == VR_SCAN_S8;
+    switch (pass->vectors.row_bytes) {
+    case 64:
+        return s8 ? launch<64, vr_code_s8, SAMPLE>(stream, pass, slots)
+                  : launch<64, vr_code_f16, SAMPLE>(stream, pass, slots);
+    case 128:
+        return s8 ? launch<128, vr_code_s8, SAMPLE>(stream, pass, slots)
+                  : launch<128, vr_code_f16, SAMPLE>(stream, pass, slots);
+    case 256:
+        return s8 ? launch<256, vr_code_s8, SAMPLE>(stream, pass, slots)
+                  : launch<256, vr_code_f16, SAMPLE>(stream, pass, slots);
+    case 512:
+        if (!s8) {
+            return launch<512, vr_code_f16, SAMPLE>(stream, pass, slots);
+        }
+    }
+    return vr_fail(VR_ERR_INVALID, "scan: rows of %u bytes", pass->vectors.row_bytes);
+}
+
+template <unsigned B, class Code> enum vr_status allow(size_t most)
+{
+    const unsigned queries = queries_in<B>(most);
+    if (queries == 0) {
+        return VR_OK; /* the launch says so */
+    }
+    const enum vr_status status = vr_allow_shared(scan_tiles_kernel<B, Code, true>, shared_for<B>(queries));
+    return status == VR_OK ? vr_allow_shared(scan_tiles_kernel<B, Code, false>, shared_for<B>(queries)) : status;
 }
 
 } // namespace
 
 enum vr_status vr_scan_sample(struct vr_stream *stream, const struct vr_scan_pass *pass)
 {
-    return launch_any<true>(stream, pass, vr_blocks_for(pass->sample, VR_SCAN_TILE));
+    return launch_any<true>(stream, pass, pass->sample);
 }
 
 enum vr_status vr_scan_collect(struct vr_stream *stream, const struct vr_scan_pass *pass)
 {
-    return launch_any<false>(stream, pass, pass->vectors.tiles);
+    return launch_any<false>(stream, pass, pass->vectors.rows);
 }
 
-enum vr_status vr_scan_tiles_allow_shared(void)
+enum vr_status vr_scan_tiles_allow_shared(size_t most)
 {
-    enum vr_status status = allow<32>();
-    status = status == VR_OK ? allow<64>() : status;
-    status = status == VR_OK ? allow<128>() : status;
-    return status == VR_OK ? allow<256>() : status;
+    enum vr_status (*const each[])(size_t most) = {
+        allow<64, vr_code_f16>, allow<128, vr_code_f16>, allow<256, vr_code_f16>, allow<512, vr_code_f16>,
+        allow<64, vr_code_s8>,  allow<128, vr_code_s8>,  allow<256, vr_code_s8>};
+    enum vr_status status = VR_OK;
+    for (size_t i = 0; status == VR_OK && i < sizeof each / sizeof each[0]; i++) {
+        status = each[i](most);
+    }
+    return status;
 }

@@ -1,43 +1,102 @@
 /* The tiles of an index from a table (scan.h): each slot takes the row that row_of_slot names. One warp a slot; once an
- * index, so it is written to be read. Values of float32 and int8 tables are rounded to halves here; the scan's bound
- * knows of it, and true scores come from the table. */
-#include "scan_tile.cuh"
+ * index, so it is written to be read. What coding loses is measured here for the scan's bound; true scores come from
+ * the table's own values. */
+#include "scan_code.cuh"
 
 namespace
 {
 
 constexpr unsigned WARPS = 4; /* of a block */
 
-__global__ void scan_build_kernel(const vr_scan_vectors vectors, const vr_cuda_table table, uint32_t *norm_bits)
+__device__ float warp_sum(float value)
 {
+    for (int bits = 16; bits > 0; bits /= 2) {
+        value += __shfl_xor_sync(VR_ALL_LANES, value, bits);
+    }
+    return value;
+}
+
+__device__ void raise(uint32_t *bits, float value)
+{
+    atomicMax(bits, __float_as_uint(value));
+}
+
+/* found->largest: of all finite values. */
+__global__ void scan_largest_kernel(const vr_scan_vectors vectors, const vr_cuda_table table, vr_scan_found *found)
+{
+    const uint32_t row = blockIdx.x * WARPS + threadIdx.x / VR_WARP;
+    float largest = 0.0f;
+    for (unsigned i = threadIdx.x % VR_WARP; row < vectors.rows && i < vectors.dim; i += VR_WARP) {
+        const float value = fabsf(vr_table_value(table, static_cast<int32_t>(row), i));
+        largest = value - value == 0.0f ? fmaxf(largest, value) : largest;
+    }
+    raise(&found->largest, largest);
+}
+
+/* A row that is not finite, or whose codes are not; `residual` is infinity or NaN. */
+template <class Code>
+__device__ void mark_not_finite(unsigned char *first, bool codes_are_exact, float residual, vr_scan_found *found)
+{
+    found->odd = 1; /* whoever writes it writes the same */
+    if (sizeof(typename Code::code) == 1) {
+        raise(&found->norm, residual == residual ? INFINITY : 0.0f); /* with a NaN it is never an answer */
+    } else if (!codes_are_exact) {
+        *reinterpret_cast<uint16_t *>(first) = 0x7fff; /* NaN: always noted, and scored by the table */
+    }
+}
+
+template <class Code>
+__global__ void scan_build_kernel(const vr_scan_vectors vectors, const vr_cuda_table table, vr_scan_found *found)
+{
+    constexpr unsigned CODES = VR_CHUNK / sizeof(typename Code::code);
     const unsigned lane = threadIdx.x % VR_WARP;
     const uint32_t slot = blockIdx.x * WARPS + threadIdx.x / VR_WARP; /* whole tiles: none is past the end */
     const bool there = slot < vectors.rows && vectors.row_of_slot[slot] >= 0;
-    uint16_t *tile = vectors.tile + static_cast<size_t>(slot / VR_SCAN_TILE) * VR_SCAN_TILE * vectors.dim_padded;
-    float squares = 0.0f;
-    for (unsigned i = lane; i < vectors.dim_padded; i += VR_WARP) {
+    const float unit = Code::unit_of(__uint_as_float(found->largest));
+    unsigned char *tile = vr_tile_of(vectors, slot);
+    float norm = 0.0f, residual = 0.0f; /* squared */
+    for (unsigned i = lane; i < vectors.row_bytes / sizeof(typename Code::code); i += VR_WARP) {
         const float value = there && i < vectors.dim ? vr_table_value(table, vectors.row_of_slot[slot], i) : 0.0f;
-        const uint16_t half = vr_half_of_float(value);
-        tile[vr_chunk_at(slot % VR_SCAN_TILE, i / VR_CHUNK, vectors.dim_padded) + i % VR_CHUNK] = half;
-        squares = __fmaf_rn(vr_float_of_half(half), vr_float_of_half(half), squares);
+        const typename Code::code code = Code::encode(value, unit);
+        unsigned char *chunk = tile + vr_chunk_at(slot % VR_SCAN_TILE, i / CODES, vectors.row_bytes);
+        reinterpret_cast<typename Code::code *>(chunk)[i % CODES] = code;
+        const float decoded = Code::decode(code, unit), lost = value - decoded;
+        norm = __fmaf_rn(decoded, decoded, norm);
+        residual = __fmaf_rn(lost, lost, residual);
     }
-    for (int bits = 16; bits > 0; bits /= 2) {
-        squares += __shfl_xor_sync(VR_ALL_LANES, squares, bits);
+    norm = warp_sum(norm);
+    residual = warp_sum(residual);
+    if (lane != 0 || !there) {
+        return;
     }
-    if (lane == 0 && there) {
-        /* Bits of floats that are not negative rise with them; NaN's are above infinity's. */
-        atomicMax(norm_bits, __float_as_uint(squares) & 0x7fffffffu);
-        if (vectors.slot_of_row != nullptr) {
-            vectors.slot_of_row[vectors.row_of_slot[slot]] = static_cast<int32_t>(slot);
-        }
+    if (vectors.slot_of_row != nullptr) {
+        vectors.slot_of_row[vectors.row_of_slot[slot]] = static_cast<int32_t>(slot);
     }
+    if (slot == 0) {
+        found->unit = __float_as_uint(unit);
+    }
+    if (residual - residual != 0.0f) {
+        mark_not_finite<Code>(tile + vr_chunk_at(slot % VR_SCAN_TILE, 0, vectors.row_bytes),
+                              vectors.exact.data == nullptr, residual, found);
+        return;
+    }
+    raise(&found->norm, norm);
+    raise(&found->residual, residual);
 }
 
 } // namespace
 
 enum vr_status vr_scan_build(struct vr_stream *stream, const struct vr_scan_vectors *vectors,
-                             const struct vr_cuda_table *table, uint32_t *norm_bits)
+                             const struct vr_cuda_table *table, struct vr_scan_found *found)
 {
-    return vr_launch(stream->seam, "scan_build", scan_build_kernel, vectors->tiles * (VR_SCAN_TILE / WARPS),
-                     WARPS * VR_WARP, 0, *vectors, *table, norm_bits);
+    const unsigned blocks = vectors->tiles * (VR_SCAN_TILE / WARPS), threads = WARPS * VR_WARP;
+    if (vectors->coding == VR_SCAN_F16) {
+        return vr_launch(stream->seam, "scan_build", scan_build_kernel<vr_code_f16>, blocks, threads, 0, *vectors,
+                         *table, found);
+    }
+    const enum vr_status status =
+        vr_launch(stream->seam, "scan_largest", scan_largest_kernel, blocks, threads, 0, *vectors, *table, found);
+    return status == VR_OK ? vr_launch(stream->seam, "scan_build", scan_build_kernel<vr_code_s8>, blocks, threads, 0,
+                                       *vectors, *table, found)
+                           : status;
 }

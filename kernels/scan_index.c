@@ -8,11 +8,12 @@
 #include "vireo/clock.h"
 
 #define BUILD_LIMIT_US 60000000u
+#define NORM_FLOOR 0x1p-60f /* a dimension: squares of smaller values are lost in float32 */
 #define SHUFFLE_SEED 0x5eedu
 
 struct scan_state {
     struct vr_scan_index index;
-    void *tile, *row_of_slot, *slot_of_row; /* device memory, owned */
+    void *tile, *row_of_slot, *slot_of_row, *counts; /* device memory, owned */
 };
 
 static void destroy(void *held)
@@ -21,14 +22,17 @@ static void destroy(void *held)
     vr_seam_memory_destroy(false, state->tile);
     vr_seam_memory_destroy(false, state->row_of_slot);
     vr_seam_memory_destroy(false, state->slot_of_row);
+    vr_seam_memory_destroy(false, state->counts);
     vr_scan_free_table(&state->index.vectors.exact);
     free(state);
 }
 
-uint32_t vr_scan_padded(uint32_t dim)
+/* The mma takes 32 bytes and loads them by two steps; rows are shared out by powers of two. */
+uint32_t vr_scan_row_bytes(uint32_t dim, enum vr_scan_coding coding)
 {
-    uint32_t whole = 32;
-    while (whole < dim) {
+    const uint32_t bytes = dim * (coding == VR_SCAN_F16 ? 2 : 1);
+    uint32_t whole = 64;
+    while (whole < bytes) {
         whole *= 2;
     }
     return whole;
@@ -59,20 +63,20 @@ void vr_scan_shuffle(int32_t *row_of_slot, uint32_t rows)
     }
 }
 
-/* What the build alone needs: a stream, and staging for the shuffled rows and the norm that comes back. */
+/* What the build alone needs: a stream, and staging for the shuffled rows and for what comes back. */
 struct build {
     struct vr_backend *backend;
     struct vr_stream *stream;
-    void *staging, *norm; /* pinned; device */
+    void *staging, *found; /* pinned: [rows] row numbers, then struct vr_scan_found; device */
 };
 
 static enum vr_status take_build_memory(struct build *build, uint32_t rows)
 {
     enum vr_status status = build->backend->ops->stream_create(build->backend, &build->stream);
     if (status == VR_OK) {
-        status = vr_seam_memory_create(true, (rows + (size_t)1) * sizeof(int32_t), &build->staging);
+        status = vr_seam_memory_create(true, rows * sizeof(int32_t) + sizeof(struct vr_scan_found), &build->staging);
     }
-    return status == VR_OK ? vr_seam_memory_create(false, sizeof(uint32_t), &build->norm) : status;
+    return status == VR_OK ? vr_seam_memory_create(false, sizeof(struct vr_scan_found), &build->found) : status;
 }
 
 static void close_build(struct build *build)
@@ -81,34 +85,49 @@ static void close_build(struct build *build)
         build->backend->ops->stream_destroy(build->stream);
     }
     vr_seam_memory_destroy(true, build->staging);
-    vr_seam_memory_destroy(false, build->norm);
+    vr_seam_memory_destroy(false, build->found);
 }
 
 static enum vr_status take_memory(struct scan_state *state)
 {
     const struct vr_scan_vectors *vectors = &state->index.vectors;
-    const size_t halves = (size_t)vectors->tiles * VR_SCAN_TILE * vectors->dim_padded;
-    enum vr_status status = vr_seam_memory_create(false, halves * sizeof(uint16_t), &state->tile);
+    const size_t bytes = (size_t)vectors->tiles * VR_SCAN_TILE * vectors->row_bytes;
+    enum vr_status status = vr_seam_memory_create(false, bytes, &state->tile);
+    if (status == VR_OK) {
+        status = vr_seam_memory_create(false, sizeof(struct vr_scan_counts), &state->counts);
+    }
     if (status == VR_OK) {
         status = vr_seam_memory_create(false, vectors->rows * sizeof(int32_t), &state->row_of_slot);
     }
     if (status == VR_OK) {
         status = vr_seam_memory_create(false, vectors->rows * sizeof(int32_t), &state->slot_of_row);
     }
+    state->index.counts = state->counts;
     state->index.vectors.tile = state->tile;
     state->index.vectors.row_of_slot = state->row_of_slot;
     state->index.vectors.slot_of_row = state->slot_of_row;
     return status;
 }
 
-enum vr_status vr_scan_copy_table(struct vr_stream *stream, const struct vr_cuda_table *table,
-                                  struct vr_cuda_table *copy)
+static bool is_coded_exactly(enum vr_table_dtype dtype, enum vr_scan_coding coding)
 {
-    if (table->dtype == VR_TABLE_F16) {
+    return dtype == VR_TABLE_F16 && coding == VR_SCAN_F16;
+}
+
+/* Of the values; scales are apart. */
+static size_t value_bytes(enum vr_table_dtype dtype, uint32_t rows, uint32_t width)
+{
+    static const size_t element_bytes[] = {[VR_TABLE_F32] = 4, [VR_TABLE_F16] = 2, [VR_TABLE_I8] = 1};
+    return (size_t)rows * width * element_bytes[dtype];
+}
+
+enum vr_status vr_scan_copy_table(struct vr_stream *stream, const struct vr_cuda_table *table,
+                                  enum vr_scan_coding coding, struct vr_cuda_table *copy)
+{
+    if (is_coded_exactly(table->dtype, coding)) {
         return VR_OK;
     }
-    const size_t values = (size_t)table->rows * table->width;
-    const size_t bytes = values * (table->dtype == VR_TABLE_F32 ? sizeof(float) : sizeof(int8_t));
+    const size_t bytes = value_bytes(table->dtype, table->rows, table->width);
     void *data = NULL, *scale = NULL;
     enum vr_status status = vr_seam_memory_create(false, bytes, &data);
     if (status == VR_OK && table->dtype == VR_TABLE_I8) {
@@ -132,7 +151,21 @@ void vr_scan_free_table(struct vr_cuda_table *copy)
     vr_seam_memory_destroy(false, (void *)copy->scale);
 }
 
-/* staging: [rows] of row numbers, then the bits of the largest squared norm. */
+static float root_of_bits(uint32_t bits)
+{
+    float squares;
+    memcpy(&squares, &bits, sizeof squares);
+    return sqrtf(squares);
+}
+
+void vr_scan_take_found(struct vr_scan_vectors *vectors, const struct vr_scan_found *found)
+{
+    const float floor = NORM_FLOOR * (float)vectors->dim;
+    memcpy(&vectors->unit, &found->unit, sizeof vectors->unit);
+    vectors->largest_norm = root_of_bits(found->norm) + floor;
+    vectors->largest_residual = root_of_bits(found->residual) + floor;
+}
+
 static enum vr_status fill(struct scan_state *state, struct build *build, const struct vr_cuda_table *table)
 {
     struct vr_scan_index *index = &state->index;
@@ -141,20 +174,23 @@ static enum vr_status fill(struct scan_state *state, struct build *build, const 
     vr_scan_shuffle(staged, rows);
     enum vr_status status = vr_seam_copy(build->stream->seam, state->row_of_slot, staged, rows * sizeof *staged);
     if (status == VR_OK) {
-        status = vr_scan_copy_table(build->stream, table, &index->vectors.exact);
+        status = vr_scan_copy_table(build->stream, table, index->vectors.coding, &index->vectors.exact);
     }
     if (status == VR_OK) {
-        status = vr_scan_build(build->stream, &index->vectors, table, build->norm);
+        status = vr_scan_build(build->stream, &index->vectors, table, build->found);
     }
     if (status == VR_OK) {
-        status = vr_seam_copy(build->stream->seam, staged + rows, build->norm, sizeof(uint32_t));
+        status = vr_seam_copy(build->stream->seam, staged + rows, build->found, sizeof(struct vr_scan_found));
     }
     if (status == VR_OK) {
         status = vr_stream_wait(build->backend, build->stream, vr_clock_mono_us() + BUILD_LIMIT_US);
     }
-    float squares = 0.0f;
-    memcpy(&squares, staged + rows, sizeof squares);
-    index->largest_norm = sqrtf(squares);
+    if (status == VR_OK) {
+        struct vr_scan_found found;
+        memcpy(&found, staged + rows, sizeof found);
+        vr_scan_take_found(&index->vectors, &found);
+        index->vectors.all_finite = found.odd == 0;
+    }
     return status;
 }
 
@@ -182,7 +218,7 @@ static size_t lay_out(const struct vr_scan_index *index, char *memory, struct vr
         void **at;
         size_t bytes;
     } part[] = {
-        {(void **)&pass->half, (size_t)VR_SCAN_QUERIES * index->vectors.dim_padded * sizeof *pass->half},
+        {(void **)&pass->code, (size_t)VR_SCAN_QUERIES * index->vectors.row_bytes},
         {(void **)&pass->state, VR_SCAN_QUERIES * sizeof *pass->state},
         {(void **)&pass->sampled, (size_t)VR_SCAN_QUERIES * index->sample * sizeof *pass->sampled},
         {(void **)&pass->noted, (size_t)VR_SCAN_QUERIES * VR_SCAN_CAPACITY * sizeof *pass->noted},
@@ -226,7 +262,7 @@ static enum vr_status search(struct vr_stream *stream, const struct vr_index *in
         .k = at->k,
         .sample = state->index.sample,
         .rank = vr_scan_rank(index->rows, state->index.sample, at->k),
-        .largest_norm = state->index.largest_norm,
+        .counts = state->index.counts,
     };
     if (index->rows == 0) {
         return vr_index_answer_nothing(stream, at);
@@ -246,24 +282,24 @@ static enum vr_status search(struct vr_stream *stream, const struct vr_index *in
     return status;
 }
 
+/* ---- the index ---- */
+
 static void size_up(const struct vr_index_spec *spec, struct vr_scan_index *index)
 {
-    const uint32_t tiles = (spec->rows + VR_SCAN_TILE - 1) / VR_SCAN_TILE;
-    const uint32_t wanted = spec->rows / 256 > VR_SCAN_SAMPLE ? spec->rows / 256 : VR_SCAN_SAMPLE;
-    index->vectors = (struct vr_scan_vectors){
-        .rows = spec->rows, .tiles = tiles, .dim = spec->dim, .dim_padded = vr_scan_padded(spec->dim)};
-    index->sample = spec->rows <= VR_SCAN_CAPACITY ? 0 : wanted < spec->rows ? wanted : spec->rows;
+    struct vr_scan_vectors *vectors = &index->vectors;
+    vectors->rows = spec->rows;
+    vectors->tiles = (spec->rows + VR_SCAN_TILE - 1) / VR_SCAN_TILE;
+    vectors->dim = spec->dim;
+    vectors->coding = spec->config.kind == VR_INDEX_EXACT_INT8 ? VR_SCAN_S8 : VR_SCAN_F16;
+    vectors->row_bytes = vr_scan_row_bytes(spec->dim, vectors->coding);
+    index->sample = vr_scan_sample_of(spec->rows);
 }
 
-uint64_t vr_scan_table_bytes(const struct vr_index_spec *spec)
+uint64_t vr_scan_table_bytes(const struct vr_index_spec *spec, enum vr_scan_coding coding)
 {
-    const uint64_t rows = spec->vectors.rows, values = rows * spec->vectors.width;
-    switch (spec->vectors.dtype) {
-    case VR_TABLE_F32: return values * sizeof(float);
-    case VR_TABLE_I8: return values * sizeof(int8_t) + rows * sizeof(float);
-    case VR_TABLE_F16: break;
-    }
-    return 0;
+    const struct vr_table *table = &spec->vectors;
+    const uint64_t scales = table->dtype == VR_TABLE_I8 ? table->rows * sizeof(float) : 0;
+    return is_coded_exactly(table->dtype, coding) ? 0 : value_bytes(table->dtype, table->rows, table->width) + scales;
 }
 
 void vr_scan_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes)
@@ -271,9 +307,9 @@ void vr_scan_index_memory(const struct vr_index_spec *spec, uint64_t *index_byte
     struct vr_scan_index index = {0};
     struct vr_scan_pass pass;
     size_up(spec, &index);
-    const uint64_t rows = spec->rows, tile = (uint64_t)VR_SCAN_TILE * index.vectors.dim_padded * sizeof(uint16_t);
-    *index_bytes = index.vectors.tiles * tile + rows * 2 * sizeof(int32_t);
-    *index_bytes += vr_scan_table_bytes(spec);
+    const uint64_t tile = (uint64_t)VR_SCAN_TILE * index.vectors.row_bytes;
+    *index_bytes = index.vectors.tiles * tile + spec->rows * 2 * sizeof(int32_t) + sizeof(struct vr_scan_counts);
+    *index_bytes += vr_scan_table_bytes(spec, index.vectors.coding);
     *stream_bytes = lay_out(&index, NULL, &pass);
 }
 
@@ -298,4 +334,35 @@ enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_in
     index->destroy = destroy;
     index->state = state;
     return VR_OK;
+}
+
+struct vr_scan_index *vr_scan_index_of(const struct vr_index *index)
+{
+    struct scan_state *state = index->state;
+    return &state->index;
+}
+
+enum vr_status vr_scan_index_counts(struct vr_backend *backend, const struct vr_index *index,
+                                    struct vr_scan_counts *out)
+{
+    struct vr_stream *stream = NULL;
+    void *staging = NULL;
+    enum vr_status status = backend->ops->stream_create(backend, &stream);
+    if (status == VR_OK) {
+        status = vr_seam_memory_create(true, sizeof *out, &staging);
+    }
+    if (status == VR_OK) {
+        status = vr_seam_copy(stream->seam, staging, vr_scan_index_of(index)->counts, sizeof *out);
+    }
+    if (status == VR_OK) {
+        status = vr_stream_wait(backend, stream, vr_clock_mono_us() + BUILD_LIMIT_US);
+    }
+    if (status == VR_OK) {
+        memcpy(out, staging, sizeof *out);
+    }
+    if (stream != NULL) {
+        backend->ops->stream_destroy(stream);
+    }
+    vr_seam_memory_destroy(true, staging);
+    return status;
 }

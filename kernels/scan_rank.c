@@ -1,4 +1,4 @@
-/* r of the scan's threshold (scan.h). */
+/* The size of the scan's sample, and r of its threshold (scan.h). */
 #include <math.h>
 
 #include "scan.h"
@@ -21,4 +21,11 @@ uint32_t vr_scan_rank(uint32_t rows, uint32_t sample, uint32_t k)
         log_mass += log((double)(k - r + 1) / r) + log(p) - log1p(-p);
     }
     return k;
+}
+
+uint32_t vr_scan_sample_of(uint32_t rows)
+{
+    const uint32_t part = (rows / 128 + VR_SCAN_TILE - 1) / VR_SCAN_TILE * VR_SCAN_TILE;
+    const uint32_t wanted = part > VR_SCAN_SAMPLE ? part : VR_SCAN_SAMPLE;
+    return rows <= VR_SCAN_CAPACITY ? 0 : wanted < rows ? wanted : rows;
 }

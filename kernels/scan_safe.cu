@@ -1,6 +1,6 @@
 /* safe: the exact top k of the queries that are marked unsafe, whatever their numbers are. Each block scores a part of
- * all slots in float32 and keeps the best k of it; then one block a query sorts the parts' answers. Blocks of queries
- * that are not marked end at once. */
+ * all slots in float32 and keeps the best k of it; then one block a query sorts the parts' answers. Queries that are
+ * not marked are passed over. */
 #include "scan_tile.cuh"
 
 namespace
@@ -8,6 +8,7 @@ namespace
 
 constexpr unsigned THREADS = 256;
 constexpr unsigned KEYS = 4096; /* gathered before they are sorted and cut to k */
+constexpr unsigned GROUPS = 4;  /* of blocks, which share the queries: most have nothing to do */
 
 /* The key of one slot, 0 where it is no answer or not above `least`. */
 __device__ uint64_t candidate(const vr_scan_pass &pass, const vr_excluded &excluded, const float *query, uint32_t slot,
@@ -18,19 +19,10 @@ __device__ uint64_t candidate(const vr_scan_pass &pass, const vr_excluded &exclu
     return key > least && !vr_is_excluded(excluded, row) ? key : 0;
 }
 
-__global__ void __launch_bounds__(THREADS) scan_safe_parts_kernel(const vr_scan_pass pass)
+/* The best k of this block's part of the slots, for query q; key [KEYS]. */
+__device__ void scan_part(const vr_scan_pass &pass, uint32_t q, const float *query, uint64_t *key, unsigned *count)
 {
-    VR_SHARED_LAUNCH(uint64_t, key); /* [KEYS] */
-    VR_SHARED(float, query, VR_SCAN_DIM_MAX);
-    VR_SHARED(unsigned, count, 1);
-    const uint32_t q = blockIdx.y, k = pass.k;
-    if (pass.state[q].unsafe == 0) {
-        return;
-    }
-    if (threadIdx.x == 0) {
-        *count = 0;
-    }
-    vr_load_query(pass, q, query);
+    const uint32_t k = pass.k;
     const vr_excluded excluded = vr_excluded_of(pass.exclude, pass.first + q);
     uint64_t least = 0;
     for (uint64_t first = static_cast<uint64_t>(blockIdx.x) * THREADS; first < pass.vectors.rows;
@@ -52,6 +44,24 @@ __global__ void __launch_bounds__(THREADS) scan_safe_parts_kernel(const vr_scan_
     uint64_t *part = pass.part + static_cast<size_t>(q) * VR_SCAN_CAPACITY + static_cast<size_t>(blockIdx.x) * k;
     for (unsigned i = threadIdx.x; i < k; i += THREADS) {
         part[i] = i < *count ? key[i] : 0;
+    }
+}
+
+__global__ void __launch_bounds__(THREADS) scan_safe_parts_kernel(const vr_scan_pass pass)
+{
+    VR_SHARED_LAUNCH(uint64_t, key); /* [KEYS] */
+    VR_SHARED(float, query, VR_SCAN_DIM_MAX);
+    VR_SHARED(unsigned, count, 1);
+    for (uint32_t q = blockIdx.y; q < pass.queries; q += gridDim.y) {
+        if (pass.state[q].unsafe == 0) {
+            continue;
+        }
+        __syncthreads(); /* the query before is no longer read */
+        if (threadIdx.x == 0) {
+            *count = 0;
+        }
+        vr_load_query(pass, q, query);
+        scan_part(pass, q, query, key, count);
     }
 }
 
@@ -77,7 +87,7 @@ __global__ void __launch_bounds__(THREADS) scan_safe_merge_kernel(const vr_scan_
 
 enum vr_status vr_scan_safe(struct vr_stream *stream, const struct vr_scan_pass *pass)
 {
-    const dim3 grid(vr_safe_parts(pass->k, pass->vectors.rows), pass->queries);
+    const dim3 grid(vr_safe_parts(pass->k, pass->vectors.rows), pass->queries < GROUPS ? pass->queries : GROUPS);
     const enum vr_status status = vr_launch(stream->seam, "scan_safe_parts", scan_safe_parts_kernel, grid, THREADS,
                                             KEYS * sizeof(uint64_t), *pass);
     return status == VR_OK ? vr_scan_safe_merge(stream, pass) : status;
@@ -89,7 +99,8 @@ enum vr_status vr_scan_safe_merge(struct vr_stream *stream, const struct vr_scan
                      VR_SCAN_CAPACITY * sizeof(uint64_t), *pass, vr_safe_parts(pass->k, pass->vectors.rows));
 }
 
-enum vr_status vr_scan_safe_allow_shared(void)
+enum vr_status vr_scan_safe_allow_shared(size_t most)
 {
+    (void)most; /* every device that is supported has this much */
     return vr_allow_shared(scan_safe_merge_kernel, VR_SCAN_CAPACITY * sizeof(uint64_t));
 }

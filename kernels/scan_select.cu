@@ -19,13 +19,14 @@ __device__ void score_noted(const vr_scan_pass &pass, const float *query, uint32
 }
 
 /* A query of zeros (a viewer without history) scores 0 everywhere: among the first rows, as many as k and what is
- * excluded, are the answer. The number of keys; false where they do not fit. */
+ * excluded, are the answer. The number of keys; false, and none, where they do not fit. */
 __device__ bool score_zeros(const vr_scan_pass &pass, uint32_t *count, uint64_t *key)
 {
     const vr_excluded excluded = vr_excluded_of(pass.exclude, pass.first + blockIdx.x);
     const uint32_t wanted = pass.k + excluded.count;
     *count = wanted < pass.vectors.rows ? wanted : pass.vectors.rows;
     if (*count > VR_SCAN_CAPACITY) {
+        *count = 0;
         return false;
     }
     for (unsigned i = threadIdx.x; i < vr_power_of_two(*count); i += THREADS) {
@@ -35,17 +36,32 @@ __device__ bool score_zeros(const vr_scan_pass &pass, uint32_t *count, uint64_t 
     return true;
 }
 
-/* Nothing that was not noted can be among the best k. */
+/* Nothing that was not noted can be among the best k; some of all slots were not. */
 __device__ bool is_proved(const vr_scan_query &state, const uint64_t *key, uint32_t count, uint32_t k)
 {
-    if (state.noted > VR_SCAN_CAPACITY) {
-        return false;
-    }
-    if (state.threshold == -INFINITY) { /* everything was */
-        return true;
-    }
     const uint64_t last = k <= vr_power_of_two(count) ? key[k - 1] : 0;
     return last != 0 && vr_key_score(last) * state.scale >= state.threshold + state.bound;
+}
+
+/* Which of the counts the query belongs to; it needs the safe pass when that is `overflowed` or `unproved`. */
+__device__ unsigned long long *how_answered(const vr_scan_pass &pass, const vr_scan_query &state, const uint64_t *key,
+                                            uint32_t count)
+{
+    if (state.noted > VR_SCAN_CAPACITY) {
+        return &pass.counts->overflowed;
+    }
+    if (state.threshold == -INFINITY) {
+        return &pass.counts->whole;
+    }
+    return is_proved(state, key, count, pass.k) ? &pass.counts->proved : &pass.counts->unproved;
+}
+
+__device__ void count_answer(const vr_scan_pass &pass, unsigned long long *how, unsigned long long noted)
+{
+    if (threadIdx.x == 0) {
+        atomicAdd(how, 1ull);
+        atomicAdd(&pass.counts->noted, noted);
+    }
 }
 
 __global__ void __launch_bounds__(THREADS, 1) scan_select_kernel(const vr_scan_pass pass)
@@ -54,18 +70,21 @@ __global__ void __launch_bounds__(THREADS, 1) scan_select_kernel(const vr_scan_p
     VR_SHARED(float, query, VR_SCAN_DIM_MAX);
     const vr_scan_query state = pass.state[blockIdx.x];
     if (state.unsafe != 0) {
+        count_answer(pass, &pass.counts->unbounded, 0);
         return;
     }
     uint32_t count = state.noted < VR_SCAN_CAPACITY ? state.noted : VR_SCAN_CAPACITY;
-    bool proved = true;
-    vr_load_query(pass, blockIdx.x, query);
-    if (state.scale == 0.0f) {
-        proved = score_zeros(pass, &count, key);
+    unsigned long long *how = &pass.counts->zeros;
+    if (state.zeros != 0) {
+        how = score_zeros(pass, &count, key) ? how : &pass.counts->overflowed;
     } else {
+        vr_load_query(pass, blockIdx.x, query);
         score_noted(pass, query, count, key);
     }
-    vr_sort_keys(key, vr_power_of_two(proved ? count : 1));
-    if (!proved || (state.scale != 0.0f && !is_proved(state, key, count, pass.k))) {
+    vr_sort_keys(key, vr_power_of_two(count));
+    how = state.zeros != 0 ? how : how_answered(pass, state, key, count);
+    count_answer(pass, how, state.noted);
+    if (how == &pass.counts->overflowed || how == &pass.counts->unproved) {
         if (threadIdx.x == 0) {
             pass.state[blockIdx.x].unsafe = 1;
         }
@@ -86,7 +105,8 @@ enum vr_status vr_scan_select(struct vr_stream *stream, const struct vr_scan_pas
                      VR_SCAN_CAPACITY * sizeof(uint64_t), *pass);
 }
 
-enum vr_status vr_scan_select_allow_shared(void)
+enum vr_status vr_scan_select_allow_shared(size_t most)
 {
+    (void)most; /* every device that is supported has this much */
     return vr_allow_shared(scan_select_kernel, VR_SCAN_CAPACITY * sizeof(uint64_t));
 }

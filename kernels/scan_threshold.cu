@@ -1,4 +1,9 @@
-/* threshold: the r-th best of each query's sample, found by its digits, less twice the bound. One block a query.
+/* threshold: the r-th best of each query's sample, found by its digits, less a margin in bounds. One block a query.
+ *
+ * Two bounds are always enough: the r-th best of the sample is at most one bound above its true score, and what is
+ * proved lies a bound above the threshold. For halves they cost nothing. For int8 they let in much that is never an
+ * answer, and an error as large as the bound was never met (docs/benchmarks.md has the figures): half a bound less, and
+ * where that was too little the safe pass answers.
  *
  * Excluded rows are first struck from the sample: they are no answers, and a viewer's own history is what scores best.
  */
@@ -23,7 +28,6 @@ __device__ void strike_excluded(const vr_scan_pass &pass, float *sampled)
             sampled[slot] = -INFINITY;
         }
     }
-    __syncthreads();
 }
 
 /* The digit in which the r-th largest lies, and its place there: suffix sums of the counts by one thread, which is 256
@@ -41,7 +45,8 @@ __device__ void choose_digit(const uint32_t *count, unsigned shift, uint32_t *pr
     }
 }
 
-/* The rank-th largest of value[0 .. count), 1 <= rank <= count, by radix select; the answer is the block's. */
+/* The rank-th largest of value[0 .. count), 1 <= rank <= count, by radix select; the answer is the block's. The block
+ * meets before it reads a value. */
 __device__ float nth_largest(const float *value, uint32_t count, uint32_t rank)
 {
     VR_SHARED(uint32_t, digits, DIGITS);
@@ -74,13 +79,14 @@ __global__ void __launch_bounds__(THREADS) scan_threshold_kernel(const vr_scan_p
 {
     float *sampled = pass.sampled + static_cast<size_t>(blockIdx.x) * pass.sample;
     vr_scan_query *state = &pass.state[blockIdx.x];
-    if (state->unsafe != 0 || state->scale == 0.0f) { /* its threshold is infinity: nothing is noted */
+    if (state->unsafe != 0 || state->zeros != 0) { /* its threshold is infinity: nothing is noted */
         return;
     }
     strike_excluded(pass, sampled);
+    const float margin = pass.vectors.coding == VR_SCAN_S8 ? 1.5f : 2.0f;
     const float nth = nth_largest(sampled, pass.sample, pass.rank);
     if (threadIdx.x == 0) {
-        state->threshold = nth - 2.0f * state->bound; /* -infinity where so few are not excluded */
+        state->threshold = nth - margin * state->bound; /* -infinity where so few are not excluded */
     }
 }
 

@@ -1,40 +1,45 @@
-/* Where the halves of a slot lie (scan.h), and its exact score. */
+/* Where the codes of a slot lie (scan.h), its exact score, and keys that sort answers. */
 #ifndef VIREO_KERNELS_SCAN_TILE_CUH
 #define VIREO_KERNELS_SCAN_TILE_CUH
 
 #include "numbers.cuh"
 #include "scan.h"
 
-#define VR_CHUNK 8u /* halves, 16 bytes */
+#define VR_CHUNK 16u /* bytes */
 
 /* What chunk numbers of row `row` are crossed with. Rows of 8 or more chunks begin at the same bank: 8 rows need 8
  * numbers; of 4 chunks, two rows share the banks. */
-static __host__ __device__ __forceinline__ unsigned vr_swizzle(unsigned row, unsigned chunks)
+static __device__ __forceinline__ unsigned vr_swizzle(unsigned row, unsigned chunks)
 {
     return chunks >= 8 ? row & 7u : row >> 1 & 3u;
 }
 
-/* First half of chunk `chunk` of row `row` of a tile. */
-static __host__ __device__ __forceinline__ unsigned vr_chunk_at(unsigned row, unsigned chunk, unsigned dim_padded)
+/* First byte of chunk `chunk` of row `row` of a tile. */
+static __device__ __forceinline__ unsigned vr_chunk_at(unsigned row, unsigned chunk, unsigned row_bytes)
 {
-    const unsigned chunks = dim_padded / VR_CHUNK;
-    return row * dim_padded + (chunk ^ vr_swizzle(row, chunks)) * VR_CHUNK;
+    return row * row_bytes + (chunk ^ vr_swizzle(row, row_bytes / VR_CHUNK)) * VR_CHUNK;
+}
+
+static __device__ __forceinline__ unsigned char *vr_tile_of(const vr_scan_vectors &vectors, uint32_t slot)
+{
+    return vectors.tile + static_cast<size_t>(slot / VR_SCAN_TILE) * VR_SCAN_TILE * vectors.row_bytes;
 }
 
 /* The sum over the halves of a slot. */
 static __device__ __forceinline__ float vr_score_of_tile(const vr_scan_vectors &vectors, const float *query,
                                                          uint32_t slot)
 {
-    const uint16_t *tile = vectors.tile + static_cast<size_t>(slot / VR_SCAN_TILE) * VR_SCAN_TILE * vectors.dim_padded;
+    constexpr unsigned HALVES = VR_CHUNK / sizeof(uint16_t);
+    const unsigned char *tile = vr_tile_of(vectors, slot);
     float sum = 0.0f;
-    for (unsigned chunk = 0; chunk * VR_CHUNK < vectors.dim; chunk++) {
-        const uint16_t *half = tile + vr_chunk_at(slot % VR_SCAN_TILE, chunk, vectors.dim_padded);
-        const uint4 packed = *reinterpret_cast<const uint4 *>(half);
+    for (unsigned chunk = 0; chunk * HALVES < vectors.dim; chunk++) {
+        const unsigned char *from = tile + vr_chunk_at(slot % VR_SCAN_TILE, chunk, vectors.row_bytes);
+        const uint4 packed = *reinterpret_cast<const uint4 *>(from);
         const uint32_t word[4] = {packed.x, packed.y, packed.z, packed.w};
         VR_UNROLL
-        for (unsigned i = 0; i < VR_CHUNK; i++) {
+        for (unsigned i = 0; i < HALVES; i++) {
             const uint16_t bits = static_cast<uint16_t>(word[i / 2] >> i % 2 * 16);
-            const unsigned at = chunk * VR_CHUNK + i;
+            const unsigned at = chunk * HALVES + i;
             sum = at < vectors.dim ? __fmaf_rn(query[at], vr_float_of_half(bits), sum) : sum;
         }
     }

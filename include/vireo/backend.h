@@ -203,6 +203,7 @@ enum vr_half_support {
 struct vr_backend_ops {
     const char *name; /* "cpu", "cuda" */
     enum vr_half_support halves;
+    uint32_t index_kinds; /* bit VR_INDEX_..: the backend has this kind of index; VR_INDEX_EXACT always */
     /* Rows that a network takes at a time where it has many, so that its intermediates stay in a cache: 512 on the CPU
      * (a core's second level), 2,560 on a GPU (eight requests of 320 rows: beside the weights in its L2, and long
      * enough to hide the launch of the next). */
@@ -256,6 +257,10 @@ enum vr_status vr_backend_register(const char *name, vr_backend_opener *open);
  * The first opening of "cpu" also chooses the BLAS library's core type and must come before threads start. */
 enum vr_status vr_backend_open(const char *name, unsigned threads, struct vr_backend **out);
 void vr_backend_destroy(struct vr_backend *backend); /* NULL is accepted */
+
+/* The kind of index that stands for `wanted` on a backend that may not have it: lists for lists, else exact search. So
+ * one configuration serves a device and the CPU that stands in for it. */
+enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_index_kind wanted);
 
 /* Names of the backends and retrieval libraries in this build, e.g. "cpu openblas faiss"; for `vireo version`. */
 const char *vr_backend_built(void);

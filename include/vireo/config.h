@@ -47,11 +47,19 @@ struct vr_lane_config {
 };
 
 /* retrieval: */
-enum vr_index_kind { VR_INDEX_EXACT = 0, VR_INDEX_FAISS_FLAT, VR_INDEX_FAISS_HNSW, VR_INDEX_FAISS_IVF, VR_INDEX_IVF };
+enum vr_index_kind {
+    VR_INDEX_EXACT = 0,
+    VR_INDEX_FAISS_FLAT,
+    VR_INDEX_FAISS_HNSW,
+    VR_INDEX_FAISS_IVF,
+    VR_INDEX_IVF,       /* lists of the CUDA backend */
+    VR_INDEX_EXACT_INT8 /* scanned as int8, the best scored exactly: the same answers; the CUDA backend alone has it */
+};
 
 struct vr_index_config {
-    enum vr_index_kind kind; /* `index: exact | faiss_flat | faiss_hnsw | faiss_ivf | ivf`, default exact */
-    uint32_t hnsw_m;         /* default 32 */
+    enum vr_index_kind
+        kind;        /* `index: exact | exact_int8 | faiss_flat | faiss_hnsw | faiss_ivf | ivf`, default exact */
+    uint32_t hnsw_m; /* default 32 */
     uint32_t hnsw_ef_search; /* default 256 */
     uint32_t ivf_lists;      /* default 0: 4 * sqrt(rows) */
     uint32_t ivf_probes;     /* default 32 */

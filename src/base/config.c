@@ -59,6 +59,7 @@ const char *vr_index_kind_name(enum vr_index_kind kind)
         [VR_INDEX_FAISS_HNSW] = "faiss_hnsw",
         [VR_INDEX_FAISS_IVF] = "faiss_ivf",
         [VR_INDEX_IVF] = "ivf",
+        [VR_INDEX_EXACT_INT8] = "exact_int8",
     };
     return (unsigned)kind < sizeof names / sizeof names[0] ? names[kind] : "unknown";
 }

@@ -11,7 +11,7 @@
 
 static const char *choice_index_kind(unsigned value)
 {
-    return value <= VR_INDEX_IVF ? vr_index_kind_name((enum vr_index_kind)value) : NULL;
+    return value <= VR_INDEX_EXACT_INT8 ? vr_index_kind_name((enum vr_index_kind)value) : NULL;
 }
 
 static const char *choice_backend(unsigned value)

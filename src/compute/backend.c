@@ -57,6 +57,16 @@ const struct vr_backend_ops *vr_backend_ops_of(const struct vr_backend *backend)
     return backend->ops;
 }
 
+enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_index_kind wanted)
+{
+    const bool lists = wanted == VR_INDEX_IVF || wanted == VR_INDEX_FAISS_IVF;
+    const enum vr_index_kind other = wanted == VR_INDEX_IVF ? VR_INDEX_FAISS_IVF : VR_INDEX_IVF;
+    if ((backend->ops->index_kinds >> (unsigned)wanted & 1u) != 0) {
+        return wanted;
+    }
+    return lists && (backend->ops->index_kinds >> (unsigned)other & 1u) != 0 ? other : VR_INDEX_EXACT;
+}
+
 /* Space-separated; filled once, before threads start. */
 const char *vr_backend_built(void)
 {

@@ -167,6 +167,7 @@ static void destroy(struct vr_backend *backend)
 
 static const struct vr_backend_ops reference_ops = {
     OPS_COMMON,
+    .index_kinds = 1u << VR_INDEX_EXACT,
     .name = "reference",
     .preferred_rows = PREFERRED_ROWS,
     .linear = vr_reference_linear,
@@ -175,6 +176,8 @@ static const struct vr_backend_ops reference_ops = {
 
 static const struct vr_backend_ops cpu_ops = {
     OPS_COMMON,
+    .index_kinds =
+        1u << VR_INDEX_EXACT | 1u << VR_INDEX_FAISS_FLAT | 1u << VR_INDEX_FAISS_HNSW | 1u << VR_INDEX_FAISS_IVF,
     .name = "cpu",
     .preferred_rows = PREFERRED_ROWS,
     .linear = vr_tiles_linear,

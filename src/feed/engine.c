@@ -142,7 +142,9 @@ struct vr_index_spec engine_index_spec(const struct vr_engine *engine, const str
                                        bool content)
 {
     const struct vr_table *table = content ? &engine->content : &engine->tower;
-    return (struct vr_index_spec){*config, table->rows, table->width, *table};
+    struct vr_index_spec spec = {*config, table->rows, table->width, *table};
+    spec.config.kind = vr_index_kind_on(engine->backend, config->kind);
+    return spec;
 }
 
 static enum vr_status make_indexes(struct vr_engine *engine, const struct vr_index_config *config)

@@ -105,8 +105,8 @@ static enum vr_status check_topk(const struct batch *batch, uint32_t i, struct v
     const int32_t *got = (const int32_t *)batch->slot->retrieval.tower_row.host + (size_t)i * TOP;
     const uint32_t hits = agreement(got, golden->topk + (size_t)at * TOP, TOP);
     worst->topk_worst_agreement = hits < worst->topk_worst_agreement ? hits : worst->topk_worst_agreement;
-    const enum vr_index_kind kind = batch->engine->index.kind;
-    const bool exact = kind == VR_INDEX_EXACT || kind == VR_INDEX_FAISS_FLAT;
+    const enum vr_index_kind kind = vr_index_kind_on(batch->engine->backend, batch->engine->index.kind);
+    const bool exact = kind == VR_INDEX_EXACT || kind == VR_INDEX_EXACT_INT8 || kind == VR_INDEX_FAISS_FLAT;
     if (exact && hits < TOP_AGREE) {
         return vr_fail(VR_ERR_CHECKSUM, "golden case %u: %u of the top %u rows agree", at, hits, TOP);
     }

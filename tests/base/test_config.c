@@ -377,6 +377,7 @@ Test(config, names_of_enums)
     cr_assert_str_eq(vr_gain_name(VR_GAIN_DPP), "dpp");
     cr_assert_str_eq(vr_index_kind_name(VR_INDEX_FAISS_IVF), "faiss_ivf");
     cr_assert_str_eq(vr_index_kind_name(VR_INDEX_IVF), "ivf");
+    cr_assert_str_eq(vr_index_kind_name(VR_INDEX_EXACT_INT8), "exact_int8");
     cr_assert_str_eq(vr_source_name((enum vr_source)77), "unknown");
     for (size_t i = 0; i < config_settings_count; i++) {
         for (size_t k = 0; k < i; k++) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vireo/clock.h"
 #include "vireo/half.h"
 
 #define ROUNDING(dim) (2e-7 * (dim)) /* of a sum of products of [-1, 1] in float32, generously */
@@ -22,20 +23,68 @@ static float component(const struct setting *s, struct dice *dice)
     return s->whole ? roundf(2.0f * dice_unit(dice)) : dice_unit(dice);
 }
 
-static struct vr_table put_vectors(struct world *w, const struct setting *s, struct dice *dice)
+static struct vr_table put_halves(struct world *w, struct vr_table table, size_t count)
 {
-    struct vr_table table = {.rows = s->rows, .width = w->dim, .dtype = s->dtype};
-    const size_t count = (size_t)s->rows * w->dim;
     uint16_t *half = must_alloc(count * sizeof *half);
-    w->vector = must_alloc(count * sizeof(float));
     for (size_t i = 0; i < count; i++) {
-        half[i] = vr_half_from_float(component(s, dice));
-        w->vector[i] = s->dtype == VR_TABLE_F16 ? vr_half_to_float(half[i]) : component(s, dice);
+        half[i] = vr_half_from_float(w->vector[i]);
+        w->vector[i] = vr_half_to_float(half[i]);
     }
-    table.data = s->dtype == VR_TABLE_F16 ? rig_put(&w->rig, half, count * sizeof *half)
-                                          : rig_put(&w->rig, w->vector, count * sizeof(float));
+    table.data = rig_put(&w->rig, half, count * sizeof *half);
     free(half);
     return table;
+}
+
+/* Each row by its own scale; one that is not finite becomes 127 times that number everywhere. */
+static void code_row(float *vector, uint32_t dim, int8_t *value, float *scale)
+{
+    float largest = 0.0f;
+    for (uint32_t i = 0; i < dim; i++) {
+        largest = fabsf(vector[i]) <= largest ? largest : isfinite(largest) ? fabsf(vector[i]) : largest;
+    }
+    *scale = largest;
+    for (uint32_t i = 0; i < dim; i++) {
+        value[i] = !isfinite(largest) ? 127 : largest > 0.0f ? (int8_t)rintf(vector[i] / largest * 127.0f) : 0;
+        vector[i] = (float)value[i] / 127.0f * *scale;
+    }
+}
+
+static struct vr_table put_bytes(struct world *w, struct vr_table table, size_t count)
+{
+    int8_t *value = must_alloc(count);
+    float *scale = must_alloc(table.rows * sizeof *scale);
+    for (size_t r = 0; r < table.rows; r++) {
+        code_row(w->vector + r * w->dim, w->dim, value + r * w->dim, &scale[r]);
+    }
+    table.data = rig_put(&w->rig, value, count);
+    table.scale = rig_put(&w->rig, scale, table.rows * sizeof *scale);
+    free(value);
+    free(scale);
+    return table;
+}
+
+static struct vr_table put_vectors(struct world *w, const struct setting *s)
+{
+    const struct vr_table table = {.rows = s->rows, .width = w->dim, .dtype = s->dtype};
+    const size_t count = (size_t)s->rows * w->dim;
+    if (s->dtype == VR_TABLE_F16) {
+        return put_halves(w, table, count);
+    }
+    if (s->dtype == VR_TABLE_I8) {
+        return put_bytes(w, table, count);
+    }
+    struct vr_table floats = table;
+    floats.data = rig_put(&w->rig, w->vector, count * sizeof(float));
+    return floats;
+}
+
+static float *components(const struct setting *s, struct dice *dice, size_t count)
+{
+    float *out = must_alloc(count * sizeof *out);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = component(s, dice);
+    }
+    return out;
 }
 
 void world_open(struct world *w, struct vr_backend *backend, const struct setting *s)
@@ -43,13 +92,14 @@ void world_open(struct world *w, struct vr_backend *backend, const struct settin
     struct dice dice = {s->rows * 31 + s->k};
     rig_open(&w->rig, backend);
     w->dim = s->dim > 0 ? s->dim : DIM;
-    struct vr_index_spec spec = {.rows = s->rows, .dim = w->dim, .vectors = put_vectors(w, s, &dice)};
+    w->vector = components(s, &dice, (size_t)s->rows * w->dim);
+    w->query = components(s, &dice, (size_t)s->queries * w->dim);
+    if (s->shape != NULL) {
+        s->shape(w, s, &dice);
+    }
+    struct vr_index_spec spec = {.rows = s->rows, .dim = w->dim, .vectors = put_vectors(w, s)};
     spec.config = (struct vr_index_config){s->kind, 32, 256, 0, s->probes > 0 ? s->probes : 32};
     cr_assert_eq(backend->ops->index_create(backend, &spec, &w->index), VR_OK, "%s", vr_error_text());
-    w->query = must_alloc((size_t)s->queries * w->dim * sizeof(float));
-    for (size_t i = 0; i < (size_t)s->queries * w->dim; i++) {
-        w->query[i] = component(s, &dice);
-    }
     w->row = must_alloc((size_t)s->queries * s->k * sizeof(int32_t));
     w->score = must_alloc((size_t)s->queries * s->k * sizeof(float));
 }
@@ -81,6 +131,8 @@ enum vr_status search(struct world *w, uint32_t queries, uint32_t k, const float
     if (status == VR_OK) {
         rig_get(&w->rig, args.row, results * sizeof(int32_t), w->row);
         rig_get(&w->rig, args.score, results * sizeof(float), w->score);
+    } else { /* what it had put on the stream still reads the buffers */
+        cr_assert_eq(vr_stream_wait(w->rig.backend, w->rig.stream, vr_clock_mono_us() + 10000000), VR_OK);
     }
     while (w->rig.buffers > before) {
         w->rig.backend->ops->buffer_destroy(w->rig.buffer[--w->rig.buffers]);
@@ -189,14 +241,14 @@ void check_setting(struct vr_backend *backend, const struct setting *s)
     world_close(&w);
 }
 
-#define SETTING(dtype, rows, queries, k)                     \
-    {                                                        \
-        VR_INDEX_EXACT, dtype, rows, queries, k, 0, 0, false \
+#define SETTING(dtype, rows, queries, k)                           \
+    {                                                              \
+        VR_INDEX_EXACT, dtype, rows, queries, k, 0, 0, false, NULL \
     }
 static const struct setting exact_settings[] = {
     SETTING(VR_TABLE_F16, 0, 3, 10),      SETTING(VR_TABLE_F32, 1, 1, 1),      SETTING(VR_TABLE_F16, 15, 2, 40),
     SETTING(VR_TABLE_F16, 257, 9, 100),   SETTING(VR_TABLE_F32, 1000, 17, 33), SETTING(VR_TABLE_F16, 3000, 70, 100),
-    SETTING(VR_TABLE_F32, 1500, 2, 1000), SETTING(VR_TABLE_F16, 100, 5, 0),
+    SETTING(VR_TABLE_F32, 1500, 2, 1000), SETTING(VR_TABLE_F16, 100, 5, 0),    SETTING(VR_TABLE_I8, 700, 3, 50),
 };
 
 void check_all(struct vr_backend *backend, enum vr_index_kind kind)

@@ -8,6 +8,8 @@
 
 #define DIM 24u /* of the vectors, unless a setting says otherwise */
 
+struct world;
+
 /* An index to make, and the searches to make in it. */
 struct setting {
     enum vr_index_kind kind;
@@ -16,6 +18,8 @@ struct setting {
     uint32_t dim;    /* 0: DIM */
     uint32_t probes; /* of IVF; 0: 32 */
     bool whole;      /* vectors and queries of whole numbers from -2 to 2: sums are exact, and ties abound */
+    /* Changes w->vector [rows, dim] and w->query [queries, dim] before they are stored; NULL: they stay uniform. */
+    void (*shape)(struct world *w, const struct setting *s, struct dice *dice);
 };
 
 struct world {

@@ -134,6 +134,24 @@ Test(index, ties_are_the_references)
     vr_backend_destroy(backend);
 }
 
+/* Only the CUDA backend scans int8. */
+Test(index, exact_int8_is_refused)
+{
+    struct vr_backend *backend = cpu();
+    static const float vector[2] = {1.0f, 2.0f};
+    struct rig rig;
+    rig_open(&rig, backend);
+    struct vr_index_spec spec = {.config.kind = VR_INDEX_EXACT_INT8, .rows = 2, .dim = 1};
+    spec.vectors = (struct vr_table){rig_put(&rig, vector, sizeof vector), {NULL, 0}, 2, 1, VR_TABLE_F32};
+    struct vr_index *index = NULL;
+    cr_assert_eq(backend->ops->index_create(backend, &spec, &index), VR_ERR_UNSUPPORTED);
+    spec.config.kind = VR_INDEX_EXACT;
+    cr_assert_eq(backend->ops->index_create(backend, &spec, &index), VR_OK, "%s", vr_error_text());
+    backend->ops->index_destroy(index);
+    rig_close(&rig);
+    vr_backend_destroy(backend);
+}
+
 Test(index, wrong_sizes_are_refused)
 {
     struct vr_backend *backend = cpu();
@@ -161,5 +179,29 @@ Test(index, wrong_sizes_are_refused)
     spec.rows = 50;
     cr_assert_eq(backend->ops->index_create(backend, &spec, &index), VR_ERR_INVALID, "the table ends past its buffer");
     world_close(&w);
+    vr_backend_destroy(backend);
+}
+
+/* What a backend says it has, it makes; for the rest it names a kind that it has. */
+Test(index, kinds)
+{
+    static const float vector[2] = {1.0f, 2.0f};
+    struct vr_backend *backend = cpu();
+    for (int kind = VR_INDEX_EXACT; kind <= VR_INDEX_EXACT_INT8; kind++) {
+        struct rig rig;
+        struct vr_index *index = NULL;
+        rig_open(&rig, backend);
+        struct vr_index_spec spec = {.config.kind = (enum vr_index_kind)kind, .rows = 2, .dim = 1};
+        spec.config.hnsw_m = spec.config.hnsw_ef_search = spec.config.ivf_lists = spec.config.ivf_probes = 2;
+        spec.vectors = (struct vr_table){rig_put(&rig, vector, sizeof vector), {NULL, 0}, 2, 1, VR_TABLE_F32};
+        const bool has = (backend->ops->index_kinds >> kind & 1) != 0;
+        cr_assert_eq(backend->ops->index_create(backend, &spec, &index), has ? VR_OK : VR_ERR_UNSUPPORTED, "%d", kind);
+        backend->ops->index_destroy(index);
+        const enum vr_index_kind there = vr_index_kind_on(backend, spec.config.kind);
+        cr_assert((backend->ops->index_kinds >> there & 1) != 0 && (!has || there == spec.config.kind));
+        rig_close(&rig);
+    }
+    cr_assert_eq(vr_index_kind_on(backend, VR_INDEX_IVF), VR_INDEX_FAISS_IVF);
+    cr_assert_eq(vr_index_kind_on(backend, VR_INDEX_EXACT_INT8), VR_INDEX_EXACT);
     vr_backend_destroy(backend);
 }

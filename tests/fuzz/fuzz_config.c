@@ -41,7 +41,7 @@ static void check_config(const struct vr_config *c)
     require(strchr(c->server.listen, ':') != NULL && strchr(c->server.admin, ':') != NULL);
     require(c->lanes.count >= 1 && c->lanes.count <= 16 && c->lanes.pool_workers <= 4096);
     require(c->lanes.max_batch >= 1 && c->lanes.max_batch <= 256);
-    require(c->retrieval.kind <= VR_INDEX_IVF && c->rerank.gain <= VR_GAIN_DPP);
+    require(c->retrieval.kind <= VR_INDEX_EXACT_INT8 && c->rerank.gain <= VR_GAIN_DPP);
     require(c->rerank.mmr_lambda >= 0 && c->rerank.mmr_lambda <= 1);
     require(c->rerank.safety_threshold >= 0 && c->rerank.safety_threshold <= 1);
     require(c->state.trending_half_life_h > 0 && c->state.recent_watches <= 200);

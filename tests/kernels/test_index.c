@@ -1,5 +1,5 @@
-/* The CUDA backend's searches in the emulator: what every exact kind passes, the paths of the scan (threshold,
- * overflow, safe), dimensions, and k up to 1,000; each under several seeds of the emulator's dice. */
+/* The CUDA backend's searches in the emulator: what every exact kind passes, under several seeds of the emulator's
+ * dice. Sizes and paths of the scan have tests of their own (test_scan*.c). */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +30,30 @@ Test(index, exact)
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         vr_emulator_seed(seed);
         check_all(cuda, VR_INDEX_EXACT);
+    }
+}
+
+Test(index, exact_int8)
+{
+    vr_emulator_seed(2);
+    check_all(cuda, VR_INDEX_EXACT_INT8);
+}
+
+/* A kind that the backend does not have is refused, and one that it has is not. */
+Test(index, kinds)
+{
+    static const float vector[2] = {1.0f, 2.0f};
+    for (int kind = VR_INDEX_EXACT; kind <= VR_INDEX_EXACT_INT8; kind++) {
+        struct rig rig;
+        struct vr_index *index = NULL;
+        rig_open(&rig, cuda);
+        struct vr_index_spec spec = {.config.kind = (enum vr_index_kind)kind, .rows = 2, .dim = 1};
+        spec.vectors = (struct vr_table){rig_put(&rig, vector, sizeof vector), {NULL, 0}, 2, 1, VR_TABLE_F32};
+        const bool has = kind == VR_INDEX_EXACT || kind == VR_INDEX_EXACT_INT8 || kind == VR_INDEX_IVF;
+        cr_assert_eq(has, (cuda->ops->index_kinds >> kind & 1) != 0);
+        cr_assert_eq(cuda->ops->index_create(cuda, &spec, &index), has ? VR_OK : VR_ERR_UNSUPPORTED, "%d", kind);
+        cuda->ops->index_destroy(index);
+        rig_close(&rig);
     }
 }
 

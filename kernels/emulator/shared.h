@@ -1,0 +1,14 @@
+/* The emulator's shared memory (block.h), as the scheduler sees it. */
+#ifndef VIREO_KERNELS_EMULATOR_SHARED_H
+#define VIREO_KERNELS_EMULATOR_SHARED_H
+
+#include "block.h"
+
+namespace emu
+{
+
+/* The block has ended: its arrays are gone, and an error if something was written beside one. */
+void close_shared(block &b);
+
+} // namespace emu
+#endif

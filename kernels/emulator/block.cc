@@ -163,8 +163,8 @@ void thread_loop()
 /* How far warps may run ahead of each other, until the next barrier: any way is one that a GPU may choose. */
 void choose_patience(block &b)
 {
-    static const unsigned choices[] = {0, 0, 2, 8};
-    b.patience = choices[b.random.below(4)];
+    static const unsigned choices[] = {0, 2, 0, 8};
+    b.patience = choices[b.choice(CHOICE_PATIENCE)];
 }
 
 void open_barrier(block &b)
@@ -227,7 +227,7 @@ void prepare_lanes(block &b)
         b.warps[l.warp].ready |= bit(l.number);
     }
     b.living = static_cast<unsigned>(b.lanes.size());
-    b.waiting = 0;
+    b.waiting = b.barriers = 0;
     choose_patience(b);
 }
 
@@ -287,7 +287,14 @@ unsigned dice::pick(uint32_t set)
     return (found + turn) & 31u;
 }
 
-bool run_grid(const launch &launch, uint64_t seed, std::string &error)
+unsigned block::choice(unsigned about) const
+{
+    const uint64_t number = index.x + uint64_t{of->grid.x} * (index.y + uint64_t{of->grid.y} * index.z);
+    dice fixed = {drawn.number << 40 ^ number << 16 ^ uint64_t{barriers} << 4 ^ about};
+    return (fixed.next() + drawn.seed) & 3u;
+}
+
+bool run_grid(const launch &launch, draw drawn, std::string &error)
 {
     static thread_local fiber of_thread = {};
     if (of_thread.bytes == 0) {
@@ -295,7 +302,8 @@ bool run_grid(const launch &launch, uint64_t seed, std::string &error)
     }
     block b = {};
     b.of = &launch;
-    b.random.state = seed;
+    b.random.state = drawn.random;
+    b.drawn = drawn;
     b.scheduler = of_thread;
     prepare_block(b, launch);
     running = &b;

@@ -37,6 +37,12 @@ struct dice {
     unsigned pick(uint32_t set); /* one of its bits' numbers; `set` is not 0 */
 };
 
+/* What decides a launch: dice of its own, and choices of four that any four seeds in a row take in turn, so that what
+ * one of them shows is not left to luck (block::choice). */
+struct draw {
+    uint64_t random, seed, number; /* number: which launch of the stream it is, whatever the seed */
+};
+
 /* A warp collective: `run` gets the arguments of the lanes in `mask`, nullptr for the others. Its address is its
  * identity: lanes of one mask must meet at the same one. */
 struct collective {
@@ -96,6 +102,7 @@ struct block {
     lane *current;
     fiber scheduler;
     dice random;
+    draw drawn;
     unsigned patience;        /* a warp's turn ends with one collective in so many; 0: when it must wait */
     unsigned living, waiting; /* threads that have not exited, and those of them at the barrier */
     const char *barrier_file;
@@ -103,12 +110,14 @@ struct block {
     unsigned barriers; /* opened so far */
     char order[4];     /* addresses for ordered_before: the last two barriers, the block's start, its end */
     char error[256];   /* the first thing that went wrong */
+
+    unsigned choice(unsigned about) const; /* 0..3, of this block until its next barrier */
 };
 
 extern __thread block *running __attribute__((tls_model("initial-exec"))); /* of this thread's launch */
 
 /* Run a kernel over a grid. False with the text in `error` when it did something undefined. */
-bool run_grid(const launch &launch, uint64_t seed, std::string &error);
+bool run_grid(const launch &launch, draw drawn, std::string &error);
 
 /* Called by device code. */
 void meet(const collective *at, void *argument, uint32_t mask, int line = 0);

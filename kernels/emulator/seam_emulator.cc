@@ -30,7 +30,7 @@ using emu::SHARED_BYTES, emu::SHARED_BYTES_UNASKED;
 constexpr size_t MEMORY_ALIGNMENT = 256;
 
 /* One piece of work; false with a text when it went wrong. */
-using work = std::function<bool(emu::dice &, std::string &)>;
+using work = std::function<bool(struct vr_seam_stream *, std::string &)>;
 
 struct allocation {
     size_t bytes;
@@ -92,9 +92,9 @@ struct vr_seam_graph {
 
 struct vr_seam_stream {
     std::deque<work> waiting;
-    uint64_t number, seeds; /* what its dice come from, see roll */
-    emu::dice random;
-    unsigned haste;    /* how it takes what is put on it, until it has done it all */
+    uint64_t number, seeds; /* what its luck comes from, see follow_seed */
+    emu::draw drawn;
+    uint64_t waits;    /* how often a poll has found it done: between two, its haste is the same */
     std::string error; /* stays, as on a GPU */
     std::unique_ptr<vr_seam_graph> capture;
 };
@@ -104,13 +104,31 @@ namespace
 
 /* A stream's dice depend on the seed and on its number among the streams made since that was set: so runs repeat even
  * where several threads have a stream each. */
-unsigned roll(vr_seam_stream *stream, unsigned sides)
+void follow_seed(vr_seam_stream *stream)
 {
     if (stream->seeds != device.seeds) {
+        emu::dice mixed = {device.seed}; /* neighbouring seeds' sequences must not overlap */
+        mixed.state = mixed.next() + stream->number;
         stream->seeds = device.seeds;
-        stream->random.state = device.seed * 0x9e3779b97f4a7c15u + stream->number * 0xd1342543de82ef95u;
+        stream->drawn = {mixed.next(), device.seed, stream->number << 12};
     }
-    return stream->random.below(sides);
+}
+
+unsigned roll(vr_seam_stream *stream, unsigned sides)
+{
+    emu::dice dice = {stream->drawn.random};
+    const unsigned rolled = dice.below(sides);
+    stream->drawn.random = dice.state;
+    return rolled;
+}
+
+/* How much of its work a stream does when some is put on it: in two cases of four nothing before it is polled, in one
+ * all at once, in one it is between. */
+size_t hurries(vr_seam_stream *stream)
+{
+    emu::dice fixed = {stream->number << 32 | stream->waits};
+    const uint64_t choice = (fixed.next() + stream->drawn.seed) % 4;
+    return choice == 1 ? stream->waiting.size() : choice == 3 ? roll(stream, 3) : 0;
 }
 
 /* Do up to `count` pieces of work. */
@@ -125,14 +143,11 @@ void run_some(vr_seam_stream *stream, size_t count)
         const work next = std::move(stream->waiting.front());
         stream->waiting.pop_front();
         std::string error;
-        if (!next(stream->random, error)) {
+        if (!next(stream, error)) {
             stream->error = error;
         }
     }
 }
-
-/* Two streams of four do nothing before they are polled, one does all at once, one is between. */
-enum { AT_ONCE = 2, SOME = 3 };
 
 enum vr_status put(vr_seam_stream *stream, work piece)
 {
@@ -140,11 +155,9 @@ enum vr_status put(vr_seam_stream *stream, work piece)
         stream->capture->step.push_back(std::move(piece));
         return VR_OK;
     }
-    if (stream->waiting.empty()) {
-        stream->haste = roll(stream, 4);
-    }
+    follow_seed(stream);
     stream->waiting.push_back(std::move(piece));
-    run_some(stream, stream->haste == AT_ONCE ? 1 : stream->haste == SOME ? roll(stream, 3) : 0);
+    run_some(stream, hurries(stream));
     return VR_OK;
 }
 
@@ -181,13 +194,16 @@ enum vr_status enqueue_kernel(struct vr_seam_stream *stream, const char *name, c
     if (wrong != nullptr) {
         return vr_fail(VR_ERR_BACKEND, "%s: %s", name, wrong);
     }
-    return put(stream, [launch = std::move(launch), called = std::string(name)](dice &random, std::string &error) {
-        if (run_grid(launch, random.next(), error)) {
-            return true;
-        }
-        error = called + ": " + error;
-        return false;
-    });
+    return put(stream,
+               [launch = std::move(launch), called = std::string(name)](struct vr_seam_stream *on, std::string &error) {
+                   roll(on, 1);
+                   on->drawn.number++;
+                   if (run_grid(launch, on->drawn, error)) {
+                       return true;
+                   }
+                   error = called + ": " + error;
+                   return false;
+               });
 }
 
 } // namespace emu
@@ -297,11 +313,13 @@ enum vr_status vr_seam_stream_poll(struct vr_seam_stream *stream, bool *done)
     if (stream->capture != nullptr) {
         return vr_fail(VR_ERR_BACKEND, "a stream is polled while it is captured");
     }
+    follow_seed(stream);
     run_some(stream, 1 + roll(stream, 4));
     if (!stream->error.empty()) {
         return vr_fail(VR_ERR_BACKEND, "%s", stream->error.c_str());
     }
     *done = stream->waiting.empty();
+    stream->waits += *done;
     return VR_OK;
 }
 
@@ -311,7 +329,7 @@ enum vr_status vr_seam_copy(struct vr_seam_stream *stream, void *to, const void 
     if (status != VR_OK || bytes == 0) {
         return status;
     }
-    return put(stream, [=](emu::dice &, std::string &error) {
+    return put(stream, [=](struct vr_seam_stream *, std::string &error) {
         if (!is_known(to, bytes) || !is_known(from, bytes)) {
             error = "a copy of " + std::to_string(bytes) + " bytes leaves its memory";
             return false;
@@ -327,7 +345,7 @@ enum vr_status vr_seam_fill(struct vr_seam_stream *stream, void *to, int byte, s
     if (status != VR_OK || bytes == 0) {
         return status;
     }
-    return put(stream, [=](emu::dice &, std::string &error) {
+    return put(stream, [=](struct vr_seam_stream *, std::string &error) {
         if (!is_known(to, bytes)) {
             error = "a fill of " + std::to_string(bytes) + " bytes leaves its memory";
             return false;

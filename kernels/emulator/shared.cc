@@ -62,7 +62,7 @@ shared_array &array_at(block &b, const void *site, size_t bytes, size_t alignmen
  * that a GPU promises; in the others to 128 bytes, where AddressSanitizer sees an access just before it. */
 void place(block &b, shared_array &array)
 {
-    const bool least = b.random.below(2) == 0;
+    const bool least = b.choice(CHOICE_ALIGNMENT) % 2 == 0;
     const size_t past = least && array.alignment < LARGEST_ALIGNMENT ? array.alignment : 0;
     const uintptr_t after = reinterpret_cast<uintptr_t>(array.bytes.data()) + RED_ZONE;
     char *const begin = array.bytes.data(), *const end = begin + array.bytes.size();
@@ -122,7 +122,7 @@ bool is_shared(const void *at, size_t bytes)
     return false;
 }
 
-/* Each copy ends at once or when it is waited for, as the dice fall. */
+/* Each copy ends at once or when it is waited for: in two cases of four all of them late, in one all at once. */
 void copy_async(void *to, const void *from, unsigned bytes)
 {
     block &b = *running;
@@ -134,7 +134,8 @@ void copy_async(void *to, const void *from, unsigned bytes)
         stop("an asynchronous copy that is not from global to shared memory, or that leaves its array");
     }
     b.current->copies.push_back({to, from, bytes, b.current->groups, false});
-    if (b.random.below(3) == 0) {
+    const unsigned choice = b.choice(CHOICE_COPY);
+    if (choice == 1 || (choice == 3 && b.random.below(2) == 0)) {
         finish(b.current->copies.back());
     }
 }

@@ -7,6 +7,9 @@
 namespace emu
 {
 
+/* What block::choice is asked about. */
+enum { CHOICE_PATIENCE = 0, CHOICE_ALIGNMENT, CHOICE_COPY };
+
 /* The block has ended: its arrays are gone, and an error if something was written beside one. */
 void close_shared(block &b);
 

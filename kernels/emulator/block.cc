@@ -28,11 +28,17 @@ unsigned lowest(uint32_t set)
     return static_cast<unsigned>(__builtin_ctz(set));
 }
 
-void note(const block &b, const lane &l, char *to, size_t bytes, const char *format, va_list arguments)
+void note(block &b, const char *format, va_list arguments)
 {
-    const int used = snprintf(to, bytes, "block (%u, %u, %u) thread (%u, %u, %u): ", b.index.x, b.index.y, b.index.z,
-                              l.thread.x, l.thread.y, l.thread.z);
-    vsnprintf(to + used, bytes - static_cast<size_t>(used), format, arguments);
+    if (b.error[0] != 0) { /* what follows is a consequence */
+        return;
+    }
+    ordering_off();
+    const uint3 thread = b.current->thread;
+    const int used = snprintf(b.error, sizeof b.error, "block (%u, %u, %u) thread (%u, %u, %u): ", b.index.x, b.index.y,
+                              b.index.z, thread.x, thread.y, thread.z);
+    vsnprintf(b.error + used, sizeof b.error - static_cast<size_t>(used), format, arguments);
+    ordering_on();
 }
 
 /* ---- collectives ---- */
@@ -128,6 +134,7 @@ void pause(block &b)
     lane *const self = b.current;
     warp &w = b.warps[self->warp];
     bool turn_ends = false;
+    ordered_before(&b.order[END]); /* here, since after an error it does not get further */
     if (w.ready == 0 && b.error[0] == 0) {
         turn_ends = !fire_collectives(b, w, self->warp) || (b.patience != 0 && b.random.below(b.patience) == 0);
     }
@@ -153,7 +160,6 @@ void thread_loop()
         if (!self->copies.empty()) {
             fail("exited before its asynchronous copies were waited for");
         }
-        ordered_before(&b.order[END]);
         b.warps[self->warp].ready &= ~bit(self->number);
         b.living--;
         pause(b);
@@ -322,26 +328,20 @@ bool run_grid(const launch &launch, draw drawn, std::string &error)
 
 void fail(const char *format, ...)
 {
-    block &b = *running;
-    if (b.error[0] == 0) { /* later ones are its consequences */
-        va_list arguments;
-        va_start(arguments, format);
-        note(b, *b.current, b.error, sizeof b.error, format, arguments);
-        va_end(arguments);
-    }
+    va_list arguments;
+    va_start(arguments, format);
+    note(*running, format, arguments);
+    va_end(arguments);
 }
 
 void stop(const char *format, ...)
 {
-    block &b = *running;
-    if (b.error[0] == 0) {
-        va_list arguments;
-        va_start(arguments, format);
-        note(b, *b.current, b.error, sizeof b.error, format, arguments);
-        va_end(arguments);
-    }
+    va_list arguments;
+    va_start(arguments, format);
+    note(*running, format, arguments);
+    va_end(arguments);
     for (;;) {
-        fiber_switch(b.current->own, &b.scheduler);
+        pause(*running); /* to the scheduler, which does not come back */
     }
 }
 

@@ -31,6 +31,20 @@ struct pooled {
     fiber own;
     std::unique_ptr<char[]> stack;
     bool begun;
+
+    ~pooled()
+    {
+        end();
+    }
+    void end()
+    {
+#ifdef EMU_THREAD_SANITIZER
+        if (begun) {
+            __tsan_destroy_fiber(own.told);
+        }
+#endif
+        begun = false;
+    }
 };
 
 thread_local std::vector<std::unique_ptr<pooled>> pool;
@@ -124,12 +138,8 @@ fiber *fiber_take(size_t number, void (*entry)())
 
 void fiber_abandon(size_t number)
 {
-    pooled &at = *pool[number];
-    EMU_OPEN(at.stack.get(), FIBER_STACK_BYTES); /* the red zones of frames that never return */
-#ifdef EMU_THREAD_SANITIZER
-    __tsan_destroy_fiber(at.own.told);
-#endif
-    at.begun = false;
+    EMU_OPEN(pool[number]->stack.get(), FIBER_STACK_BYTES); /* the red zones of frames that never return */
+    pool[number]->end();
 }
 
 void fiber_of_thread(fiber *out)

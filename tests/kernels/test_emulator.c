@@ -4,11 +4,9 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "kernels/emulator/emulator.h"
-#include "planted/planted.h"
+#include "planted/report.h"
 #include "vireo/status.h"
 
 #define FEW 4u
@@ -27,40 +25,10 @@ const char *__asan_default_options(void)
     return "symbolize=0";
 }
 
-/* Whether a child that runs the bug ends with a sanitizer's report. */
-static bool child_reports(const struct planted *planted)
-{
-    int ends[2];
-    cr_assert_eq(pipe(ends), 0);
-    const pid_t child = fork();
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        dup2(ends[1], STDERR_FILENO);
-        planted->run(true);
-        _exit(0);
-    }
-    close(ends[1]);
-    char text[8192] = {0};
-    size_t used = 0;
-    char rest[512];
-    for (;;) {
-        const size_t room = sizeof text - 1 - used;
-        const ssize_t got = room > 0 ? read(ends[0], text + used, room) : read(ends[0], rest, sizeof rest);
-        if (got <= 0) {
-            break;
-        }
-        used += room > 0 ? (size_t)got : 0;
-    }
-    close(ends[0]);
-    int status = 0;
-    cr_assert_eq(waitpid(child, &status, 0), child);
-    return status != 0 && (strstr(text, "AddressSanitizer: ") != NULL || strstr(text, "runtime error: ") != NULL);
-}
-
 static bool is_caught(const struct planted *planted)
 {
     if (planted->by == CATCH_SANITIZER) {
-        return child_reports(planted);
+        return planted_reports(planted, true);
     }
     const int found = planted->run(true);
     return planted->by == CATCH_RESULT ? found == 1 : found == 2 && strstr(vr_error_text(), planted->text) != NULL;

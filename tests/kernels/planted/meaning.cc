@@ -190,7 +190,9 @@ template <unsigned BYTES> __global__ void frames_kernel(const int *in, int *out)
 __global__ void order_kernel(const int *, int *out)
 {
     VR_SHARED(unsigned, next, 1);
-    next[0] = 0;
+    if (threadIdx.x == 0) {
+        next[0] = 0;
+    }
     __syncthreads();
     out[atomicAdd(&next[0], 1u)] = static_cast<int>(threadIdx.x);
 }

@@ -27,6 +27,7 @@ struct planted {
 };
 
 extern const struct planted planted_barriers[], planted_warps[], planted_copies[], planted_memory[], planted_hosts[];
+extern const struct planted planted_races[]; /* for ThreadSanitizer: threads that run in turn give the right numbers */
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "shared.h"
+#include "watch.h"
 
 namespace emu
 {
@@ -33,12 +33,12 @@ void note(block &b, const char *format, va_list arguments)
     if (b.error[0] != 0) { /* what follows is a consequence */
         return;
     }
-    ordering_off();
+    EMU_UNORDERED_BEGIN();
     const uint3 thread = b.current->thread;
     const int used = snprintf(b.error, sizeof b.error, "block (%u, %u, %u) thread (%u, %u, %u): ", b.index.x, b.index.y,
                               b.index.z, thread.x, thread.y, thread.z);
     vsnprintf(b.error + used, sizeof b.error - static_cast<size_t>(used), format, arguments);
-    ordering_on();
+    EMU_UNORDERED_END();
 }
 
 /* ---- collectives ---- */
@@ -98,11 +98,11 @@ void fire(block &b, warp &w, const lane &l, void *const *argument)
     const unsigned number = ++w.fired % sizeof w.order;
     for (uint32_t left = mask; left != 0; left &= left - 1) {
         lane &each = lane_of(b, l.warp, lowest(left));
-        ordered_after(&each.mask);
+        EMU_AFTER(&each.mask);
         each.fired = number;
     }
     l.at->run(argument, mask);
-    ordered_before(&w.order[number]);
+    EMU_BEFORE(&w.order[number]);
     w.at_collective &= ~mask;
     w.ready |= mask;
 }
@@ -134,7 +134,7 @@ void pause(block &b)
     lane *const self = b.current;
     warp &w = b.warps[self->warp];
     bool turn_ends = false;
-    ordered_before(&b.order[END]); /* here, since after an error it does not get further */
+    EMU_BEFORE(&b.order[END]); /* here, since after an error it does not get further */
     if (w.ready == 0 && b.error[0] == 0) {
         turn_ends = !fire_collectives(b, w, self->warp) || (b.patience != 0 && b.random.below(b.patience) == 0);
     }
@@ -155,7 +155,7 @@ void thread_loop()
     for (;;) {
         block &b = *running;
         lane *const self = b.current;
-        ordered_after(&b.order[START]);
+        EMU_AFTER(&b.order[START]);
         b.of->body();
         if (!self->copies.empty()) {
             fail("exited before its asynchronous copies were waited for");
@@ -192,6 +192,7 @@ void report_deadlock(block &b)
             fail("deadlock: waits at %s for lanes that wait elsewhere", l.at->name);
         }
     }
+    fail("deadlock");
 }
 
 uint32_t warps_that_can_run(const block &b)
@@ -248,9 +249,9 @@ void abandon_lanes(block &b)
 void run_block(block &b)
 {
     prepare_lanes(b);
-    ordered_before(&b.order[START]);
+    EMU_BEFORE(&b.order[START]);
     run_threads(b);
-    ordered_after(&b.order[END]);
+    EMU_AFTER(&b.order[END]);
     if (b.error[0] != 0) {
         abandon_lanes(b);
     }
@@ -359,9 +360,9 @@ void meet(const collective *at, void *argument, uint32_t mask, int line)
     self->line = line;
     w.ready &= ~bit(self->number);
     w.at_collective |= bit(self->number);
-    ordered_before(&self->mask);
+    EMU_BEFORE(&self->mask);
     pause(b);
-    ordered_after(&w.order[self->fired]);
+    EMU_AFTER(&w.order[self->fired]);
 }
 
 void wait_at_barrier(const char *file, int line)
@@ -378,9 +379,9 @@ void wait_at_barrier(const char *file, int line)
     w.ready &= ~bit(self->number);
     w.at_barrier |= bit(self->number);
     char *order = &b.order[b.barriers % 2];
-    ordered_before(order);
+    EMU_BEFORE(order);
     pause(b);
-    ordered_after(order);
+    EMU_AFTER(order);
 }
 
 } // namespace emu

@@ -76,7 +76,7 @@ struct lane {
 struct warp {
     uint32_t exist, ready, at_collective, at_barrier;
     unsigned fired; /* collectives so far */
-    char order[64]; /* addresses for ordered_before: the last collectives */
+    char order[64]; /* addresses for EMU_BEFORE: the last collectives */
 };
 
 /* An array in shared memory, known by the place in the source that declares it. Its bytes lie between red zones. */
@@ -108,7 +108,7 @@ struct block {
     const char *barrier_file;
     int barrier_line;
     unsigned barriers; /* opened so far */
-    char order[4];     /* addresses for ordered_before: the last two barriers, the block's start, its end */
+    char order[4];     /* addresses for EMU_BEFORE: the last two barriers, the block's start, its end */
     char error[256];   /* the first thing that went wrong */
 
     unsigned choice(unsigned about) const; /* 0..3, of this block until its next barrier */
@@ -118,6 +118,12 @@ extern __thread block *running __attribute__((tls_model("initial-exec"))); /* of
 
 /* Run a kernel over a grid. False with the text in `error` when it did something undefined. */
 bool run_grid(const launch &launch, draw drawn, std::string &error);
+
+/* What block::choice is asked about. */
+enum { CHOICE_PATIENCE = 0, CHOICE_ALIGNMENT, CHOICE_COPY };
+
+/* The block has ended: its shared arrays are gone, and an error if something was written beside one. */
+void close_shared(block &b);
 
 /* Called by device code. */
 void meet(const collective *at, void *argument, uint32_t mask, int line = 0);

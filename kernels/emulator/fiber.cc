@@ -16,10 +16,6 @@
 #endif
 #ifdef EMU_THREAD_SANITIZER
 #include <sanitizer/tsan_interface.h>
-extern "C" void AnnotateIgnoreReadsBegin(const char *file, int line);
-extern "C" void AnnotateIgnoreReadsEnd(const char *file, int line);
-extern "C" void AnnotateIgnoreWritesBegin(const char *file, int line);
-extern "C" void AnnotateIgnoreWritesEnd(const char *file, int line);
 #endif
 
 namespace emu
@@ -177,45 +173,5 @@ void fiber_entered()
     __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
 #endif
 }
-
-#ifdef EMU_THREAD_SANITIZER
-void ordered_before(void *at)
-{
-    __tsan_release(at);
-}
-
-void ordered_after(void *at)
-{
-    __tsan_acquire(at);
-}
-
-void ordering_off()
-{
-    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
-    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
-}
-
-void ordering_on()
-{
-    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
-    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
-}
-#else
-void ordered_before(void *)
-{
-}
-
-void ordered_after(void *)
-{
-}
-
-void ordering_off()
-{
-}
-
-void ordering_on()
-{
-}
-#endif
 
 } // namespace emu

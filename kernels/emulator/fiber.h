@@ -33,14 +33,5 @@ void fiber_switch(fiber *from, fiber *to);
 /* The first thing that an entry does. */
 void fiber_entered();
 
-/* For ThreadSanitizer, which takes fibers for threads: what happened before `ordered_before` in any fiber is seen after
- * `ordered_after` of the same address. Switches order nothing, so what no barrier or collective orders is a race. */
-void ordered_before(void *at);
-void ordered_after(void *at);
-
-/* Between these two, what this fiber takes and writes is nobody's: the emulator's own making of memory. */
-void ordering_off();
-void ordering_on();
-
 } // namespace emu
 #endif

@@ -1,5 +1,5 @@
 /* Shared memory and the asynchronous copies to it (block.h). */
-#include "shared.h"
+#include "block.h"
 
 #include <algorithm>
 #include <cstring>
@@ -50,10 +50,10 @@ shared_array &array_at(block &b, const void *site, size_t bytes, size_t alignmen
             return array;
         }
     }
-    ordering_off();
+    EMU_UNORDERED_BEGIN();
     b.shared.push_back(
         {site, bytes, alignment, std::vector<char>(bytes + 2 * RED_ZONE + 2 * LARGEST_ALIGNMENT), nullptr});
-    ordering_on();
+    EMU_UNORDERED_END();
     check_room(b);
     return b.shared.back();
 }
@@ -67,11 +67,11 @@ void place(block &b, shared_array &array)
     const uintptr_t after = reinterpret_cast<uintptr_t>(array.bytes.data()) + RED_ZONE;
     char *const begin = array.bytes.data(), *const end = begin + array.bytes.size();
     array.data = begin + RED_ZONE + (LARGEST_ALIGNMENT - after % LARGEST_ALIGNMENT) % LARGEST_ALIGNMENT + past;
-    ordering_off();
+    EMU_UNORDERED_BEGIN();
     memset(begin, RED, static_cast<size_t>(array.data - begin));
     memset(array.data, UNSET, array.size);
     memset(array.data + array.size, RED, static_cast<size_t>(end - array.data) - array.size);
-    ordering_on();
+    EMU_UNORDERED_END();
     EMU_CLOSE(begin, static_cast<size_t>(array.data - begin));
     EMU_CLOSE(array.data + array.size, static_cast<size_t>(end - array.data) - array.size);
 }

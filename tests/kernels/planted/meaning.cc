@@ -176,15 +176,14 @@ __global__ void atomic_kernel(const int *in, int *out)
 
 /* ---- after errors ---- */
 
-/* Deep frames, abandoned in one launch; the next one's frames lie elsewhere on the same stacks. */
-template <unsigned BYTES> __global__ void frames_kernel(const int *in, int *out)
+/* A frame that is abandoned in one launch; in the next one's larger frame lies what was beside it. */
+template <unsigned BYTES, bool FAILS> __global__ void frames_kernel(const int *in, int *out)
 {
     char frame[BYTES];
-    memset(frame, in[threadIdx.x], sizeof frame);
-    const int sum = __shfl_xor_sync(BYTES > 300 ? 0xffffu : VR_ALL_LANES, static_cast<int>(frame[BYTES - 1]), 1);
-    char copy[BYTES];
-    memcpy(copy, frame, sizeof copy);
-    out[threadIdx.x] = sum + copy[0] - frame[0];
+    char *volatile at = frame;
+    memset(at, in[threadIdx.x], BYTES);
+    const int other = __shfl_xor_sync(FAILS ? 0xffffu : VR_ALL_LANES, static_cast<int>(at[BYTES - 1]), 1);
+    out[threadIdx.x] = other + at[0] - at[BYTES / 2];
 }
 
 __global__ void order_kernel(const int *, int *out)
@@ -233,9 +232,9 @@ int meaning_after_errors(void)
 {
     int wrong = 0;
     for (int round = 0; round < 8; round++) {
-        wrong += differences(frames_kernel<4000>, 64, 64, [](unsigned) { return 0; }) != 64; /* fails */
-        wrong += differences(frames_kernel<200>, 64, 64, [](unsigned i) { return i ^ 1; });
-        wrong += differences(frames_kernel<300>, 64, 64, [](unsigned i) { return i ^ 1; });
+        wrong += differences(frames_kernel<2000, true>, 64, 64, [](unsigned) { return 0; }) != 64; /* fails */
+        wrong += differences(frames_kernel<1000, false>, 64, 64, [](unsigned i) { return i ^ 1; });
+        wrong += differences(frames_kernel<5000, false>, 64, 64, [](unsigned i) { return i ^ 1; });
     }
     return wrong;
 }

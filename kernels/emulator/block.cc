@@ -1,386 +1,387 @@
-/* See block.h: the scheduler. */
+/* See block.h: the scheduler, collectives and barriers. Shared memory and copies are in shared.cc. */
 #include "block.h"
 
-#include <algorithm>
+#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#define POISON(p, n) __asan_poison_memory_region(p, n)
-#define UNPOISON(p, n) __asan_unpoison_memory_region(p, n)
-#else
-#define POISON(p, n) ((void)(p), (void)(n))
-#define UNPOISON(p, n) ((void)(p), (void)(n))
-#endif
+#include "watch.h"
 
 namespace emu
 {
 
-thread_local block *running = nullptr;
+__thread block *running = nullptr;
 
 namespace
 {
 
 constexpr unsigned WARP = 32;
-constexpr size_t RED_ZONE = 128;
-constexpr char RED = static_cast<char>(0xA5);
-constexpr char UNSET = static_cast<char>(0xFF); /* NaN as a float, half or double, -1 as an integer */
+constexpr unsigned START = 2, END = 3; /* of block::order */
 
-std::string place(const block &b, const lane *at)
+uint32_t bit(unsigned lane)
 {
-    char text[128];
-    const uint3 thread = at != nullptr ? at->thread : uint3{0, 0, 0};
-    snprintf(text, sizeof text, "block (%u, %u, %u) thread (%u, %u, %u)", b.index.x, b.index.y, b.index.z, thread.x,
-             thread.y, thread.z);
-    return text;
+    return uint32_t{1} << lane;
 }
 
-/* Note the first error; later ones are its consequences. */
-void fail(block &b, const lane *at, const std::string &what)
+unsigned lowest(uint32_t set)
 {
-    if (b.error.empty()) {
-        b.error = place(b, at) + ": " + what;
+    return static_cast<unsigned>(__builtin_ctz(set));
+}
+
+void note(block &b, const char *format, va_list arguments)
+{
+    if (b.error[0] != 0) { /* what follows is a consequence */
+        return;
     }
+    EMU_UNORDERED_BEGIN();
+    const uint3 thread = b.current->thread;
+    const int used = snprintf(b.error, sizeof b.error, "block (%u, %u, %u) thread (%u, %u, %u): ", b.index.x, b.index.y,
+                              b.index.z, thread.x, thread.y, thread.z);
+    vsnprintf(b.error + used, sizeof b.error - static_cast<size_t>(used), format, arguments);
+    EMU_UNORDERED_END();
 }
 
-void entry()
+/* ---- collectives ---- */
+
+lane &lane_of(block &b, unsigned w, unsigned number)
 {
-    fiber_arrived();
-    block &b = *running;
-    b.body();
-    if (!b.current->copies.empty()) {
-        fail(b, b.current, "exited before its asynchronous copies were waited for");
+    return b.lanes[w * WARP + number];
+}
+
+/* Whether `other`, of l's mask, waits at the same collective as l; an error when it never will. */
+bool is_with(const lane &l, const lane &other)
+{
+    if (other.at == l.at && other.mask == l.mask && other.line == l.line) {
+        return true;
     }
-    b.current->state = LANE_DONE;
-    fiber_leave(&b.current->own, true);
-}
-
-bool chance(block &b, unsigned one_in)
-{
-    return b.random() % one_in == 0;
-}
-
-/* ---- shared memory ---- */
-
-void guard(shared_array &array)
-{
-    POISON(array.bytes.data(), static_cast<size_t>(array.data - array.bytes.data()));
-    char *end = array.data + array.size;
-    POISON(end, static_cast<size_t>(array.bytes.data() + array.bytes.size() - end));
-}
-
-void unguard(shared_array &array)
-{
-    UNPOISON(array.bytes.data(), array.bytes.size());
-}
-
-bool intact(const shared_array &array)
-{
-    const char *begin = array.bytes.data(), *end = begin + array.bytes.size();
-    return std::all_of(begin, static_cast<const char *>(array.data), [](char c) { return c == RED; }) &&
-           std::all_of(static_cast<const char *>(array.data) + array.size, end, [](char c) { return c == RED; });
-}
-
-void free_shared(block &b)
-{
-    for (shared_array &array : b.shared) {
-        unguard(array);
-        if (!intact(array)) {
-            fail(b, nullptr, "shared memory was written outside its array");
+    if ((other.mask >> l.number & 1) != 0) {
+        if (other.at == l.at && other.mask == l.mask) {
+            fail("%s at line %d: a lane of the warp waits at line %d's", l.at->name, l.line, other.line);
+        } else {
+            fail("%s: a lane of the mask waits at %s with mask %08x, not %08x", l.at->name, other.at->name,
+                 static_cast<unsigned>(other.mask), static_cast<unsigned>(l.mask));
         }
     }
-    b.shared.clear();
-}
-
-/* ---- the scheduler ---- */
-
-/* Lanes lo .. hi - 1 are a warp. True when a lane ran. */
-bool run_ready_lanes(block &b, unsigned lo, unsigned hi)
-{
-    bool ran = false;
-    const unsigned count = hi - lo, first = static_cast<unsigned>(b.random() % count);
-    for (unsigned i = 0; i < count && b.error.empty(); i++) {
-        lane &l = b.lanes[lo + (first + i) % count];
-        if (l.state == LANE_READY) {
-            b.current = &l;
-            fiber_enter(&l.own);
-            ran = true;
-        }
-    }
-    return ran;
+    return false;
 }
 
 /* Whether every lane of l's mask waits at l's collective; an error when one never will. */
-bool all_arrived(block &b, const lane &l, unsigned lo, unsigned hi, void **argument)
+bool all_arrived(block &b, const warp &w, const lane &l, void **argument)
 {
+    b.current = const_cast<lane *>(&l);
+    const uint32_t gone = l.mask & ~(w.ready | w.at_collective | w.at_barrier);
+    if (gone != 0) {
+        fail((gone & ~w.exist) != 0 ? "%s: the mask names a lane that the block does not have"
+                                    : "%s: a lane of the mask has exited",
+             l.at->name);
+        return false;
+    }
+    if ((l.mask & ~w.at_collective) != 0) {
+        return false;
+    }
     for (unsigned n = 0; n < WARP; n++) {
         argument[n] = nullptr;
-        if ((l.mask >> n & 1) == 0) {
-            continue;
-        }
-        if (lo + n >= hi) {
-            fail(b, &l, std::string(l.at->name) + ": the mask names a lane that the block does not have");
-            return false;
-        }
-        const lane &other = b.lanes[lo + n];
-        if (other.state == LANE_DONE) {
-            fail(b, &l, std::string(l.at->name) + ": a lane of the mask has exited");
-            return false;
-        }
-        if (other.state != LANE_AT_COLLECTIVE) {
-            return false;
-        }
-        if (other.at != l.at || other.mask != l.mask) {
-            if ((other.mask & l.mask) != 0 && (other.mask >> l.number & 1) != 0) {
-                fail(b, &l, std::string(l.at->name) + ": a lane of the mask waits at " + other.at->name);
+        if ((l.mask & bit(n)) != 0) {
+            const lane &other = lane_of(b, l.warp, n);
+            if (!is_with(l, other)) {
+                return false;
             }
-            return false;
+            argument[n] = other.argument;
         }
-        argument[n] = other.argument;
     }
     return true;
 }
 
-bool fire_collectives(block &b, unsigned lo, unsigned hi)
+void fire(block &b, warp &w, const lane &l, void *const *argument)
 {
-    bool fired = false;
-    for (unsigned i = lo; i < hi && b.error.empty(); i++) {
-        lane &l = b.lanes[i];
-        void *argument[WARP];
-        if (l.state != LANE_AT_COLLECTIVE || !all_arrived(b, l, lo, hi, argument)) {
-            continue;
-        }
-        const uint32_t mask = l.mask;
-        b.current = &l;
-        l.at->run(argument, mask);
-        for (unsigned n = 0; n < WARP; n++) {
-            if ((mask >> n & 1) != 0) {
-                b.lanes[lo + n].state = LANE_READY;
-            }
-        }
-        fired = true;
+    const uint32_t mask = l.mask;
+    const unsigned number = ++w.fired % sizeof w.order;
+    for (uint32_t left = mask; left != 0; left &= left - 1) {
+        lane &each = lane_of(b, l.warp, lowest(left));
+        EMU_AFTER(&each.mask);
+        each.fired = number;
     }
+    l.at->run(argument, mask);
+    EMU_BEFORE(&w.order[number]);
+    w.at_collective &= ~mask;
+    w.ready |= mask;
+}
+
+/* Run the collectives of a warp whose lanes all wait. True when there was one. */
+bool fire_collectives(block &b, warp &w, unsigned number)
+{
+    lane *const caller = b.current;
+    bool fired = false;
+    for (uint32_t left = w.at_collective; left != 0 && b.error[0] == 0;) {
+        const lane &l = lane_of(b, number, lowest(left));
+        void *argument[WARP];
+        left &= ~bit(l.number);
+        if (all_arrived(b, w, l, argument)) {
+            left &= ~l.mask;
+            fire(b, w, l, argument);
+            fired = true;
+        }
+    }
+    b.current = caller;
     return fired;
 }
 
-/* A warp runs until it can't, or until the dice say that it is another's turn. */
-bool run_warp(block &b, unsigned warp)
+/* ---- who runs next ---- */
+
+/* The current lane waits, or has exited: go on with another of its warp, or let the scheduler choose. */
+void pause(block &b)
 {
-    const unsigned lo = warp * WARP, hi = std::min<unsigned>(lo + WARP, static_cast<unsigned>(b.lanes.size()));
-    bool progress = false;
-    while (b.error.empty()) {
-        const bool ran = run_ready_lanes(b, lo, hi);
-        const bool fired = b.error.empty() && fire_collectives(b, lo, hi);
-        progress = progress || ran || fired;
-        if ((!ran && !fired) || chance(b, 4)) {
-            break;
-        }
+    lane *const self = b.current;
+    warp &w = b.warps[self->warp];
+    bool turn_ends = false;
+    EMU_BEFORE(&b.order[END]); /* here, since after an error it does not get further */
+    if (w.ready == 0 && b.error[0] == 0) {
+        turn_ends = !fire_collectives(b, w, self->warp) || (b.patience != 0 && b.random.below(b.patience) == 0);
     }
-    return progress;
+    if (turn_ends || b.error[0] != 0) {
+        fiber_switch(self->own, &b.scheduler);
+        return;
+    }
+    b.current = &lane_of(b, self->warp, b.random.pick(w.ready));
+    if (b.current != self) {
+        fiber_switch(self->own, b.current->own);
+    }
 }
 
-/* Let the threads go on when all that still live wait at one barrier. */
-bool open_barrier(block &b)
+/* What every fiber runs: its lane's part of one block after the other. */
+void thread_loop()
 {
-    const lane *first = nullptr;
-    for (const lane &l : b.lanes) {
-        if (l.state == LANE_DONE) {
-            continue;
+    fiber_entered();
+    for (;;) {
+        block &b = *running;
+        lane *const self = b.current;
+        EMU_AFTER(&b.order[START]);
+        b.of->body();
+        if (!self->copies.empty()) {
+            fail("exited before its asynchronous copies were waited for");
         }
-        if (l.state != LANE_AT_BARRIER) {
-            return false;
-        }
-        if (first != nullptr && (l.barrier_line != first->barrier_line || l.barrier_file != first->barrier_file)) {
-            fail(b, &l,
-                 "waits at line " + std::to_string(l.barrier_line) + "'s barrier, others at line " +
-                     std::to_string(first->barrier_line) + "'s");
-            return false;
-        }
-        first = first == nullptr ? &l : first;
+        b.warps[self->warp].ready &= ~bit(self->number);
+        b.living--;
+        pause(b);
     }
-    for (lane &l : b.lanes) {
-        l.state = l.state == LANE_AT_BARRIER ? LANE_READY : l.state;
+}
+
+/* How far warps may run ahead of each other, until the next barrier: any way is one that a GPU may choose. */
+void choose_patience(block &b)
+{
+    static const unsigned choices[] = {0, 2, 0, 8};
+    b.patience = choices[b.choice(CHOICE_PATIENCE)];
+}
+
+void open_barrier(block &b)
+{
+    for (warp &w : b.warps) {
+        w.ready |= w.at_barrier;
+        w.at_barrier = 0;
     }
-    return first != nullptr;
+    b.waiting = 0;
+    b.barriers++;
+    choose_patience(b);
 }
 
 void report_deadlock(block &b)
 {
-    for (const lane &l : b.lanes) {
-        if (l.state == LANE_AT_COLLECTIVE) {
-            fail(b, &l, std::string("deadlock: waits at ") + l.at->name + " for lanes that wait elsewhere");
+    for (lane &l : b.lanes) {
+        b.current = &l;
+        if ((b.warps[l.warp].at_collective & bit(l.number)) != 0) {
+            fail("deadlock: waits at %s for lanes that wait elsewhere", l.at->name);
         }
     }
-    for (const lane &l : b.lanes) {
-        if (l.state == LANE_AT_BARRIER) {
-            fail(b, &l, "deadlock: waits at line " + std::to_string(l.barrier_line) + "'s barrier, others do not");
-        }
-    }
+    fail("deadlock");
 }
 
-bool all_done(const block &b)
+uint32_t warps_that_can_run(const block &b)
 {
-    return std::all_of(b.lanes.begin(), b.lanes.end(), [](const lane &l) { return l.state == LANE_DONE; });
+    uint32_t set = 0;
+    for (unsigned w = 0; w < b.warps.size(); w++) {
+        set |= b.warps[w].ready != 0 ? bit(w) : 0;
+    }
+    return set;
+}
+
+void run_threads(block &b)
+{
+    while (b.error[0] == 0 && b.living > 0) {
+        const uint32_t can = warps_that_can_run(b);
+        if (can != 0) {
+            const unsigned w = b.random.pick(can);
+            b.current = &lane_of(b, w, b.random.pick(b.warps[w].ready));
+            fiber_switch(&b.scheduler, b.current->own);
+        } else if (b.waiting == b.living) {
+            open_barrier(b);
+        } else {
+            report_deadlock(b);
+        }
+    }
 }
 
 void prepare_lanes(block &b)
 {
-    const unsigned count = b.size.x * b.size.y * b.size.z;
-    b.lanes.resize(count);
-    for (unsigned i = 0; i < count; i++) {
+    for (warp &w : b.warps) {
+        w = warp{};
+    }
+    for (unsigned i = 0; i < b.lanes.size(); i++) {
         lane &l = b.lanes[i];
-        l.state = LANE_READY;
-        l.thread = uint3{i % b.size.x, i / b.size.x % b.size.y, i / (b.size.x * b.size.y)};
-        l.number = i % WARP;
         l.copies.clear();
         l.groups = 0;
-        fiber_prepare(&l.own, fiber_stack(i), entry);
+        l.own = fiber_take(i, thread_loop);
+        b.warps[l.warp].exist |= bit(l.number);
+        b.warps[l.warp].ready |= bit(l.number);
+    }
+    b.living = static_cast<unsigned>(b.lanes.size());
+    b.waiting = b.barriers = 0;
+    choose_patience(b);
+}
+
+/* Fibers that paused in the middle of what will never go on. */
+void abandon_lanes(block &b)
+{
+    for (unsigned i = 0; i < b.lanes.size(); i++) {
+        fiber_abandon(i);
     }
 }
 
 void run_block(block &b)
 {
     prepare_lanes(b);
-    std::vector<unsigned> order((b.lanes.size() + WARP - 1) / WARP);
-    for (unsigned w = 0; w < order.size(); w++) {
-        order[w] = w;
+    EMU_BEFORE(&b.order[START]);
+    run_threads(b);
+    EMU_AFTER(&b.order[END]);
+    if (b.error[0] != 0) {
+        abandon_lanes(b);
     }
-    while (b.error.empty() && !all_done(b)) {
-        bool progress = false;
-        std::shuffle(order.begin(), order.end(), b.random);
-        for (unsigned w : order) {
-            progress = run_warp(b, w) || progress;
-        }
-        if (b.error.empty() && !open_barrier(b) && !progress && !all_done(b)) {
-            report_deadlock(b);
-        }
+    b.current = &b.lanes[0];
+    close_shared(b);
+}
+
+void prepare_block(block &b, const launch &launch)
+{
+    const unsigned count = launch.size.x * launch.size.y * launch.size.z;
+    b.lanes.resize(count);
+    b.warps.resize((count + WARP - 1) / WARP);
+    for (unsigned i = 0; i < count; i++) {
+        lane &l = b.lanes[i];
+        l.thread = uint3{i % launch.size.x, i / launch.size.x % launch.size.y, i / (launch.size.x * launch.size.y)};
+        l.warp = i / WARP;
+        l.number = i % WARP;
     }
-    free_shared(b);
+}
+
+std::vector<unsigned> shuffled(unsigned count, dice &random)
+{
+    std::vector<unsigned> order(count);
+    for (unsigned i = 0; i < count; i++) {
+        const unsigned j = random.below(i + 1);
+        order[i] = order[j];
+        order[j] = i;
+    }
+    return order;
 }
 
 } // namespace
 
-bool run_grid(dim3 grid, dim3 size, size_t dynamic_bytes, uint64_t seed, const std::function<void()> &body,
-              std::string &error)
+unsigned dice::pick(uint32_t set)
 {
-    block b = {};
-    b.grid = grid;
-    b.size = size;
-    b.dynamic_bytes = dynamic_bytes;
-    b.body = body;
-    b.random.seed(seed);
-    block *outer = running;
-    running = &b;
-    std::vector<unsigned> order(static_cast<size_t>(grid.x) * grid.y * grid.z);
-    for (unsigned i = 0; i < order.size(); i++) {
-        order[i] = i;
+    const uint64_t thrown = next();
+    const unsigned turn = thrown & 31u;
+    const uint32_t turned = turn == 0 ? set : set >> turn | set << (32 - turn);
+    const unsigned found = (thrown & 32u) != 0 ? lowest(turned) : 31u - static_cast<unsigned>(__builtin_clz(turned));
+    return (found + turn) & 31u;
+}
+
+unsigned block::choice(unsigned about) const
+{
+    const uint64_t number = index.x + uint64_t{of->grid.x} * (index.y + uint64_t{of->grid.y} * index.z);
+    dice fixed = {drawn.number << 40 ^ number << 16 ^ uint64_t{barriers} << 4 ^ about};
+    return (fixed.next() + drawn.seed) & 3u;
+}
+
+bool run_grid(const launch &launch, draw drawn, std::string &error)
+{
+    static thread_local fiber of_thread = {};
+    if (of_thread.bytes == 0) {
+        fiber_of_thread(&of_thread);
     }
-    std::shuffle(order.begin(), order.end(), b.random);
-    for (unsigned i : order) {
+    block b = {};
+    b.of = &launch;
+    b.random.state = drawn.random;
+    b.drawn = drawn;
+    b.scheduler = of_thread;
+    prepare_block(b, launch);
+    running = &b;
+    const dim3 grid = launch.grid;
+    for (unsigned i : shuffled(grid.x * grid.y * grid.z, b.random)) {
         b.index = uint3{i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y)};
         run_block(b);
-        if (!b.error.empty()) {
+        if (b.error[0] != 0) {
             break;
         }
     }
-    running = outer;
+    running = nullptr;
     error = b.error;
     return error.empty();
 }
 
-void stop(const std::string &error)
+void fail(const char *format, ...)
 {
-    block &b = *running;
-    fail(b, b.current, error);
-    for (;;) { /* the scheduler sees the error and never comes back */
-        fiber_leave(&b.current->own, false);
+    va_list arguments;
+    va_start(arguments, format);
+    note(*running, format, arguments);
+    va_end(arguments);
+}
+
+void stop(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    note(*running, format, arguments);
+    va_end(arguments);
+    for (;;) {
+        pause(*running); /* to the scheduler, which does not come back */
     }
 }
 
-void meet(const collective *at, void *argument, uint32_t mask)
+void meet(const collective *at, void *argument, uint32_t mask, int line)
 {
-    lane *l = running->current;
-    if ((mask >> l->number & 1) == 0) {
-        stop(std::string(at->name) + ": the mask leaves out the lane that calls");
+    block &b = *running;
+    lane *const self = b.current;
+    warp &w = b.warps[self->warp];
+    if ((mask & bit(self->number)) == 0) {
+        stop("%s: the mask leaves out the lane that calls", at->name);
     }
-    l->at = at;
-    l->argument = argument;
-    l->mask = mask;
-    l->state = LANE_AT_COLLECTIVE;
-    fiber_leave(&l->own, false);
+    self->at = at;
+    self->argument = argument;
+    self->mask = mask;
+    self->line = line;
+    w.ready &= ~bit(self->number);
+    w.at_collective |= bit(self->number);
+    EMU_BEFORE(&self->mask);
+    pause(b);
+    EMU_AFTER(&w.order[self->fired]);
 }
 
 void wait_at_barrier(const char *file, int line)
 {
-    lane *l = running->current;
-    l->barrier_file = file;
-    l->barrier_line = line;
-    l->state = LANE_AT_BARRIER;
-    fiber_leave(&l->own, false);
-}
-
-char *shared_memory(const void *site, size_t bytes)
-{
     block &b = *running;
-    for (shared_array &array : b.shared) {
-        if (array.site == site) {
-            return array.data;
-        }
+    lane *const self = b.current;
+    warp &w = b.warps[self->warp];
+    if (b.waiting++ == 0) {
+        b.barrier_file = file;
+        b.barrier_line = line;
+    } else if (line != b.barrier_line || (file != b.barrier_file && strcmp(file, b.barrier_file) != 0)) {
+        stop("waits at line %d's barrier, others at line %d's", line, b.barrier_line);
     }
-    b.shared.push_back({site, std::vector<char>(bytes + 2 * RED_ZONE + 128, RED), nullptr, bytes});
-    shared_array &array = b.shared.back();
-    const uintptr_t after = reinterpret_cast<uintptr_t>(array.bytes.data()) + RED_ZONE;
-    array.data = array.bytes.data() + RED_ZONE + (128 - after % 128) % 128; /* as CUDA aligns what is asked to be */
-    memset(array.data, UNSET, bytes);
-    guard(array);
-    return array.data;
-}
-
-char *dynamic_shared_memory()
-{
-    static const char site = 0;
-    return shared_memory(&site, running->dynamic_bytes);
-}
-
-/* ---- asynchronous copies: each ends at once or when it is waited for, as the dice fall ---- */
-
-static void finish(const pending_copy &copy)
-{
-    memcpy(copy.to, copy.from, copy.bytes);
-    memset(static_cast<char *>(copy.to) + copy.bytes, 0, copy.zeros);
-}
-
-void copy_async(void *to, const void *from, unsigned bytes, unsigned zeros)
-{
-    block &b = *running;
-    const unsigned whole = bytes + zeros;
-    if (reinterpret_cast<uintptr_t>(to) % whole != 0 || (bytes > 0 && reinterpret_cast<uintptr_t>(from) % whole != 0)) {
-        stop("an asynchronous copy is not aligned to its size");
-    }
-    const pending_copy copy = {to, from, bytes, zeros, b.current->groups};
-    if (chance(b, 2)) {
-        finish(copy);
-    } else {
-        b.current->copies.push_back(copy);
-    }
-}
-
-void copy_commit()
-{
-    running->current->groups++;
-}
-
-void copy_wait(unsigned groups_left)
-{
-    lane *l = running->current;
-    const auto ends = [&](const pending_copy &copy) { return copy.group + groups_left < l->groups; };
-    for (const pending_copy &copy : l->copies) {
-        if (ends(copy)) {
-            finish(copy);
-        }
-    }
-    l->copies.erase(std::remove_if(l->copies.begin(), l->copies.end(), ends), l->copies.end());
+    w.ready &= ~bit(self->number);
+    w.at_barrier |= bit(self->number);
+    char *order = &b.order[b.barriers % 2];
+    EMU_BEFORE(order);
+    pause(b);
+    EMU_AFTER(order);
 }
 
 } // namespace emu

@@ -1,25 +1,21 @@
 /* See fiber.h. On x86-64 the switch is a dozen instructions; elsewhere ucontext does it, with a system call each. */
 #include "fiber.h"
 
-#include <cstdlib>
+#include <pthread.h>
+
 #include <memory>
 #include <vector>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-#ifndef WITH_ASAN
-#define WITH_ASAN 0
-#endif
+#include "watch.h"
+
 #if !defined(__x86_64__)
 #include <ucontext.h>
 #endif
-#if WITH_ASAN
+#ifdef EMU_ADDRESS_SANITIZER
 #include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef EMU_THREAD_SANITIZER
+#include <sanitizer/tsan_interface.h>
 #endif
 
 namespace emu
@@ -27,40 +23,27 @@ namespace emu
 namespace
 {
 
-/* The stack that fibers return to, as AddressSanitizer knows it. */
-thread_local const void *scheduler_stack = nullptr;
-thread_local size_t scheduler_bytes = 0;
-thread_local void *scheduler_fake = nullptr;
-thread_local void *scheduler_pointer = nullptr;
+struct pooled {
+    fiber own;
+    std::unique_ptr<char[]> stack;
+    bool begun;
 
-void tell_leaving(void **fake, const void *stack, size_t bytes)
-{
-#if WITH_ASAN
-    __sanitizer_start_switch_fiber(fake, stack, bytes);
-#else
-    (void)fake, (void)stack, (void)bytes;
-#endif
-}
-
-void tell_arrived(void *fake, const void **stack, size_t *bytes)
-{
-#if WITH_ASAN
-    __sanitizer_finish_switch_fiber(fake, stack, bytes);
-#else
-    (void)fake, (void)stack, (void)bytes;
-#endif
-}
-
-} // namespace
-
-char *fiber_stack(size_t number)
-{
-    thread_local std::vector<std::unique_ptr<char[]>> pool;
-    while (pool.size() <= number) {
-        pool.emplace_back(new char[FIBER_STACK_BYTES]);
+    ~pooled()
+    {
+        end();
     }
-    return pool[number].get();
-}
+    void end()
+    {
+#ifdef EMU_THREAD_SANITIZER
+        if (begun) {
+            __tsan_destroy_fiber(own.told);
+        }
+#endif
+        begun = false;
+    }
+};
+
+thread_local std::vector<std::unique_ptr<pooled>> pool;
 
 #if defined(__x86_64__)
 
@@ -89,79 +72,106 @@ vireo_emulator_switch:
 .size vireo_emulator_switch, . - vireo_emulator_switch
 )");
 
-void fiber_prepare(fiber *fiber, char *stack, void (*entry)())
+void begin(fiber *fiber, void (*entry)())
 {
     constexpr size_t saved_registers = 6;
-    void **top = reinterpret_cast<void **>(stack + FIBER_STACK_BYTES - 64);
+    void **top = reinterpret_cast<void **>(fiber->stack + fiber->bytes - 64);
     *--top = nullptr; /* where entry would return to: it never does, and a call leaves the stack 8 past 16 */
     *--top = reinterpret_cast<void *>(entry);
     for (size_t i = 0; i < saved_registers; i++) {
         *--top = nullptr;
     }
-    fiber->stack = stack;
     fiber->stack_pointer = top;
 }
 
-static void switch_in(fiber *fiber)
+void jump(fiber *from, fiber *to)
 {
-    vireo_emulator_switch(&scheduler_pointer, fiber->stack_pointer);
-}
-
-static void switch_out(fiber *fiber)
-{
-    vireo_emulator_switch(&fiber->stack_pointer, scheduler_pointer);
+    vireo_emulator_switch(&from->stack_pointer, to->stack_pointer);
 }
 
 #else
 
-struct context_pair {
-    ucontext_t own, back;
-};
-
-void fiber_prepare(fiber *fiber, char *stack, void (*entry)())
+void begin(fiber *fiber, void (*entry)())
 {
-    context_pair *pair = reinterpret_cast<context_pair *>(stack); /* at the far end of the stack */
-    getcontext(&pair->own);
-    pair->own.uc_stack.ss_sp = stack + sizeof *pair;
-    pair->own.uc_stack.ss_size = FIBER_STACK_BYTES - sizeof *pair;
-    pair->own.uc_link = nullptr;
-    makecontext(&pair->own, entry, 0);
-    fiber->stack = stack;
-    fiber->stack_pointer = pair;
+    ucontext_t *context = reinterpret_cast<ucontext_t *>(fiber->stack); /* at the far end of the stack */
+    getcontext(context);
+    context->uc_stack.ss_sp = fiber->stack + sizeof *context;
+    context->uc_stack.ss_size = fiber->bytes - sizeof *context;
+    context->uc_link = nullptr;
+    makecontext(context, entry, 0);
+    fiber->stack_pointer = context;
 }
 
-static void switch_in(fiber *fiber)
+void jump(fiber *from, fiber *to)
 {
-    context_pair *pair = static_cast<context_pair *>(fiber->stack_pointer);
-    swapcontext(&pair->back, &pair->own);
-}
-
-static void switch_out(fiber *fiber)
-{
-    context_pair *pair = static_cast<context_pair *>(fiber->stack_pointer);
-    swapcontext(&pair->own, &pair->back);
+    static thread_local ucontext_t of_thread;
+    if (from->stack_pointer == nullptr) {
+        from->stack_pointer = &of_thread;
+    }
+    swapcontext(static_cast<ucontext_t *>(from->stack_pointer), static_cast<ucontext_t *>(to->stack_pointer));
 }
 
 #endif
 
-void fiber_enter(fiber *fiber)
+} // namespace
+
+fiber *fiber_take(size_t number, void (*entry)())
 {
-    tell_leaving(&scheduler_fake, fiber->stack, FIBER_STACK_BYTES);
-    switch_in(fiber);
-    tell_arrived(scheduler_fake, nullptr, nullptr);
+    while (pool.size() <= number) {
+        pool.emplace_back(new pooled{{}, std::unique_ptr<char[]>(new char[FIBER_STACK_BYTES]), false});
+    }
+    pooled &at = *pool[number];
+    if (!at.begun) {
+        at.own = fiber{nullptr, at.stack.get(), FIBER_STACK_BYTES, nullptr};
+#ifdef EMU_THREAD_SANITIZER
+        at.own.told = __tsan_create_fiber(0);
+#endif
+        begin(&at.own, entry);
+        at.begun = true;
+    }
+    return &at.own;
 }
 
-void fiber_leave(fiber *fiber, bool for_good)
+void fiber_abandon(size_t number)
 {
-    void *fake = nullptr;
-    tell_leaving(for_good ? nullptr : &fake, scheduler_stack, scheduler_bytes);
-    switch_out(fiber);
-    tell_arrived(fake, &scheduler_stack, &scheduler_bytes);
+    EMU_OPEN(pool[number]->stack.get(), FIBER_STACK_BYTES); /* the red zones of frames that never return */
+    pool[number]->end();
 }
 
-void fiber_arrived()
+void fiber_of_thread(fiber *out)
 {
-    tell_arrived(nullptr, &scheduler_stack, &scheduler_bytes);
+    pthread_attr_t attributes;
+    void *stack = nullptr;
+    *out = fiber{};
+    if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+        pthread_attr_getstack(&attributes, &stack, &out->bytes);
+        pthread_attr_destroy(&attributes);
+    }
+    out->stack = static_cast<char *>(stack);
+#ifdef EMU_THREAD_SANITIZER
+    out->told = __tsan_get_current_fiber();
+#endif
+}
+
+void fiber_switch(fiber *from, fiber *to)
+{
+#ifdef EMU_ADDRESS_SANITIZER
+    __sanitizer_start_switch_fiber(&from->told, to->stack, to->bytes);
+#endif
+#ifdef EMU_THREAD_SANITIZER
+    __tsan_switch_to_fiber(to->told, __tsan_switch_to_fiber_no_sync);
+#endif
+    jump(from, to);
+#ifdef EMU_ADDRESS_SANITIZER
+    __sanitizer_finish_switch_fiber(from->told, nullptr, nullptr);
+#endif
+}
+
+void fiber_entered()
+{
+#ifdef EMU_ADDRESS_SANITIZER
+    __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+#endif
 }
 
 } // namespace emu

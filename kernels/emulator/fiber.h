@@ -1,5 +1,5 @@
 /* Fibers: stacks of their own on one thread, switched to and from by hand. The emulator runs each CUDA thread on one.
- * AddressSanitizer is told of every switch. */
+ * AddressSanitizer and ThreadSanitizer are told of every switch. */
 #ifndef VIREO_KERNELS_EMULATOR_FIBER_H
 #define VIREO_KERNELS_EMULATOR_FIBER_H
 
@@ -10,25 +10,28 @@ namespace emu
 
 struct fiber {
     void *stack_pointer;
-    char *stack; /* [FIBER_STACK_BYTES], of the thread's pool */
+    char *stack; /* [bytes], its lowest address */
+    size_t bytes;
+    void *told; /* AddressSanitizer's fake stack, ThreadSanitizer's fiber */
 };
 
 constexpr size_t FIBER_STACK_BYTES = 128 * 1024;
 
-/* The `number`-th stack of this thread's pool; stacks are made on first use and kept until the thread ends. */
-char *fiber_stack(size_t number);
+/* The `number`-th fiber of this thread, begun on first use; it runs `entry`, the same at every call, which never
+ * returns. Kept, wherever it paused, until the thread ends. */
+fiber *fiber_take(size_t number, void (*entry)());
 
-/* Make `fiber` run `entry` on `stack` when it is entered; `entry` never returns but leaves for good. */
-void fiber_prepare(fiber *fiber, char *stack, void (*entry)());
+/* Begin that fiber anew at its next use: it paused where nobody will go on. */
+void fiber_abandon(size_t number);
 
-/* From the scheduler into a fiber; returns when it leaves. */
-void fiber_enter(fiber *fiber);
+/* What the calling thread itself runs on. */
+void fiber_of_thread(fiber *out);
 
-/* From the running fiber back to who entered it. `for_good`: it will not be entered again. */
-void fiber_leave(fiber *fiber, bool for_good);
+/* From the running fiber `from` to `to`; returns when somebody switches back. */
+void fiber_switch(fiber *from, fiber *to);
 
-/* The first thing a fiber's entry does. */
-void fiber_arrived();
+/* The first thing that an entry does. */
+void fiber_entered();
 
 } // namespace emu
 #endif

@@ -10,16 +10,16 @@
 #include "types.h"
 #include "warp.h"
 
+/* A reference to an array, so that sizeof says what it says in CUDA and UndefinedBehaviorSanitizer knows the bounds. */
 #define VR_SHARED(T, name, count)      \
     static const char name##_site = 0; \
-    T *const name = reinterpret_cast<T *>(emu::shared_memory(&name##_site, sizeof(T) * (count)))
+    T(&name)[count] = *reinterpret_cast<T(*)[count]>(emu::shared_memory(&name##_site, sizeof(T) * (count), alignof(T)))
 #define VR_SHARED_LAUNCH(T, name) T *const name = reinterpret_cast<T *>(emu::dynamic_shared_memory())
 
 namespace emu
 {
 /* Put a launch on a stream; it runs later, or with each launch of the graph that is being captured. */
-enum vr_status enqueue_kernel(struct vr_seam_stream *stream, const char *name, const void *kernel, dim3 grid,
-                              dim3 block, size_t shared_bytes, std::function<void()> body);
+enum vr_status enqueue_kernel(struct vr_seam_stream *stream, const char *name, const void *kernel, launch launch);
 } // namespace emu
 
 template <typename... Parameters, typename... Arguments>
@@ -27,8 +27,8 @@ enum vr_status vr_launch(struct vr_seam_stream *stream, const char *name, void (
                          dim3 block, size_t shared_bytes, Arguments... arguments)
 {
     const std::tuple<Parameters...> copied(static_cast<Parameters>(arguments)...);
-    return emu::enqueue_kernel(stream, name, reinterpret_cast<const void *>(kernel), grid, block, shared_bytes,
-                               [=] { std::apply(kernel, copied); });
+    return emu::enqueue_kernel(stream, name, reinterpret_cast<const void *>(kernel),
+                               {grid, block, shared_bytes, 0, [=] { std::apply(kernel, copied); }});
 }
 
 template <typename... Parameters> enum vr_status vr_allow_shared(void (*kernel)(Parameters...), size_t bytes)

@@ -72,33 +72,35 @@ inline void run_load_matrices(void *const *argument, uint32_t)
 
 } // namespace emu
 
-static inline void vr_mma_f16(float *d, const uint32_t *a, const uint32_t *b)
+/* These three are .aligned: all lanes of a warp must run the same instruction, so its line is part of what they meet
+ * at. */
+static inline void vr_mma_f16(float *d, const uint32_t *a, const uint32_t *b, int line = __builtin_LINE())
 {
     static const emu::collective at = {"mma f16", emu::run_mma<float, 2, emu::half_at>};
     emu::mma_offer<float> own = {d, a, b};
-    emu::meet(&at, &own, ~0u);
+    emu::meet(&at, &own, ~0u, line);
 }
 
-static inline void vr_mma_s8(int32_t *d, const uint32_t *a, const uint32_t *b)
+static inline void vr_mma_s8(int32_t *d, const uint32_t *a, const uint32_t *b, int line = __builtin_LINE())
 {
     static const emu::collective at = {"mma s8", emu::run_mma<int32_t, 4, emu::byte_at>};
     emu::mma_offer<int32_t> own = {d, a, b};
-    emu::meet(&at, &own, ~0u);
+    emu::meet(&at, &own, ~0u, line);
 }
 
-static inline void vr_load_matrices(uint32_t *to, const void *row)
+static inline void vr_load_matrices(uint32_t *to, const void *row, int line = __builtin_LINE())
 {
     static const emu::collective at = {"ldmatrix", emu::run_load_matrices};
-    if (reinterpret_cast<uintptr_t>(row) % 16 != 0) {
-        emu::stop("ldmatrix: a row is not aligned to 16 bytes");
+    if (reinterpret_cast<uintptr_t>(row) % 16 != 0 || !emu::is_shared(row, 16)) {
+        emu::stop("ldmatrix: a row is not 16 bytes of shared memory, or not aligned to 16");
     }
     emu::matrices_offer own = {to, row};
-    emu::meet(&at, &own, ~0u);
+    emu::meet(&at, &own, ~0u, line);
 }
 
 static inline void vr_copy_async(void *to, const void *from, unsigned bytes)
 {
-    emu::copy_async(to, from, bytes, 16 - bytes);
+    emu::copy_async(to, from, bytes);
 }
 
 static inline void vr_copy_commit()

@@ -20,25 +20,17 @@
 #include "emulator.h"
 #include "kernel.h"
 #include "seam.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#define POISON(p, n) __asan_poison_memory_region(p, n)
-#define UNPOISON(p, n) __asan_unpoison_memory_region(p, n)
-#else
-#define POISON(p, n) ((void)(p), (void)(n))
-#define UNPOISON(p, n) ((void)(p), (void)(n))
-#endif
+#include "watch.h"
 
 namespace
 {
 
-constexpr size_t SHARED_BYTES = 227 * 1024;        /* of sm_90 */
-constexpr size_t SHARED_BYTES_UNASKED = 48 * 1024; /* without vr_allow_shared */
+using emu::SHARED_BYTES, emu::SHARED_BYTES_UNASKED;
+
 constexpr size_t MEMORY_ALIGNMENT = 256;
 
 /* One piece of work; false with a text when it went wrong. */
-using work = std::function<bool(std::string &)>;
+using work = std::function<bool(struct vr_seam_stream *, std::string &)>;
 
 struct allocation {
     size_t bytes;
@@ -51,17 +43,12 @@ struct {
     std::map<char *, allocation> memory;
     std::map<const void *, size_t> allowed_shared; /* by kernel */
     size_t used, limit = size_t{4} << 30;
-    uint64_t seed = 1, launches;
+    uint64_t seed = 1, seeds = 1, streams; /* seeds: how often one was set; streams: made since */
 } device;
 
 size_t round_up(size_t bytes)
 {
     return (std::max<size_t>(bytes, 1) + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
-}
-
-uint64_t next_seed()
-{
-    return device.seed * 0x9e3779b97f4a7c15u + ++device.launches;
 }
 
 /* Whether `bytes` from `at` lie inside one allocation. */
@@ -77,19 +64,19 @@ bool is_known(const void *at, size_t bytes)
     return offset <= found.bytes && bytes <= found.bytes - offset;
 }
 
-/* Device memory is open to whoever holds one of these. */
+/* Device memory is open as long as one of these is there. */
 struct opened {
     opened()
     {
         for (auto &[begin, found] : device.memory) {
-            UNPOISON(begin, found.bytes);
+            EMU_OPEN(begin, found.bytes);
         }
     }
     ~opened()
     {
         for (auto &[begin, found] : device.memory) {
             if (!found.pinned) {
-                POISON(begin, found.bytes);
+                EMU_CLOSE(begin, found.bytes);
             }
         }
     }
@@ -105,7 +92,9 @@ struct vr_seam_graph {
 
 struct vr_seam_stream {
     std::deque<work> waiting;
-    std::mt19937_64 random;
+    uint64_t number, seeds; /* what its luck comes from, see follow_seed */
+    emu::draw drawn;
+    uint64_t waits;    /* how often a poll has found it done: between two, its haste is the same */
     std::string error; /* stays, as on a GPU */
     std::unique_ptr<vr_seam_graph> capture;
 };
@@ -113,16 +102,48 @@ struct vr_seam_stream {
 namespace
 {
 
+/* A stream's dice depend on the seed and on its number among the streams made since that was set: so runs repeat even
+ * where several threads have a stream each. */
+void follow_seed(vr_seam_stream *stream)
+{
+    if (stream->seeds != device.seeds) {
+        emu::dice mixed = {device.seed}; /* neighbouring seeds' sequences must not overlap */
+        mixed.state = mixed.next() + stream->number;
+        stream->seeds = device.seeds;
+        stream->drawn = {mixed.next(), device.seed, stream->number << 12};
+    }
+}
+
+unsigned roll(vr_seam_stream *stream, unsigned sides)
+{
+    emu::dice dice = {stream->drawn.random};
+    const unsigned rolled = dice.below(sides);
+    stream->drawn.random = dice.state;
+    return rolled;
+}
+
+/* How much of its work a stream does when some is put on it: in two cases of four nothing before it is polled, in one
+ * all at once, in one it is between. */
+size_t hurries(vr_seam_stream *stream)
+{
+    emu::dice fixed = {stream->number << 32 | stream->waits};
+    const uint64_t choice = (fixed.next() + stream->drawn.seed) % 4;
+    return choice == 1 ? stream->waiting.size() : choice == 3 ? roll(stream, 3) : 0;
+}
+
 /* Do up to `count` pieces of work. */
 void run_some(vr_seam_stream *stream, size_t count)
 {
+    if (count == 0 || stream->waiting.empty() || !stream->error.empty()) {
+        return;
+    }
     const std::lock_guard<std::mutex> guard(device.lock);
+    const opened open;
     while (count-- > 0 && !stream->waiting.empty() && stream->error.empty()) {
         const work next = std::move(stream->waiting.front());
         stream->waiting.pop_front();
-        const opened open;
         std::string error;
-        if (!next(error)) {
+        if (!next(stream, error)) {
             stream->error = error;
         }
     }
@@ -134,21 +155,28 @@ enum vr_status put(vr_seam_stream *stream, work piece)
         stream->capture->step.push_back(std::move(piece));
         return VR_OK;
     }
+    follow_seed(stream);
     stream->waiting.push_back(std::move(piece));
-    run_some(stream, stream->random() % 3);
+    run_some(stream, hurries(stream));
     return VR_OK;
 }
 
-std::string wrong_launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes)
+/* What is wrong with a launch, nullptr: nothing. Fills in its limit of shared memory. */
+const char *wrong_launch(const void *kernel, emu::launch *launch)
 {
-    const uint64_t threads = uint64_t{block.x} * block.y * block.z;
-    if (threads == 0 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > INT32_MAX ||
-        grid.y > 65535 || grid.z > 65535) {
-        return std::string(name) + ": a grid or block that no device takes";
+    const dim3 grid = launch->grid, size = launch->size;
+    const uint64_t threads = uint64_t{size.x} * size.y * size.z;
+    if (threads == 0 || threads > 1024 || size.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
+        grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535) {
+        return "a grid or block that no device takes";
     }
+    const std::lock_guard<std::mutex> guard(device.lock);
     const auto allowed = device.allowed_shared.find(kernel);
-    const size_t most = allowed == device.allowed_shared.end() ? SHARED_BYTES_UNASKED : allowed->second;
-    return shared_bytes > most ? std::string(name) + ": more shared memory than vr_allow_shared gave it" : "";
+    const bool asked = allowed != device.allowed_shared.end();
+    launch->shared_limit = asked ? SHARED_BYTES : SHARED_BYTES_UNASKED;
+    return launch->dynamic_bytes > (asked ? allowed->second : SHARED_BYTES_UNASKED)
+               ? "more shared memory than vr_allow_shared gave it"
+               : nullptr;
 }
 
 } // namespace
@@ -156,29 +184,26 @@ std::string wrong_launch(const char *name, const void *kernel, dim3 grid, dim3 b
 namespace emu
 {
 
-enum vr_status enqueue_kernel(struct vr_seam_stream *stream, const char *name, const void *kernel, dim3 grid,
-                              dim3 block, size_t shared_bytes, std::function<void()> body)
+enum vr_status enqueue_kernel(struct vr_seam_stream *stream, const char *name, const void *kernel, launch launch)
 {
     const enum vr_status status = vr_seam_enter(VR_SEAM_LAUNCH, name);
     if (status != VR_OK) {
         return status;
     }
-    std::string wrong;
-    {
-        const std::lock_guard<std::mutex> guard(device.lock);
-        wrong = wrong_launch(name, kernel, grid, block, shared_bytes);
+    const char *wrong = wrong_launch(kernel, &launch);
+    if (wrong != nullptr) {
+        return vr_fail(VR_ERR_BACKEND, "%s: %s", name, wrong);
     }
-    if (!wrong.empty()) {
-        return vr_fail(VR_ERR_BACKEND, "%s", wrong.c_str());
-    }
-    const std::string called = name;
-    return put(stream, [=](std::string &error) {
-        if (run_grid(grid, block, shared_bytes, next_seed(), body, error)) {
-            return true;
-        }
-        error = called + ": " + error;
-        return false;
-    });
+    return put(stream,
+               [launch = std::move(launch), called = std::string(name)](struct vr_seam_stream *on, std::string &error) {
+                   roll(on, 1);
+                   on->drawn.number++;
+                   if (run_grid(launch, on->drawn, error)) {
+                       return true;
+                   }
+                   error = called + ": " + error;
+                   return false;
+               });
 }
 
 } // namespace emu
@@ -189,7 +214,8 @@ void vr_emulator_seed(uint64_t seed)
 {
     const std::lock_guard<std::mutex> guard(device.lock);
     device.seed = seed;
-    device.launches = 0;
+    device.seeds++;
+    device.streams = 0;
 }
 
 void vr_emulator_memory_limit(size_t bytes)
@@ -233,9 +259,9 @@ enum vr_status vr_seam_memory_create(bool pinned, size_t bytes, void **out)
     memset(memory, 0, rounded);
     device.memory[static_cast<char *>(memory)] = {bytes, pinned};
     device.used += bytes;
-    POISON(static_cast<char *>(memory) + bytes, rounded - bytes);
+    EMU_CLOSE(static_cast<char *>(memory) + bytes, rounded - bytes);
     if (!pinned) {
-        POISON(memory, bytes);
+        EMU_CLOSE(memory, bytes);
     }
     *out = memory;
     return VR_OK;
@@ -252,7 +278,7 @@ void vr_seam_memory_destroy(bool, void *memory)
         abort(); /* freed twice, or never taken */
     }
     device.used -= found->second.bytes;
-    UNPOISON(memory, round_up(found->second.bytes));
+    EMU_OPEN(memory, round_up(found->second.bytes));
     device.memory.erase(found);
     free(memory);
 }
@@ -264,8 +290,8 @@ enum vr_status vr_seam_stream_create(struct vr_seam_stream **out)
         return status;
     }
     const std::lock_guard<std::mutex> guard(device.lock);
-    *out = new vr_seam_stream();
-    (*out)->random.seed(next_seed());
+    *out = new vr_seam_stream{};
+    (*out)->number = device.streams++;
     return VR_OK;
 }
 
@@ -284,11 +310,16 @@ enum vr_status vr_seam_stream_poll(struct vr_seam_stream *stream, bool *done)
     if (status != VR_OK || vr_seam_hangs()) {
         return status;
     }
-    run_some(stream, 1 + stream->random() % 4);
+    if (stream->capture != nullptr) {
+        return vr_fail(VR_ERR_BACKEND, "a stream is polled while it is captured");
+    }
+    follow_seed(stream);
+    run_some(stream, 1 + roll(stream, 4));
     if (!stream->error.empty()) {
         return vr_fail(VR_ERR_BACKEND, "%s", stream->error.c_str());
     }
     *done = stream->waiting.empty();
+    stream->waits += *done;
     return VR_OK;
 }
 
@@ -298,7 +329,7 @@ enum vr_status vr_seam_copy(struct vr_seam_stream *stream, void *to, const void 
     if (status != VR_OK || bytes == 0) {
         return status;
     }
-    return put(stream, [=](std::string &error) {
+    return put(stream, [=](struct vr_seam_stream *, std::string &error) {
         if (!is_known(to, bytes) || !is_known(from, bytes)) {
             error = "a copy of " + std::to_string(bytes) + " bytes leaves its memory";
             return false;
@@ -314,7 +345,7 @@ enum vr_status vr_seam_fill(struct vr_seam_stream *stream, void *to, int byte, s
     if (status != VR_OK || bytes == 0) {
         return status;
     }
-    return put(stream, [=](std::string &error) {
+    return put(stream, [=](struct vr_seam_stream *, std::string &error) {
         if (!is_known(to, bytes)) {
             error = "a fill of " + std::to_string(bytes) + " bytes leaves its memory";
             return false;

@@ -105,5 +105,5 @@ enum vr_status vr_seam_matmul_run(struct vr_seam_stream *stream, const struct vr
     }
     const call c = {matmul->shape, rows, static_cast<const uint16_t *>(x), static_cast<const uint16_t *>(weight),
                     bias,          y};
-    return emu::enqueue_kernel(stream, "matmul", nullptr, dim3(1), dim3(1), 0, [c] { multiply(c); });
+    return emu::enqueue_kernel(stream, "matmul", nullptr, {dim3(1), dim3(1), 0, 0, [c] { multiply(c); }});
 }

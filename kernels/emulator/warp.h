@@ -4,88 +4,88 @@
 
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "block.h"
 
 #define threadIdx (emu::running->current->thread)
 #define blockIdx (emu::running->index)
-#define blockDim (emu::running->size)
-#define gridDim (emu::running->grid)
+#define blockDim (emu::running->of->size)
+#define gridDim (emu::running->of->grid)
 
 namespace emu
 {
 
+inline int lane_number()
+{
+    return static_cast<int>(running->current->number);
+}
+
+/* Each instruction with its qualifiers is a collective of its own, known by one of these. */
+enum instruction { SHUFFLE_INDEX = 0, SHUFFLE_XOR, SHUFFLE_UP, SHUFFLE_DOWN, BALLOT, ANY, ALL, MATCH, SYNC };
+constexpr const char *const instruction_names[] = {"__shfl_sync",      "__shfl_xor_sync",  "__shfl_up_sync",
+                                                   "__shfl_down_sync", "__ballot_sync",    "__any_sync",
+                                                   "__all_sync",       "__match_any_sync", "__syncwarp"};
+
 /* What one lane brings to a collective and takes away. */
-template <typename T> struct offer {
+template <typename T> struct shuffle_offer {
     T value, result;
-    int source; /* the lane it reads from, or -1: its own value */
+    int source; /* the lane it reads from */
 };
 
 template <typename T> void run_shuffle(void *const *argument, uint32_t mask)
 {
-    for (int n = 0; n < 32; n++) {
-        if ((mask >> n & 1) == 0) {
-            continue;
-        }
-        offer<T> *own = static_cast<offer<T> *>(argument[n]);
-        if (own->source >= 0 && (mask >> own->source & 1) == 0) {
-            running->error = "a shuffle reads from a lane outside its mask";
+    for (uint32_t left = mask; left != 0; left &= left - 1) {
+        shuffle_offer<T> *own = static_cast<shuffle_offer<T> *>(argument[__builtin_ctz(left)]);
+        if ((mask >> own->source & 1) == 0) {
+            fail("a shuffle reads from lane %d, which is outside its mask", own->source);
             return;
         }
-        own->result = own->source < 0 ? own->value : static_cast<offer<T> *>(argument[own->source])->value;
+        own->result = static_cast<shuffle_offer<T> *>(argument[own->source])->value;
     }
 }
 
-template <typename T> T shuffle(uint32_t mask, T value, int source)
+/* The lanes of a segment of `width` lanes: shuffles stay in it, or at least below its end (PTX ISA: shfl). */
+inline int segment_begin(int width)
 {
-    static const collective at = {"a shuffle", run_shuffle<T>};
-    offer<T> own = {value, value, source};
+    if (width <= 0 || width > 32 || (width & (width - 1)) != 0) {
+        stop("a shuffle's width is %d, not a power of two up to 32", width);
+    }
+    return lane_number() & ~(width - 1);
+}
+
+template <instruction WHICH, typename T> T shuffle(uint32_t mask, T value, int source)
+{
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8, "CUDA shuffles 4 or 8 bytes");
+    static const collective at = {instruction_names[WHICH], run_shuffle<T>};
+    shuffle_offer<T> own = {value, value, source};
     meet(&at, &own, mask);
     return own.result;
 }
 
-/* For each lane, the lanes of the mask whose value `agrees` with its own. */
-template <typename T, bool (*agrees)(T own, T other)> void run_vote(void *const *argument, uint32_t mask)
+struct vote_offer {
+    uint64_t value;
+    uint32_t result; /* the lanes of the mask that it asks for */
+};
+
+template <instruction WHICH> void run_vote(void *const *argument, uint32_t mask)
 {
-    for (int n = 0; n < 32; n++) {
-        uint32_t votes = 0;
-        for (int other = 0; other < 32 && (mask >> n & 1) != 0; other++) {
-            if ((mask >> other & 1) != 0) {
-                const T mine = static_cast<offer<T> *>(argument[n])->value;
-                votes |= static_cast<uint32_t>(agrees(mine, static_cast<offer<T> *>(argument[other])->value)) << other;
-            }
-        }
-        if ((mask >> n & 1) != 0) {
-            static_cast<offer<T> *>(argument[n])->source = static_cast<int>(votes);
+    for (uint32_t left = mask; left != 0; left &= left - 1) {
+        vote_offer *own = static_cast<vote_offer *>(argument[__builtin_ctz(left)]);
+        for (uint32_t others = mask; others != 0; others &= others - 1) {
+            const int n = __builtin_ctz(others);
+            const uint64_t value = static_cast<vote_offer *>(argument[n])->value;
+            own->result |= static_cast<uint32_t>(WHICH == MATCH ? value == own->value : value != 0) << n;
         }
     }
 }
 
-inline bool is_true(int, int other)
+template <instruction WHICH> uint32_t vote(uint32_t mask, uint64_t value)
 {
-    return other != 0;
-}
-inline bool is_equal(unsigned own, unsigned other)
-{
-    return own == other;
-}
-inline bool always(int, int)
-{
-    return true;
-}
-
-template <typename T, bool (*agrees)(T, T)> unsigned vote(uint32_t mask, T value)
-{
-    static const collective at = {"a vote", run_vote<T, agrees>};
-    offer<T> own = {value, value, 0};
+    static const collective at = {instruction_names[WHICH], run_vote<WHICH>};
+    vote_offer own = {value, 0};
     meet(&at, &own, mask);
-    return static_cast<unsigned>(own.source);
-}
-
-/* The lane of its segment of `width` lanes that a shuffle by `lane` reads. */
-inline int in_segment(int lane, int width)
-{
-    return (static_cast<int>(running->current->number) & ~(width - 1)) | (lane & (width - 1));
+    return own.result;
 }
 
 } // namespace emu
@@ -97,89 +97,102 @@ static inline void __syncthreads(const char *file = __builtin_FILE(), int line =
 
 static inline void __syncwarp(uint32_t mask = ~0u)
 {
-    emu::vote<int, emu::always>(mask, 0);
+    emu::vote<emu::SYNC>(mask, 0);
 }
 
 template <typename T> T __shfl_sync(uint32_t mask, T value, int lane, int width = 32)
 {
-    return emu::shuffle(mask, value, emu::in_segment(lane, width));
+    return emu::shuffle<emu::SHUFFLE_INDEX>(mask, value, emu::segment_begin(width) | (lane & (width - 1)));
 }
 
+/* A lane below the segment is read all the same, one above it is not: the lane keeps its own value. */
 template <typename T> T __shfl_xor_sync(uint32_t mask, T value, int bits, int width = 32)
 {
-    const int lane = static_cast<int>(emu::running->current->number) ^ bits;
-    return emu::shuffle(mask, value,
-                        lane / width == static_cast<int>(emu::running->current->number) / width ? lane : -1);
+    const int own = emu::lane_number(), lane = own ^ (bits & 31);
+    return emu::shuffle<emu::SHUFFLE_XOR>(mask, value, lane < emu::segment_begin(width) + width ? lane : own);
 }
 
 template <typename T> T __shfl_up_sync(uint32_t mask, T value, unsigned by, int width = 32)
 {
-    const int own = static_cast<int>(emu::running->current->number), lane = own - static_cast<int>(by);
-    return emu::shuffle(mask, value, lane >= own / width * width ? lane : -1);
+    const int own = emu::lane_number(), lane = own - static_cast<int>(by & 31u);
+    return emu::shuffle<emu::SHUFFLE_UP>(mask, value, lane >= emu::segment_begin(width) ? lane : own);
 }
 
 template <typename T> T __shfl_down_sync(uint32_t mask, T value, unsigned by, int width = 32)
 {
-    const int own = static_cast<int>(emu::running->current->number), lane = own + static_cast<int>(by);
-    return emu::shuffle(mask, value, lane < (own / width + 1) * width ? lane : -1);
+    const int own = emu::lane_number(), lane = own + static_cast<int>(by & 31u);
+    return emu::shuffle<emu::SHUFFLE_DOWN>(mask, value, lane < emu::segment_begin(width) + width ? lane : own);
 }
 
 static inline unsigned __ballot_sync(uint32_t mask, int predicate)
 {
-    return emu::vote<int, emu::is_true>(mask, predicate);
+    return emu::vote<emu::BALLOT>(mask, predicate != 0);
 }
 
 static inline int __any_sync(uint32_t mask, int predicate)
 {
-    return __ballot_sync(mask, predicate) != 0;
+    return emu::vote<emu::ANY>(mask, predicate != 0) != 0;
 }
 
 static inline int __all_sync(uint32_t mask, int predicate)
 {
-    return __ballot_sync(mask, predicate) == mask;
+    return emu::vote<emu::ALL>(mask, predicate != 0) == mask;
 }
 
-static inline unsigned __match_any_sync(uint32_t mask, unsigned value)
+template <typename T> unsigned __match_any_sync(uint32_t mask, T value)
 {
-    return emu::vote<unsigned, emu::is_equal>(mask, value);
+    static_assert(std::is_integral<T>::value && sizeof(T) >= 4, "of CUDA's types, those that kernels use");
+    return emu::vote<emu::MATCH>(mask, static_cast<uint64_t>(value));
 }
 
-/* Threads run one at a time, so an atomic is what it says. */
-template <typename T> T atomicAdd(T *at, T value)
+/* Threads run one at a time, so an atomic is what it says; ThreadSanitizer is told that it is one. Sums of integers
+ * wrap, as on a GPU. */
+template <typename T, typename Change> T emu_atomic(T *at, Change change)
 {
-    const T old = *at;
-    *at = static_cast<T>(old + value);
+    T old;
+    __atomic_load(at, &old, __ATOMIC_RELAXED);
+    T changed = change(old);
+    __atomic_store(at, &changed, __ATOMIC_RELAXED);
     return old;
+}
+
+static inline float atomicAdd(float *at, float value)
+{
+    return emu_atomic(at, [=](float old) { return old + value; });
+}
+static inline int32_t atomicAdd(int32_t *at, int32_t value)
+{
+    return emu_atomic(at, [=](int32_t old) {
+        return static_cast<int32_t>(static_cast<uint32_t>(old) + static_cast<uint32_t>(value));
+    });
+}
+static inline unsigned atomicAdd(unsigned *at, unsigned value)
+{
+    return emu_atomic(at, [=](unsigned old) { return old + value; });
+}
+static inline unsigned long long atomicAdd(unsigned long long *at, unsigned long long value)
+{
+    return emu_atomic(at, [=](unsigned long long old) { return old + value; });
 }
 template <typename T> T atomicMax(T *at, T value)
 {
-    const T old = *at;
-    *at = old < value ? value : old;
-    return old;
+    return emu_atomic(at, [=](T old) { return old < value ? value : old; });
 }
 template <typename T> T atomicMin(T *at, T value)
 {
-    const T old = *at;
-    *at = value < old ? value : old;
-    return old;
+    return emu_atomic(at, [=](T old) { return value < old ? value : old; });
 }
 template <typename T> T atomicOr(T *at, T value)
 {
-    const T old = *at;
-    *at = old | value;
-    return old;
+    return emu_atomic(at, [=](T old) { return old | value; });
 }
 template <typename T> T atomicExch(T *at, T value)
 {
-    const T old = *at;
-    *at = value;
-    return old;
+    return emu_atomic(at, [=](T) { return value; });
 }
 template <typename T> T atomicCAS(T *at, T expected, T value)
 {
-    const T old = *at;
-    *at = old == expected ? value : old;
-    return old;
+    return emu_atomic(at, [=](T old) { return old == expected ? value : old; });
 }
 
 static inline void __threadfence()

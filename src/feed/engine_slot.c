@@ -238,9 +238,8 @@ enum vr_status slot_size(struct vr_engine *engine, uint32_t max_requests, uint32
     return VR_OK;
 }
 
-static enum vr_status take_memory(struct vr_engine_slot *slot)
+static enum vr_status take_memory(struct vr_backend *backend, struct vr_engine_slot *slot)
 {
-    struct vr_backend *backend = slot->engine->backend;
     size_t staging = 0, device = 0;
     slot_bytes(slot, &staging, &device);
     enum vr_status status = backend->ops->stream_create(backend, &slot->stream);
@@ -269,7 +268,7 @@ enum vr_status vr_engine_slot_create(struct vr_engine *engine, uint32_t max_requ
         free(slot);
         return status;
     }
-    status = take_memory(slot);
+    status = take_memory(engine->backend, slot);
     if (status == VR_OK) {
         status = slot_record_plans(slot);
     }

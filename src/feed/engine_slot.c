@@ -238,8 +238,9 @@ enum vr_status slot_size(struct vr_engine *engine, uint32_t max_requests, uint32
     return VR_OK;
 }
 
-static enum vr_status take_memory(struct vr_backend *backend, struct vr_engine_slot *slot)
+static enum vr_status take_memory(struct vr_engine_slot *slot)
 {
+    struct vr_backend *backend = slot->engine->backend;
     size_t staging = 0, device = 0;
     slot_bytes(slot, &staging, &device);
     enum vr_status status = backend->ops->stream_create(backend, &slot->stream);
@@ -263,12 +264,13 @@ enum vr_status vr_engine_slot_create(struct vr_engine *engine, uint32_t max_requ
     if (slot == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for a lane's slot");
     }
+    slot->engine = engine;
     enum vr_status status = slot_size(engine, max_requests, max_candidates, max_k, slot);
     if (status != VR_OK) {
         free(slot);
         return status;
     }
-    status = take_memory(engine->backend, slot);
+    status = take_memory(slot);
     if (status == VR_OK) {
         status = slot_record_plans(slot);
     }

@@ -8,6 +8,7 @@
  * rows are whole 16-byte pieces, a lane takes 8 columns and reads each expert once for four gates; the sums are the
  * same. */
 #include "numbers.cuh"
+#include "warp.cuh"
 
 namespace
 {
@@ -27,22 +28,6 @@ struct mix_args {
     float *weights;
 };
 
-__device__ float warp_max(float value)
-{
-    for (int bits = 16; bits > 0; bits /= 2) {
-        value = fmaxf(value, __shfl_xor_sync(VR_ALL_LANES, value, bits));
-    }
-    return value;
-}
-
-__device__ float warp_sum(float value)
-{
-    for (int bits = 16; bits > 0; bits /= 2) {
-        value += __shfl_xor_sync(VR_ALL_LANES, value, bits);
-    }
-    return value;
-}
-
 /* weight[e] for the experts of one gate: lane l has experts l and l + 32. */
 __device__ void softmax_listed(const float *logit, uint32_t experts, uint64_t listed, float *weight)
 {
@@ -53,12 +38,12 @@ __device__ void softmax_listed(const float *logit, uint32_t experts, uint64_t li
             largest = fmaxf(largest, logit[e]);
         }
     }
-    largest = warp_max(largest);
+    largest = vr_warp_max(largest);
     for (uint32_t e = lane; e < experts; e += VR_WARP) {
         weight[e] = (listed >> e & 1u) != 0 ? expf(logit[e] - largest) : 0.0f;
         sum += weight[e];
     }
-    sum = warp_sum(sum);
+    sum = vr_warp_sum(sum);
     for (uint32_t e = lane; e < experts; e += VR_WARP) {
         weight[e] = (listed >> e & 1u) != 0 ? weight[e] / sum : 0.0f;
     }

@@ -4,27 +4,12 @@
 
 #include "kmeans_tile.cuh"
 #include "numbers.cuh"
+#include "warp.cuh"
 
 namespace
 {
 
 constexpr unsigned WARPS = 4; /* of a block that gathers */
-
-__device__ float warp_max(float value)
-{
-    for (int bits = 16; bits > 0; bits /= 2) {
-        value = fmaxf(value, __shfl_xor_sync(VR_ALL_LANES, value, bits));
-    }
-    return value;
-}
-
-__device__ float warp_sum(float value)
-{
-    for (int bits = 16; bits > 0; bits /= 2) {
-        value += __shfl_xor_sync(VR_ALL_LANES, value, bits);
-    }
-    return value;
-}
 
 /* One warp a row. Divided by its largest number first, so that no square leaves float32's range. */
 __global__ void kmeans_gather_kernel(const vr_kmeans_rows rows, float *out, int32_t *list)
@@ -41,14 +26,14 @@ __global__ void kmeans_gather_kernel(const vr_kmeans_rows rows, float *out, int3
         largest = fmaxf(largest, fabsf(value));
         wrong = value - value == 0.0f ? wrong : 1.0f; /* NaN or infinity */
     }
-    largest = warp_max(largest);
-    const bool usable = warp_max(wrong) == 0.0f && largest > 0.0f;
+    largest = vr_warp_max(largest);
+    const bool usable = vr_warp_max(wrong) == 0.0f && largest > 0.0f;
     float squares = 0.0f;
     for (uint32_t d = lane; usable && d < dim; d += VR_WARP) {
         const float value = vr_table_value(rows.table, row, d) / largest;
         squares += value * value;
     }
-    squares = warp_sum(squares);
+    squares = vr_warp_sum(squares);
     for (uint32_t d = lane; d < dim; d += VR_WARP) {
         const float value = usable ? vr_table_value(rows.table, row, d) / largest / sqrtf(squares) : 0.0f;
         out[static_cast<size_t>(i) * dim + d] = value;

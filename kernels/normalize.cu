@@ -3,6 +3,7 @@
  * One warp a row. The sum of squares is in double, as the reference's: the square of a float never overflows it. Lanes
  * add their columns in order, then the 32 sums in a tree, so a row's bits do not depend on its neighbours. */
 #include "numbers.cuh"
+#include "warp.cuh"
 
 namespace
 {
@@ -21,10 +22,7 @@ __global__ void normalize_f32_kernel(float *x, uint32_t rows, uint32_t width, ui
     for (uint32_t c = lane; c < width; c += VR_WARP) {
         squares += static_cast<double>(own[c]) * own[c];
     }
-    for (int bits = 16; bits > 0; bits /= 2) {
-        squares += __shfl_xor_sync(VR_ALL_LANES, squares, bits);
-    }
-    const double norm = sqrt(squares);
+    const double norm = sqrt(vr_warp_sum(squares));
     for (uint32_t c = lane; c < width; c += VR_WARP) {
         own[c] = norm < 1e-12 ? 0.0f : static_cast<float>(own[c] / norm);
     }

@@ -2,19 +2,12 @@
  * index, so it is written to be read. What coding loses is measured here for the scan's bound; true scores come from
  * the table's own values. */
 #include "scan_code.cuh"
+#include "warp.cuh"
 
 namespace
 {
 
 constexpr unsigned WARPS = 4; /* of a block */
-
-__device__ float warp_sum(float value)
-{
-    for (int bits = 16; bits > 0; bits /= 2) {
-        value += __shfl_xor_sync(VR_ALL_LANES, value, bits);
-    }
-    return value;
-}
 
 __device__ void raise(uint32_t *bits, float value)
 {
@@ -64,8 +57,8 @@ __global__ void scan_build_kernel(const vr_scan_vectors vectors, const vr_cuda_t
         norm = __fmaf_rn(decoded, decoded, norm);
         residual = __fmaf_rn(lost, lost, residual);
     }
-    norm = warp_sum(norm);
-    residual = warp_sum(residual);
+    norm = vr_warp_sum(norm);
+    residual = vr_warp_sum(residual);
     if (lane != 0 || !there) {
         return;
     }

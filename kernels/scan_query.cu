@@ -4,6 +4,7 @@
  *   |q.x - Q.X| <= |q - Q| max|X| + |q| max|x - X|,
  * where the norms of the query are computed here and those of the vectors were when the index was made. */
 #include "scan_code.cuh"
+#include "warp.cuh"
 
 namespace
 {
@@ -11,22 +12,6 @@ namespace
 /* Of the absolute terms, a product: what float32 sums lose. Tensor cores align the terms of a step and truncate, at
  * most 17/16 * 2^-23; the chain of the true score rounds, 2^-24; the scale of int8 sums is rounded thrice. */
 constexpr float SUM_ERROR = 0x1p-22f;
-
-__device__ float warp_max(float value)
-{
-    for (int bits = 16; bits > 0; bits /= 2) {
-        value = fmaxf(value, __shfl_xor_sync(VR_ALL_LANES, value, bits));
-    }
-    return value;
-}
-
-__device__ float warp_sum(float value)
-{
-    for (int bits = 16; bits > 0; bits /= 2) {
-        value += __shfl_xor_sync(VR_ALL_LANES, value, bits);
-    }
-    return value;
-}
 
 /* 2^-e for a largest value in [2^(e-1), 2^e): products with it are exact but where they leave float32's range. */
 __device__ float scale_for(float largest)
@@ -57,8 +42,8 @@ template <class Code> __global__ void scan_prepare_kernel(const vr_scan_pass pas
         largest = fmaxf(largest, fabsf(query[i]));
         wrong = query[i] - query[i] == 0.0f ? wrong : 1.0f; /* NaN or infinity */
     }
-    largest = warp_max(largest);
-    wrong = warp_max(wrong);
+    largest = vr_warp_max(largest);
+    wrong = vr_warp_max(wrong);
     const bool usable = wrong == 0.0f && largest > 0.0f;
     const float scale = usable ? scale_for(largest) : 0.0f, unit = Code::unit_of(largest * scale);
     typename Code::code *to = reinterpret_cast<typename Code::code *>(pass.code) + static_cast<size_t>(q) * codes;
@@ -70,8 +55,8 @@ template <class Code> __global__ void scan_prepare_kernel(const vr_scan_pass pas
         norm = __fmaf_rn(value, value, norm);
         lost = __fmaf_rn(difference, difference, lost);
     }
-    norm = sqrtf(warp_sum(norm));
-    lost = sqrtf(warp_sum(lost));
+    norm = sqrtf(vr_warp_sum(norm));
+    lost = sqrtf(vr_warp_sum(lost));
     if (lane == 0) {
         const float to_codes = scale / unit / pass.vectors.unit;
         const float bound = bound_of(pass.vectors, norm, lost, unit, to_codes);

@@ -26,6 +26,9 @@ void rig_open(struct rig *rig, struct vr_backend *backend)
 
 void rig_clear(struct rig *rig)
 {
+    if (rig->buffers > 0) { /* not under the feet of what still runs; after a failure there is nothing to wait for */
+        (void)vr_stream_wait(rig->backend, rig->stream, vr_clock_mono_us() + 1000000);
+    }
     while (rig->buffers > 0) {
         rig->backend->ops->buffer_destroy(rig->buffer[--rig->buffers]);
     }

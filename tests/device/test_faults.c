@@ -195,25 +195,22 @@ static bool fail_at(enum vr_seam_failure failure, uint64_t at, const char *word)
     return reached;
 }
 
-/* How many calls failed: every `step`-th of a batch. */
-static uint32_t fail_each(enum vr_seam_failure failure, uint64_t step, const char *word)
+/* Each call of a batch fails once; returns how many there were: at least two copies in, one out, three plans, and a
+ * poll for each of the two waits. */
+static uint32_t fail_each(enum vr_seam_failure failure, const char *word)
 {
     uint32_t count = 0;
-    while (fail_at(failure, 1 + count * step, word)) {
+    while (fail_at(failure, 1 + count, word)) {
         count++;
     }
     return count;
 }
-
-static uint64_t stride(uint64_t shortly)
-{
-    return getenv("VIREO_LONG") != NULL ? 1 : shortly;
-}
+#define CALLS_LEAST 8u
 
 Test(device_faults, an_error_at_every_call)
 {
     if (open_all()) {
-        cr_expect_gt(fail_each(VR_SEAM_FAIL_ONCE, stride(3), "device_error"), 13u);
+        cr_expect_geq(fail_each(VR_SEAM_FAIL_ONCE, "device_error"), CALLS_LEAST);
         close_all();
     }
 }
@@ -221,7 +218,7 @@ Test(device_faults, an_error_at_every_call)
 Test(device_faults, no_memory_at_every_call)
 {
     if (open_all()) {
-        cr_expect_gt(fail_each(VR_SEAM_FAIL_NOMEM, stride(5), "device_no_memory"), 8u);
+        cr_expect_geq(fail_each(VR_SEAM_FAIL_NOMEM, "device_no_memory"), CALLS_LEAST);
         close_all();
     }
 }
@@ -229,7 +226,7 @@ Test(device_faults, no_memory_at_every_call)
 Test(device_faults, the_device_is_lost_at_every_call)
 {
     if (open_all()) {
-        cr_expect_gt(fail_each(VR_SEAM_FAIL_LOST, stride(3), "device_lost"), 13u);
+        cr_expect_geq(fail_each(VR_SEAM_FAIL_LOST, "device_lost"), CALLS_LEAST);
         close_all();
     }
 }
@@ -239,7 +236,7 @@ Test(device_faults, a_hang_in_each_of_the_waits)
     device_timeout_ms = 3000;
     if (open_all()) {
         cr_expect(fail_at(VR_SEAM_FAIL_HANG, 1, "device_hang"));
-        cr_expect(fail_at(VR_SEAM_FAIL_HANG, 40, "device_hang"));
+        cr_expect(fail_at(VR_SEAM_FAIL_HANG, CALLS_LEAST, "device_hang"));
         close_all();
     }
 }
@@ -251,8 +248,8 @@ Test(device_faults, after_one_error_the_next_batch_is_on_the_device_again)
     }
     open_feed();
     run_batch(NULL, "whole");
-    vr_seam_fail(VR_SEAM_LAUNCH, 3, VR_SEAM_FAIL_ONCE);
-    run_batch("device_error", "a launch failed");
+    vr_seam_fail(VR_SEAM_GRAPH, 2, VR_SEAM_FAIL_ONCE);
+    run_batch("device_error", "a plan failed");
     cr_expect_eq(fares().state, VR_DEVICE_SUSPECT);
     run_batch(NULL, "healed");
     cr_expect_eq(fares().state, VR_DEVICE_UP);
@@ -290,7 +287,7 @@ Test(device_faults, a_lost_device_is_not_touched_again)
         return;
     }
     open_feed();
-    vr_seam_fail(VR_SEAM_LAUNCH, 1, VR_SEAM_FAIL_LOST);
+    vr_seam_fail(VR_SEAM_GRAPH, 1, VR_SEAM_FAIL_LOST);
     run_batch("device_lost", "lost");
     uint64_t calls = vr_seam_calls(ANY);
     run_batch("device_down", "gone");

@@ -171,7 +171,12 @@ def test_what_cannot_be_printed_is_a_failure(bundle: Path, command: str) -> None
     for path, status in (("/dev/full", 1), ("/dev/null", 0)):
         with Path(path).open("w") as out:
             done = subprocess.run(
-                [str(BINARY), *words], stdout=out, stderr=subprocess.PIPE, timeout=60, check=False
+                [str(BINARY), *words],
+                stdout=out,
+                stderr=subprocess.PIPE,
+                timeout=60,
+                check=False,
+                env=clean_environment(),
             )
         assert (done.returncode, b"No space left" in done.stderr) == (status, status == 1)
 

@@ -232,7 +232,9 @@ static enum vr_status choose_element(struct vr_engine *engine, const struct sour
     }
     const enum vr_status status = check_halves(engine, sources);
     if (automatic && status == VR_ERR_UNSUPPORTED) {
-        vr_log(VR_LOG_INFO, "ranker_in_float32", "reason=\"%s\"", vr_error_text());
+        if (!engine->resident.counts_only) {
+            vr_log(VR_LOG_INFO, "ranker_in_float32", "reason=\"%s\"", vr_error_text());
+        }
         return VR_OK;
     }
     engine->element = status == VR_OK ? VR_ELEMENT_F16 : VR_ELEMENT_F32;

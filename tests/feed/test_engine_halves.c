@@ -93,6 +93,75 @@ Test(engine_halves, golden_demo)
     check_golden(bundle);
 }
 
+/* ---- experts and gates in another order ---- */
+
+/* [outer, count, inner] with its middle in another order; the caller frees. */
+static float *reorder(const float **data, uint32_t outer, uint32_t count, size_t inner, const uint32_t *order)
+{
+    float *copy = malloc(outer * count * inner * sizeof *copy);
+    cr_assert(copy != NULL);
+    for (uint32_t o = 0; o < outer; o++) {
+        for (uint32_t i = 0; i < count; i++) {
+            const size_t to = o * count + i, from = o * count + order[i];
+            memcpy(copy + to * inner, *data + from * inner, inner * sizeof *copy);
+        }
+    }
+    *data = copy;
+    return copy;
+}
+
+/* Which gates read which expert, and which task which gate. */
+static void rewire(struct vr_ranker *ranker, struct vr_level *level, const uint32_t *expert, const uint32_t *gate)
+{
+    const struct vr_level before = *level;
+    for (uint32_t e = 0; e < level->experts; e++) {
+        level->expert_input[e] = before.expert_input[expert[e]];
+    }
+    for (uint32_t g = 0; g < level->gates; g++) {
+        level->gate[g] = before.gate[gate[g]];
+        level->gate[g].experts = 0;
+        for (uint32_t e = 0; e < level->experts; e++) {
+            level->gate[g].experts |= (before.gate[gate[g]].experts >> expert[e] & 1u) << e;
+        }
+        ranker->task[gate[g]].gate = g; /* task t read gate t */
+    }
+}
+
+/* Layers that read blocks at even distances run as one operation: these read 0, 2 and 4; 4; 1 and 3, and the tasks 3,
+ * 0, 2, 1. The network stays what it was, and so do its golden outputs. */
+Test(engine_halves, golden_in_another_order)
+{
+    static const uint32_t expert[] = {0, 2, 4, 5, 1, 3}, gate[] = {1, 3, 2, 0};
+    struct vr_bundle *bundle = engine_bundle("ple");
+    struct vr_level *level = &bundle->ranker.level[1];
+    const struct vr_engine_options *const options[] = {&in_float32, &in_halves};
+    struct vr_engine *engine = NULL;
+    struct vr_golden_report report;
+    cr_assert(level->experts == 6 && level->gates == 4);
+    rewire(&bundle->ranker, level, expert, gate);
+    float *const copy[] = {
+        reorder(&level->w1, 1, 6, (size_t)level->hidden * level->in, expert),
+        reorder(&level->b1, 1, 6, level->hidden, expert),
+        reorder(&level->w2, 1, 6, (size_t)level->width * level->hidden, expert),
+        reorder(&level->b2, 1, 6, level->width, expert),
+        reorder(&level->gate_w, 4, 6, level->in, expert),
+        reorder(&level->gate_b, 4, 6, 1, expert),
+        reorder(&level->gate_w, 1, 4, (size_t)6 * level->in, gate),
+        reorder(&level->gate_b, 1, 4, 6, gate),
+    };
+    rig_open(bundle);
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(vr_engine_create_tested(rig.cpu, bundle, options[i], &report, &engine), VR_OK, "%s",
+                     vr_error_text());
+        cr_expect_lt(report.probability, i == 0 ? 5e-6 : 5e-4);
+        vr_engine_destroy(engine);
+    }
+    for (size_t i = 0; i < sizeof copy / sizeof copy[0]; i++) {
+        free(copy[i]);
+    }
+    rig_close();
+}
+
 /* ---- answers ---- */
 
 static struct engine_case cases[REQUESTS];
@@ -358,6 +427,7 @@ Test(engine_halves, selftest_refuses_what_is_off)
 /* ---- operations of a call ---- */
 
 static uint32_t products;
+static const float no_vector[256];
 
 static enum vr_status counted_linear(struct vr_stream *stream, const struct vr_linear *args)
 {
@@ -373,13 +443,12 @@ static void check_products(const char *architecture, const struct vr_engine_opti
 {
     struct vr_engine_rank rank[REQUESTS];
     struct vr_engine_ranked ranked[REQUESTS];
-    static const float vector[256];
     rig_open(engine_bundle(architecture));
     struct vr_engine *engine = engine_of(options);
     struct vr_engine_slot *slot = slot_of(engine, REQUESTS);
     make_ranks(engine, rank);
     for (uint32_t r = 0; r < REQUESTS; r++) {
-        rank[r].user_tower = rank[r].hist_tower = rank[r].hist_content = vector;
+        rank[r].user_tower = rank[r].hist_tower = rank[r].hist_content = no_vector;
     }
     rig.ops.linear = counted_linear;
     products = 0;
@@ -398,4 +467,43 @@ Test(engine_halves, products_of_a_call)
     check_products("mmoe", &in_halves, 2 + 3 + 1 + 3);
     check_products("ple", &in_float32, 2 + 3 + 4 + 1 + 3);
     check_products("ple", &in_halves, 2 + 3 + 4 + 1 + 3);
+}
+
+/* With one bin of watch_s all tasks are alike: one product for the last layers. The other heads keep their bits. */
+static void check_alike(const struct vr_engine_options *options)
+{
+    static const uint32_t bins[] = {8, 1}, expected[] = {3, 1};
+    static float heads[2][CANDIDATES][VR_HEAD_COUNT];
+    struct vr_engine_rank rank;
+    struct vr_engine_ranked ranked;
+    for (size_t i = 0; i < 2; i++) {
+        rig.bundle->ranker.task[VR_HEAD_WATCH_S].outputs = bins[i];
+        struct vr_engine *engine = engine_of(options);
+        struct vr_engine_slot *slot = slot_of(engine, 1);
+        engine_case_make(engine, 5, CANDIDATES, false, &cases[0]);
+        rank = engine_case_rank(&cases[0]);
+        rank.user_tower = rank.hist_tower = rank.hist_content = no_vector;
+        products = 0;
+        cr_assert_eq(vr_engine_score(slot, 1, &rank, ENGINE_SOON, &ranked), VR_OK);
+        cr_expect_eq(products, 2 + 3 + 1 + expected[i]);
+        memcpy(heads[i], ranked.heads, CANDIDATES * sizeof heads[i][0]);
+        vr_engine_slot_destroy(slot);
+        vr_engine_destroy(engine);
+    }
+    for (uint32_t c = 0; c < CANDIDATES; c++) {
+        for (uint32_t h = 0; h < VR_HEAD_COUNT; h++) {
+            cr_expect(heads[0][c][h] == heads[1][c][h] || h == VR_HEAD_WATCH_S, "candidate %u, head %u", c, h);
+        }
+        cr_expect_lt(heads[1][c][VR_HEAD_WATCH_S], heads[0][c][VR_HEAD_WATCH_S]);
+    }
+}
+
+Test(engine_halves, tasks_that_are_alike_run_as_one)
+{
+    rig_open(engine_bundle("mmoe"));
+    cr_assert_eq(rig.bundle->ranker.task[VR_HEAD_WATCH_S].outputs, 8);
+    rig.ops.linear = counted_linear;
+    check_alike(&in_float32);
+    check_alike(&in_halves);
+    rig_close();
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/emulator/emulator.h"
+#include "kernels/linear.h"
 #include "kernels/seam.h"
 #include "support_engine.h"
 #include "vireo/backend_cuda.h"
@@ -22,16 +23,18 @@
     }
 static const struct vr_index_config exact = INDEX;
 
-/* What the ranker runs in, and how far its heads and gate weights may be from float64's and from the CPU's float32. */
+/* What the ranker runs in, and how far it may be from the golden outputs. */
 static const struct form {
     const char *name;
     struct vr_engine_options options;
-    double golden_probability, golden_watch_s, heads, gates;
+    double probability, watch_s;
+    bool library; /* runs what it can of the products */
 } forms[] = {
-    {"float32", {INDEX, VR_PRECISION_F32}, 5e-6, 1e-5, 5e-6, 5e-6},
-    {"halves", {INDEX, VR_PRECISION_AUTO}, 5e-4, 2e-3, 1e-3, 1e-3},
+    {"float32", {INDEX, VR_PRECISION_F32}, 5e-6, 1e-5, false},
+    {"halves", {INDEX, VR_PRECISION_AUTO}, 5e-4, 2e-3, false},
+    {"halves, library", {INDEX, VR_PRECISION_AUTO}, 5e-4, 2e-3, true},
 };
-static const struct form *const float32 = &forms[0], *const halves = &forms[1];
+static const struct form *const float32 = &forms[0], *const halves = &forms[1], *const with_library = &forms[2];
 
 static enum vr_precision expected(const struct form *form)
 {
@@ -40,21 +43,28 @@ static enum vr_precision expected(const struct form *form)
 
 /* ---- golden outputs ---- */
 
+/* Shapes of the small PLE's products that the library makes ready, those whose y lies at multiples of 16 bytes: the
+ * hoisted part of the experts, second layers, the upper level's first layers of five gates and of one, and towers. */
+#define LIBRARY_FAMILIES 5u
+
 static void check_golden(const struct vr_bundle *bundle, const struct form *form)
 {
     struct vr_backend *cuda = NULL;
     struct vr_engine *engine = NULL;
     struct vr_golden_report report;
     cr_assert_eq(vr_cuda_backend_open(1, &cuda), VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_linear_prefer_library(cuda, form->library), VR_OK, "%s", vr_error_text());
+    const uint64_t opened = vr_seam_calls(VR_SEAM_OPEN);
     cr_assert_eq(vr_engine_create_tested(cuda, bundle, &form->options, &report, &engine), VR_OK, "%s: %s", form->name,
                  vr_error_text());
     cr_assert_eq(report.cases, bundle->golden.count);
     cr_expect_eq(report.precision, expected(form), "%s", form->name);
+    cr_expect_eq(vr_seam_calls(VR_SEAM_OPEN) - opened, form->library ? LIBRARY_FAMILIES : 0, "%s", form->name);
     cr_expect_eq(vr_engine_precision(engine), expected(form), "%s", form->name);
     cr_expect_lt(report.user_tower, 2e-6, "user tower off by %g", report.user_tower);
-    cr_expect_lt(report.probability, form->golden_probability, "%s: off by %g", form->name, report.probability);
-    cr_expect_lt(report.watch_s_relative, form->golden_watch_s, "%s: off by %g", form->name, report.watch_s_relative);
-    cr_expect(form == float32 || report.probability > float32->golden_probability, "rounded: %g", report.probability);
+    cr_expect_lt(report.probability, form->probability, "%s: off by %g", form->name, report.probability);
+    cr_expect_lt(report.watch_s_relative, form->watch_s, "%s: off by %g", form->name, report.watch_s_relative);
+    cr_expect(form == float32 || report.probability > float32->probability, "rounded: %g", report.probability);
     cr_expect_geq(report.topk_worst_agreement, 9);
     vr_engine_destroy(engine);
     vr_backend_destroy(cuda);
@@ -85,7 +95,9 @@ Test(engine, golden_mmoe)
 
 Test(engine, golden_ple)
 {
-    check_golden_forms(engine_bundle("ple"));
+    struct vr_bundle *bundle = engine_bundle("ple");
+    check_golden(bundle, with_library);
+    check_golden_forms(bundle);
 }
 
 /* Its first cases: the networks are those of the yardstick's kind, and 20,000 videos are scanned with a threshold. */
@@ -210,28 +222,42 @@ static void compare_retrieval(const struct vr_bundle *bundle, const struct vr_en
     }
 }
 
-static void compare_ranking(const struct vr_bundle *bundle, const struct form *form, const struct vr_engine_ranked *a,
-                            const struct vr_engine_ranked *b)
+/* Who is compared with what the CPU runs in, and how far heads and gate weights may be apart: where both have halves,
+ * another order of a sum moves a few of them by one rounding; these random networks are worse off than trained ones. */
+struct pairing {
+    const struct form *form;
+    struct vr_engine_options cpu;
+    double heads, gates;
+};
+static const struct pairing pairings[] = {
+    {&forms[0], {INDEX, VR_PRECISION_F32}, 5e-6, 5e-6},
+    {&forms[1], {INDEX, VR_PRECISION_F16}, 3e-4, 2e-4},
+    {&forms[1], {INDEX, VR_PRECISION_F32}, 1e-3, 5e-4},
+};
+
+static void compare_ranking(const struct vr_bundle *bundle, const struct pairing *pairing,
+                            const struct vr_engine_ranked *a, const struct vr_engine_ranked *b)
 {
     const struct vr_level *last = &bundle->ranker.level[bundle->ranker.level_count - 1];
     for (uint32_t r = 0; r < REQUESTS; r++) {
-        check_close(a[r].heads, b[r].heads, (size_t)cases[r].candidates * VR_HEAD_COUNT, form->heads, "heads");
+        check_close(a[r].heads, b[r].heads, (size_t)cases[r].candidates * VR_HEAD_COUNT, pairing->heads, "heads");
         cr_assert((a[r].gates != NULL) == (r == 3) && (b[r].gates != NULL) == (r == 3));
         if (r == 3) {
-            check_close(a[r].gates, b[r].gates, (size_t)cases[r].candidates * last->gates * last->experts, form->gates,
-                        "gates");
+            check_close(a[r].gates, b[r].gates, (size_t)cases[r].candidates * last->gates * last->experts,
+                        pairing->gates, "gates");
         }
     }
 }
 
-static void check_parity(const char *architecture, const struct form *form, uint64_t first_seed, uint64_t last_seed)
+static void check_parity(const char *architecture, const struct pairing *pairing, uint64_t first_seed,
+                         uint64_t last_seed)
 {
     struct rig rig;
     struct vr_backend *cpu = NULL;
     struct vr_engine *on_cpu = NULL;
-    rig_open(&rig, architecture, form);
+    rig_open(&rig, architecture, pairing->form);
     cr_assert_eq(vr_backend_open("cpu", 1, &cpu), VR_OK);
-    cr_assert_eq(vr_engine_create(cpu, rig.bundle, &exact, &on_cpu), VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_engine_create_with(cpu, rig.bundle, &pairing->cpu, &on_cpu), VR_OK, "%s", vr_error_text());
     struct vr_engine_slot *slot[2] = {slot_of(rig.engine, REQUESTS, CANDIDATES), slot_of(on_cpu, REQUESTS, CANDIDATES)};
     for (uint64_t seed = first_seed; seed <= last_seed; seed++) {
         struct vr_engine_user user[REQUESTS];
@@ -249,7 +275,7 @@ static void check_parity(const char *architecture, const struct form *form, uint
             make_ranks(found[i], rank);
             score(slot[i], REQUESTS, rank, ranked[i]);
         }
-        compare_ranking(rig.bundle, form, ranked[0], ranked[1]);
+        compare_ranking(rig.bundle, pairing, ranked[0], ranked[1]);
         for (uint32_t i = 0; i < 2; i++) {
             cr_assert_eq(vr_engine_similar(slot[i], (int32_t)seed * 31, 9, ENGINE_SOON, &similar[i]), VR_OK);
         }
@@ -264,14 +290,16 @@ static void check_parity(const char *architecture, const struct form *form, uint
 
 Test(engine, equals_the_cpu_mmoe)
 {
-    check_parity("mmoe", float32, 1, 2);
-    check_parity("mmoe", halves, 1, 2);
+    for (size_t i = 0; i < sizeof pairings / sizeof pairings[0]; i++) {
+        check_parity("mmoe", &pairings[i], 1, 2);
+    }
 }
 
 Test(engine, equals_the_cpu_ple)
 {
-    check_parity("ple", float32, 3, 4);
-    check_parity("ple", halves, 3, 4);
+    for (size_t i = 0; i < sizeof pairings / sizeof pairings[0]; i++) {
+        check_parity("ple", &pairings[i], 3, 4);
+    }
 }
 
 /* ---- the same bits in any batch ---- */

@@ -46,6 +46,13 @@ struct vr_lane_config {
     uint32_t default_timeout_ms; /* when a request names none, default 1000 */
 };
 
+/* What the ranker's networks are computed in. */
+enum vr_precision {
+    VR_PRECISION_F32 = 0,
+    VR_PRECISION_F16,  /* halves with float32 sums, or an error where they cannot be had */
+    VR_PRECISION_AUTO, /* halves where the backend is quicker in them and the bundle's ranker fits them, else float32 */
+};
+
 /* retrieval: */
 enum vr_index_kind {
     VR_INDEX_EXACT = 0,

@@ -17,8 +17,17 @@ extern "C" {
 
 struct vr_engine;
 
+struct vr_engine_options {
+    struct vr_index_config index;
+    enum vr_precision precision; /* of the ranker; the user tower is float32, for its vectors are searched with */
+};
+
 /* Upload tables and weights, build the tower and content indexes. The engine borrows backend and bundle, which must
- * outlive it. VR_ERR_NOMEM, VR_ERR_BACKEND. */
+ * outlive it. VR_ERR_NOMEM, VR_ERR_BACKEND; VR_ERR_UNSUPPORTED when halves are asked for and the backend, the bundle's
+ * widths or its weights have none. */
+enum vr_status vr_engine_create_with(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                     const struct vr_engine_options *options, struct vr_engine **out);
+/* In float32. */
 enum vr_status vr_engine_create(struct vr_backend *backend, const struct vr_bundle *bundle,
                                 const struct vr_index_config *index, struct vr_engine **out);
 void vr_engine_destroy(struct vr_engine *engine); /* NULL is accepted */
@@ -28,8 +37,17 @@ void vr_engine_destroy(struct vr_engine *engine); /* NULL is accepted */
 struct vr_golden_report {
     double user_tower, probability, watch_s_relative;
     uint32_t cases, topk_worst_agreement; /* of 10 */
+    enum vr_precision precision;          /* what the ranker ran in */
 };
 enum vr_status vr_engine_selftest(struct vr_engine *engine, struct vr_golden_report *worst);
+
+/* Create and self-test. VR_PRECISION_AUTO falls back to float32 where halves miss the bundle's golden outputs. */
+enum vr_status vr_engine_create_tested(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                       const struct vr_engine_options *options, struct vr_golden_report *worst,
+                                       struct vr_engine **out);
+
+/* What the ranker runs in: VR_PRECISION_F32 or VR_PRECISION_F16. */
+enum vr_precision vr_engine_precision(const struct vr_engine *engine);
 
 /* Bytes the engine holds on the backend. */
 uint64_t vr_engine_bytes(const struct vr_engine *engine);
@@ -48,8 +66,12 @@ struct vr_engine_memory {
     uint64_t device;      /* engine + lanes * lane */
 };
 
-/* Computed from the bundle alone, before anything is taken. VR_ERR_NOMEM, VR_ERR_INVALID (a shape that no slot has),
- * VR_ERR_UNSUPPORTED (a bundle that no engine takes). */
+/* Computed from the bundle alone, before anything is taken; for VR_PRECISION_AUTO as if the self-test passes.
+ * VR_ERR_NOMEM, VR_ERR_INVALID (a shape that no slot has), VR_ERR_UNSUPPORTED (a bundle that no engine takes). */
+enum vr_status vr_engine_memory_with(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                     const struct vr_engine_options *options, const struct vr_engine_shape *shape,
+                                     struct vr_engine_memory *out);
+/* In float32. */
 enum vr_status vr_engine_memory_needed(struct vr_backend *backend, const struct vr_bundle *bundle,
                                        const struct vr_index_config *index, const struct vr_engine_shape *shape,
                                        struct vr_engine_memory *out);

@@ -126,6 +126,10 @@ enum vr_status vr_feature_block_create(const struct vr_feature_space *space, str
                                        enum vr_entity entity, struct vr_feature_block *out);
 void vr_feature_block_destroy(struct vr_feature_block *block);
 
+/* No value of an assembled row of the block is larger, whatever the raw fields are: the largest clip of its transforms
+ * and value of its tables (vectors have at most 1). Reads the tables that are float32. */
+double vr_feature_block_bound(const struct vr_feature_space *space, const struct vr_feature_block *block);
+
 /* raw [rows, field_count] -> dense [rows, dense_count] and index [rows, index_count] (table rows, already in range). */
 void vr_feature_transform(const struct vr_feature_space *space, const struct vr_feature_block *block, size_t rows,
                           const double *raw, float *dense, int32_t *index);

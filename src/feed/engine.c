@@ -46,47 +46,6 @@ static enum vr_status upload_user_tower(struct vr_engine *engine)
     return status;
 }
 
-/* Arrays of one level or task: uploaded in order until one fails. */
-struct array {
-    const float *data;
-    size_t count;
-    struct vr_view *out;
-};
-
-static enum vr_status upload_arrays(struct vr_engine *engine, const struct array *array, size_t count)
-{
-    enum vr_status status = VR_OK;
-    for (size_t i = 0; status == VR_OK && i < count; i++) {
-        status = upload_floats(engine, array[i].data, array[i].count, array[i].out);
-    }
-    return status;
-}
-
-static enum vr_status upload_level(struct vr_engine *engine, const struct vr_level *level, struct engine_level *out)
-{
-    const size_t hidden = (size_t)level->experts * level->hidden, width = (size_t)level->experts * level->width;
-    const size_t logits = (size_t)level->gates * level->experts;
-    const struct array array[] = {
-        {level->w1, hidden * level->in, &out->w1},         {level->b1, hidden, &out->b1},
-        {level->w2, width * level->hidden, &out->w2},      {level->b2, width, &out->b2},
-        {level->gate_w, logits * level->in, &out->gate_w}, {level->gate_b, logits, &out->gate_b},
-    };
-    return upload_arrays(engine, array, sizeof array / sizeof array[0]);
-}
-
-static enum vr_status upload_task(struct vr_engine *engine, uint32_t t, uint32_t width)
-{
-    const struct vr_task *task = &engine->bundle->ranker.task[t];
-    const uint32_t hidden = engine->bundle->ranker.tower_hidden;
-    const struct array array[] = {
-        {task->w1, (size_t)hidden * width, &engine->task[t].w1},
-        {task->b1, hidden, &engine->task[t].b1},
-        {task->w2, (size_t)task->outputs * hidden, &engine->task[t].w2},
-        {task->b2, task->outputs, &engine->task[t].b2},
-    };
-    return upload_arrays(engine, array, sizeof array / sizeof array[0]);
-}
-
 static enum vr_status upload_widths(struct vr_engine *engine)
 {
     float widths[VR_HEAD_COUNT * VR_WIDTHS_MAX];
@@ -96,19 +55,6 @@ static enum vr_status upload_widths(struct vr_engine *engine)
         engine->z_width += task->outputs;
     }
     return upload_floats(engine, widths, engine->z_width, &engine->widths);
-}
-
-static enum vr_status upload_ranker(struct vr_engine *engine)
-{
-    const struct vr_ranker *ranker = &engine->bundle->ranker;
-    enum vr_status status = VR_OK;
-    for (uint32_t l = 0; status == VR_OK && l < ranker->level_count; l++) {
-        status = upload_level(engine, &ranker->level[l], &engine->level[l]);
-    }
-    for (uint32_t t = 0; status == VR_OK && t < VR_HEAD_COUNT; t++) {
-        status = upload_task(engine, t, ranker->level[ranker->level_count - 1].width);
-    }
-    return status == VR_OK ? upload_widths(engine) : status;
 }
 
 static enum vr_status make_inputs(struct vr_engine *engine)
@@ -130,7 +76,8 @@ static enum vr_status make_inputs(struct vr_engine *engine)
 
 enum vr_status engine_fill(struct vr_engine *engine)
 {
-    enum vr_status (*const step[])(struct vr_engine *) = {upload_videos, upload_user_tower, upload_ranker, make_inputs};
+    enum vr_status (*const step[])(struct vr_engine *) = {upload_videos, upload_user_tower, make_inputs,
+                                                          engine_upload_ranker, upload_widths};
     enum vr_status status = VR_OK;
     for (size_t i = 0; status == VR_OK && i < sizeof step / sizeof step[0]; i++) {
         status = step[i](engine);
@@ -156,8 +103,8 @@ static enum vr_status make_indexes(struct vr_engine *engine, const struct vr_ind
     return status == VR_OK ? ops->index_create(engine->backend, &content, &engine->content_index) : status;
 }
 
-enum vr_status vr_engine_create(struct vr_backend *backend, const struct vr_bundle *bundle,
-                                const struct vr_index_config *index, struct vr_engine **out)
+enum vr_status vr_engine_create_with(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                     const struct vr_engine_options *options, struct vr_engine **out)
 {
     struct vr_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
@@ -165,13 +112,14 @@ enum vr_status vr_engine_create(struct vr_backend *backend, const struct vr_bund
     }
     engine->backend = backend;
     engine->bundle = bundle;
-    engine->index = *index;
+    engine->index = options->index;
+    engine->precision = options->precision;
     enum vr_status status = engine_resident_open(&engine->resident, backend);
     if (status == VR_OK) {
         status = engine_fill(engine);
     }
     if (status == VR_OK) {
-        status = make_indexes(engine, index);
+        status = make_indexes(engine, &options->index);
     }
     engine_resident_finish(&engine->resident);
     if (status != VR_OK) {
@@ -180,6 +128,13 @@ enum vr_status vr_engine_create(struct vr_backend *backend, const struct vr_bund
     }
     *out = engine;
     return VR_OK;
+}
+
+enum vr_status vr_engine_create(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                const struct vr_index_config *index, struct vr_engine **out)
+{
+    const struct vr_engine_options options = {*index, VR_PRECISION_F32};
+    return vr_engine_create_with(backend, bundle, &options, out);
 }
 
 void vr_engine_destroy(struct vr_engine *engine)
@@ -198,6 +153,11 @@ void vr_engine_destroy(struct vr_engine *engine)
     engine_inputs_destroy(&engine->video);
     engine_resident_close(&engine->resident);
     free(engine);
+}
+
+enum vr_precision vr_engine_precision(const struct vr_engine *engine)
+{
+    return engine->element == VR_ELEMENT_F16 ? VR_PRECISION_F16 : VR_PRECISION_F32;
 }
 
 const struct vr_bundle *vr_engine_bundle(const struct vr_engine *engine)

@@ -6,14 +6,21 @@
 
 #include "engine_parts.h"
 #include "vireo/clock.h"
+#include "vireo/log.h"
 
 #define BATCH 64u
 #define TOP 10u
 #define TOP_AGREE 9u
 #define LIMIT_US 60000000u
 #define USER_TOWER_TOLERANCE 1e-4
-#define PROBABILITY_TOLERANCE 1e-4
-#define WATCH_TOLERANCE 1e-3 /* relative, or seconds */
+
+/* Of the heads, by what the ranker ran in. */
+static const struct {
+    double probability, watch_s; /* watch_s: relative, or seconds */
+} tolerance[] = {
+    [VR_PRECISION_F32] = {1e-4, 1e-3},
+    [VR_PRECISION_F16] = {5e-4, 5e-3},
+};
 
 static const char *const head_names[VR_HEAD_COUNT] = {"click", "watch_s", "like", "finish"};
 
@@ -74,8 +81,10 @@ static enum vr_status check_heads(const struct batch *batch, uint32_t i, struct 
         const double relative = off / fmax(fabs(want[h]), 1.0);
         double *largest = h == VR_HEAD_WATCH_S ? &worst->watch_s_relative : &worst->probability;
         const double judged = h == VR_HEAD_WATCH_S ? relative : off;
+        const double allowed =
+            h == VR_HEAD_WATCH_S ? tolerance[worst->precision].watch_s : tolerance[worst->precision].probability;
         *largest = judged > *largest ? judged : *largest;
-        if (!(judged <= (h == VR_HEAD_WATCH_S ? WATCH_TOLERANCE : PROBABILITY_TOLERANCE))) {
+        if (!(judged <= allowed)) {
             return vr_fail(VR_ERR_CHECKSUM, "golden case %u: %s is %.9g, expected %.9g, off by %.3g", batch->first + i,
                            head_names[h], (double)got[h], want[h], off);
         }
@@ -156,7 +165,7 @@ static enum vr_status check_batch(struct batch *batch, struct vr_golden_report *
 
 enum vr_status vr_engine_selftest(struct vr_engine *engine, struct vr_golden_report *worst)
 {
-    struct vr_golden_report report = {.topk_worst_agreement = TOP};
+    struct vr_golden_report report = {.topk_worst_agreement = TOP, .precision = vr_engine_precision(engine)};
     struct batch *batch = calloc(1, sizeof *batch);
     if (batch == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for the self-test");
@@ -171,6 +180,40 @@ enum vr_status vr_engine_selftest(struct vr_engine *engine, struct vr_golden_rep
     }
     vr_engine_slot_destroy(batch->slot);
     free(batch);
+    if (worst != NULL) {
+        *worst = report;
+    }
+    return status;
+}
+
+static enum vr_status create_tested(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                    const struct vr_engine_options *options, struct vr_golden_report *worst,
+                                    struct vr_engine **out)
+{
+    struct vr_engine *engine = NULL;
+    enum vr_status status = vr_engine_create_with(backend, bundle, options, &engine);
+    if (status == VR_OK) {
+        status = vr_engine_selftest(engine, worst);
+    }
+    if (status != VR_OK) {
+        vr_engine_destroy(engine);
+        return status;
+    }
+    *out = engine;
+    return VR_OK;
+}
+
+enum vr_status vr_engine_create_tested(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                       const struct vr_engine_options *options, struct vr_golden_report *worst,
+                                       struct vr_engine **out)
+{
+    struct vr_golden_report report = {0};
+    enum vr_status status = create_tested(backend, bundle, options, &report, out);
+    if (status == VR_ERR_CHECKSUM && options->precision == VR_PRECISION_AUTO && report.precision == VR_PRECISION_F16) {
+        const struct vr_engine_options exact = {options->index, VR_PRECISION_F32};
+        vr_log(VR_LOG_WARN, "ranker_in_float32", "reason=\"%s\"", vr_error_text());
+        status = create_tested(backend, bundle, &exact, &report, out);
+    }
     if (worst != NULL) {
         *worst = report;
     }

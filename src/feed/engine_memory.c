@@ -55,9 +55,9 @@ static enum vr_status count(struct vr_engine *engine, const struct vr_engine_sha
     return VR_OK;
 }
 
-enum vr_status vr_engine_memory_needed(struct vr_backend *backend, const struct vr_bundle *bundle,
-                                       const struct vr_index_config *index, const struct vr_engine_shape *shape,
-                                       struct vr_engine_memory *out)
+enum vr_status vr_engine_memory_with(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                     const struct vr_engine_options *options, const struct vr_engine_shape *shape,
+                                     struct vr_engine_memory *out)
 {
     struct vr_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
@@ -65,10 +65,19 @@ enum vr_status vr_engine_memory_needed(struct vr_backend *backend, const struct 
     }
     engine->backend = backend;
     engine->bundle = bundle;
-    engine->index = *index;
+    engine->index = options->index;
+    engine->precision = options->precision;
     engine->resident.backend = backend;
     engine->resident.counts_only = true;
     const enum vr_status status = count(engine, shape, out);
     vr_engine_destroy(engine);
     return status;
+}
+
+enum vr_status vr_engine_memory_needed(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                       const struct vr_index_config *index, const struct vr_engine_shape *shape,
+                                       struct vr_engine_memory *out)
+{
+    const struct vr_engine_options options = {*index, VR_PRECISION_F32};
+    return vr_engine_memory_with(backend, bundle, &options, shape, out);
 }

@@ -1,123 +1,203 @@
 /* The ranker: the request's columns of the first layers of experts and gates, with their biases, once a request
- * (hoisted [requests, ..]); then levels, tasks and heads for a chunk of rows, each of which adds its request's part. */
+ * (hoisted [requests, ..]); then levels, tasks and heads for a chunk of rows, each of which adds its request's part.
+ * Each matrix knows what its numbers are (engine_weights.c), so halves and float32 take the same way. */
 #include "engine_parts.h"
+
+/* ---- layers ---- */
+
+/* Dense layers of one shape side by side. Layer u reads block `block[u]` of x (u itself where block is NULL), blocks
+ * lying x_step columns apart, and writes block u of y, y_step columns apart. */
+struct layers {
+    uint32_t count, in, out;
+    const uint32_t *block; /* [count] */
+    struct engine_matrix x, y;
+    uint32_t x_step, y_step;
+    struct engine_dense dense;
+    bool has_bias, has_add;
+    struct engine_matrix add; /* float [requests, count * out] */
+    struct vr_view add_row;   /* int32 [rows] */
+    enum vr_linear_activation activation;
+};
+
+static uint32_t block_of(const struct layers *layers, uint32_t u)
+{
+    return layers->block == NULL ? u : layers->block[u];
+}
+
+/* How many layers from `first` on read blocks that are equally far apart: *apart blocks, 0 where they share one. */
+static uint32_t run_length(const struct layers *layers, uint32_t first, uint32_t *apart)
+{
+    uint32_t count = 1;
+    *apart = 0;
+    for (; first + count < layers->count; count++) {
+        const uint32_t last = block_of(layers, first + count - 1), next = block_of(layers, first + count);
+        if (next < last || (count > 1 && next - last != *apart)) {
+            break;
+        }
+        *apart = next - last;
+    }
+    return count;
+}
+
+/* One operation: a batch of products, or one wide product where all read the same. */
+static enum vr_status run_some(struct vr_engine_slot *slot, uint32_t rows, const struct layers *layers, uint32_t first,
+                               uint32_t count, uint32_t apart)
+{
+    const bool wide = apart == 0 && layers->y_step == layers->out;
+    const struct engine_matrix x = matrix_at(layers->x, 0, (size_t)block_of(layers, first) * layers->x_step);
+    const struct engine_matrix weight = matrix_at(layers->dense.weight, (size_t)first * layers->out, 0);
+    const struct engine_matrix bias = matrix_at(layers->dense.bias, first, 0);
+    const struct engine_matrix add = matrix_at(layers->add, 0, (size_t)first * layers->out);
+    const struct engine_matrix y = matrix_at(layers->y, 0, (size_t)first * layers->y_step);
+    const struct vr_linear args = {
+        .rows = rows,
+        .in = layers->in,
+        .out = wide ? count * layers->out : layers->out,
+        .x = x.view,
+        .x_stride = x.stride,
+        .x_element = x.element,
+        .weight = weight.view,
+        .weight_stride = weight.stride,
+        .has_bias = layers->has_bias,
+        .bias = bias.view,
+        .bias_element = bias.element,
+        .has_add = layers->has_add,
+        .add = add.view,
+        .add_stride = add.stride,
+        .add_row = layers->add_row,
+        .activation = layers->activation,
+        .y = y.view,
+        .y_stride = y.stride,
+        .y_element = y.element,
+        .batch = wide ? 1 : count,
+        .x_step = (size_t)apart * layers->x_step,
+        .weight_step = (size_t)layers->out * weight.stride,
+        .bias_step = bias.stride,
+        .add_step = layers->out,
+        .y_step = layers->y_step,
+    };
+    return slot_ops(slot)->linear(slot->stream, &args);
+}
+
+static enum vr_status run_layers(struct vr_engine_slot *slot, uint32_t rows, const struct layers *layers)
+{
+    enum vr_status status = VR_OK;
+    for (uint32_t first = 0, count = 0; status == VR_OK && first < layers->count; first += count) {
+        uint32_t apart = 0;
+        count = run_length(layers, first, &apart);
+        status = run_some(slot, rows, layers, first, count, apart);
+    }
+    return status;
+}
+
+/* Scratch for the widest level as rows of one level's width. */
+static struct engine_matrix of_width(struct engine_matrix matrix, uint32_t width)
+{
+    matrix.stride = element_stride(matrix.element, width);
+    return matrix;
+}
+
+/* ---- the requests' part ---- */
 
 enum vr_status slot_hoist(struct vr_engine_slot *slot)
 {
     const struct vr_engine *engine = slot->engine;
     const struct vr_level *level = &engine->bundle->ranker.level[0];
     const struct engine_ranking *at = &slot->ranking;
+    struct layers layers = {
+        .count = 1,
+        .in = engine->request.width,
+        .x = slot->request_row,
+        .dense = engine->hoisted_first,
+        .has_bias = true,
+        .out = level->experts * level->hidden,
+        .y = slot->hoisted_hidden,
+    };
     enum vr_status status = inputs_gather(slot, &engine->request, at->room, at->request_dense.device,
                                           at->request_index.device, slot->request_row);
-    struct vr_linear args = {
-        .rows = at->room,
-        .in = engine->request.width,
-        .out = level->experts * level->hidden,
-        .x = slot->request_row,
-        .x_stride = engine->request.width,
-        .weight = engine->level[0].w1,
-        .weight_stride = level->in,
-        .has_bias = true,
-        .bias = engine->level[0].b1,
-        .y = slot->hoisted_hidden,
-        .y_stride = level->experts * level->hidden,
-    };
     if (status == VR_OK) {
-        status = slot_ops(slot)->linear(slot->stream, &args);
+        status = run_layers(slot, at->room, &layers);
     }
-    args.out = args.y_stride = level->gates * level->experts;
-    args.weight = engine->level[0].gate_w;
-    args.bias = engine->level[0].gate_b;
-    args.y = slot->hoisted_gate;
-    return status == VR_OK ? slot_ops(slot)->linear(slot->stream, &args) : status;
+    layers.dense = engine->hoisted_gate;
+    layers.out = level->gates * level->experts;
+    layers.y = slot->hoisted_gate;
+    return status == VR_OK ? run_layers(slot, at->room, &layers) : status;
 }
+
+/* ---- levels ---- */
 
 /* One chunk of rows on its way through the levels. */
 struct chunk {
     uint32_t first, rows;
     struct vr_view request_of; /* int32 [rows] */
-    struct vr_view x;          /* input of the level: [rows, x_stride] */
-    uint32_t x_stride;
+    struct engine_matrix x;    /* input of the level */
 };
 
-/* A stack of linear units that read one input: `units` of them from number `unit` on, `out` outputs each. */
-struct stack {
-    uint32_t units, unit, out, all; /* all: units of the level */
-    struct vr_view weight, bias, y, hoisted;
-    enum vr_linear_activation activation;
-};
-
-/* Level 0 reads the video columns and adds the hoisted part; later levels read gate `input`'s mix. */
-static enum vr_status run_stack(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l, uint32_t input,
-                                const struct stack *stack)
+/* First layers and gates: level 0's read the row and add the hoisted part; later ones read a gate's mix each. */
+static struct layers level_layers(const struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l)
 {
-    const struct vr_engine *engine = slot->engine;
-    const struct vr_level *level = &engine->bundle->ranker.level[l];
-    const uint32_t skipped = l == 0 ? engine->request.width : 0; /* columns that were hoisted */
-    const size_t from = (size_t)stack->unit * stack->out;
-    const struct vr_linear args = {
-        .rows = chunk->rows,
-        .in = level->in - skipped,
-        .out = stack->units * stack->out,
-        .x = view_at(chunk->x, (size_t)input * level->in),
-        .x_stride = chunk->x_stride,
-        .weight = view_at(stack->weight, from * level->in + skipped),
-        .weight_stride = level->in,
+    const struct vr_level *level = &slot->engine->bundle->ranker.level[l];
+    return (struct layers){
+        .in = l == 0 ? slot->engine->video.width : level->in,
+        .x = chunk->x,
+        .x_step = level->in,
         .has_bias = l > 0,
-        .bias = view_at(stack->bias, from),
         .has_add = l == 0,
-        .add = view_at(stack->hoisted, from),
-        .add_stride = stack->all * stack->out,
         .add_row = chunk->request_of,
-        .activation = stack->activation,
-        .y = view_at(stack->y, from),
-        .y_stride = stack->all * stack->out,
     };
-    return slot_ops(slot)->linear(slot->stream, &args);
 }
 
-/* Experts (or gates) that share an input stand side by side in the weights: one product for each run of them. */
-static enum vr_status run_units(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l,
-                                const uint32_t *input, struct stack stack)
+static enum vr_status first_layers(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l)
 {
-    enum vr_status status = VR_OK;
-    for (stack.unit = 0; status == VR_OK && stack.unit < stack.all; stack.unit += stack.units) {
-        stack.units = 1;
-        while (stack.unit + stack.units < stack.all && input[stack.unit + stack.units] == input[stack.unit]) {
-            stack.units++;
-        }
-        status = run_stack(slot, chunk, l, input[stack.unit], &stack);
-    }
-    return status;
+    const struct vr_level *level = &slot->engine->bundle->ranker.level[l];
+    struct layers layers = level_layers(slot, chunk, l);
+    layers.count = level->experts;
+    layers.block = level->expert_input;
+    layers.out = layers.y_step = level->hidden;
+    layers.dense = slot->engine->level[l].first;
+    layers.add = slot->hoisted_hidden;
+    layers.activation = VR_LINEAR_RELU;
+    layers.y = of_width(slot->hidden, level->experts * level->hidden);
+    return run_layers(slot, chunk->rows, &layers);
 }
 
-/* Second layers: each expert reads its own hidden columns. */
 static enum vr_status second_layers(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l)
 {
     const struct vr_level *level = &slot->engine->bundle->ranker.level[l];
-    const struct engine_level *at = &slot->engine->level[l];
-    enum vr_status status = VR_OK;
-    for (uint32_t e = 0; status == VR_OK && e < level->experts; e++) {
-        const struct vr_linear args = {
-            .rows = chunk->rows,
-            .in = level->hidden,
-            .out = level->width,
-            .x = view_at(slot->hidden, (size_t)e * level->hidden),
-            .x_stride = level->experts * level->hidden,
-            .weight = view_at(at->w2, (size_t)e * level->width * level->hidden),
-            .weight_stride = level->hidden,
-            .has_bias = true,
-            .bias = view_at(at->b2, (size_t)e * level->width),
-            .activation = VR_LINEAR_RELU,
-            .y = view_at(slot->expert, (size_t)e * level->width),
-            .y_stride = level->experts * level->width,
-        };
-        status = slot_ops(slot)->linear(slot->stream, &args);
-    }
-    return status;
+    const struct layers layers = {
+        .count = level->experts,
+        .in = level->hidden,
+        .out = level->width,
+        .x = of_width(slot->hidden, level->experts * level->hidden),
+        .x_step = level->hidden,
+        .dense = slot->engine->level[l].second,
+        .has_bias = true,
+        .activation = VR_LINEAR_RELU,
+        .y = of_width(slot->expert, level->experts * level->width),
+        .y_step = level->width,
+    };
+    return run_layers(slot, chunk->rows, &layers);
 }
 
-static enum vr_status mix_experts(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l, struct vr_view y)
+static enum vr_status gate_logits(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l)
+{
+    const struct vr_level *level = &slot->engine->bundle->ranker.level[l];
+    uint32_t block[VR_GATES_MAX];
+    for (uint32_t g = 0; g < level->gates; g++) {
+        block[g] = level->gate[g].input;
+    }
+    struct layers layers = level_layers(slot, chunk, l);
+    layers.count = level->gates;
+    layers.block = block;
+    layers.out = layers.y_step = level->experts;
+    layers.dense = slot->engine->level[l].gate;
+    layers.add = slot->hoisted_gate;
+    layers.y = of_width(slot->logit, level->gates * level->experts);
+    return run_layers(slot, chunk->rows, &layers);
+}
+
+static enum vr_status mix_experts(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l,
+                                  struct engine_matrix y)
 {
     const struct vr_ranker *ranker = &slot->engine->bundle->ranker;
     const struct vr_level *level = &ranker->level[l];
@@ -126,9 +206,11 @@ static enum vr_status mix_experts(struct vr_engine_slot *slot, const struct chun
         .gates = level->gates,
         .experts = level->experts,
         .width = level->width,
-        .logit = slot->logit,
-        .expert = slot->expert,
-        .y = y,
+        .logit = slot->logit.view,
+        .expert = slot->expert.view,
+        .expert_element = slot->expert.element,
+        .y = y.view,
+        .y_element = y.element,
         .want_weights = slot->ranking.want_gates && l + 1 == ranker->level_count,
         .weights = view_at(slot->gates.device, (size_t)chunk->first * level->gates * level->experts),
     };
@@ -142,73 +224,72 @@ static enum vr_status mix_experts(struct vr_engine_slot *slot, const struct chun
 static enum vr_status run_level(struct vr_engine_slot *slot, uint32_t l, struct chunk *chunk)
 {
     const struct vr_level *level = &slot->engine->bundle->ranker.level[l];
-    const struct engine_level *at = &slot->engine->level[l];
-    const struct stack experts = {
-        .out = level->hidden,
-        .all = level->experts,
-        .weight = at->w1,
-        .bias = at->b1,
-        .y = slot->hidden,
-        .hoisted = slot->hoisted_hidden,
-        .activation = VR_LINEAR_RELU,
-    };
-    const struct stack gates = {
-        .out = level->experts,
-        .all = level->gates,
-        .weight = at->gate_w,
-        .bias = at->gate_b,
-        .y = slot->logit,
-        .hoisted = slot->hoisted_gate,
-    };
-    uint32_t gate_input[VR_GATES_MAX];
-    for (uint32_t g = 0; g < level->gates; g++) {
-        gate_input[g] = level->gate[g].input;
-    }
-    enum vr_status status = run_units(slot, chunk, l, level->expert_input, experts);
+    const struct engine_matrix mix = of_width(slot->mix[l % 2], level->gates * level->width);
+    enum vr_status status = first_layers(slot, chunk, l);
     if (status == VR_OK) {
         status = second_layers(slot, chunk, l);
     }
     if (status == VR_OK) {
-        status = run_units(slot, chunk, l, gate_input, gates);
+        status = gate_logits(slot, chunk, l);
     }
     if (status == VR_OK) {
-        status = mix_experts(slot, chunk, l, slot->mix[l % 2]);
+        status = mix_experts(slot, chunk, l, mix);
     }
-    chunk->x = slot->mix[l % 2];
-    chunk->x_stride = level->gates * level->width;
+    chunk->x = mix;
     return status;
 }
 
-/* Task t's tower on its gate's mix; its outputs go to columns `first` .. of z. */
-static enum vr_status run_task(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t t, uint32_t first)
+/* ---- tasks ---- */
+
+uint32_t slot_task_stride(const struct vr_engine_slot *slot)
 {
-    const struct vr_engine *engine = slot->engine;
-    const struct vr_ranker *ranker = &engine->bundle->ranker;
+    return element_stride(slot->engine->element, slot->engine->bundle->ranker.tower_hidden);
+}
+
+/* Each task's tower on its gate's mix. */
+static enum vr_status task_towers(struct vr_engine_slot *slot, const struct chunk *chunk)
+{
+    const struct vr_ranker *ranker = &slot->engine->bundle->ranker;
     const uint32_t width = ranker->level[ranker->level_count - 1].width;
-    struct vr_linear args = {
-        .rows = chunk->rows,
+    uint32_t block[VR_HEAD_COUNT];
+    for (uint32_t t = 0; t < VR_HEAD_COUNT; t++) {
+        block[t] = ranker->task[t].gate;
+    }
+    const struct layers layers = {
+        .count = VR_HEAD_COUNT,
+        .block = block,
         .in = width,
         .out = ranker->tower_hidden,
-        .x = view_at(chunk->x, (size_t)ranker->task[t].gate * width),
-        .x_stride = chunk->x_stride,
-        .weight = engine->task[t].w1,
-        .weight_stride = width,
+        .x = chunk->x,
+        .x_step = width,
+        .dense = slot->engine->task_first,
         .has_bias = true,
-        .bias = engine->task[t].b1,
         .activation = VR_LINEAR_RELU,
         .y = slot->task_hidden,
-        .y_stride = ranker->tower_hidden,
+        .y_step = slot_task_stride(slot),
     };
-    const enum vr_status status = slot_ops(slot)->linear(slot->stream, &args);
-    args.in = args.x_stride = args.weight_stride = ranker->tower_hidden;
-    args.out = ranker->task[t].outputs;
-    args.x = slot->task_hidden;
-    args.weight = engine->task[t].w2;
-    args.bias = engine->task[t].b2;
-    args.activation = VR_LINEAR_NONE;
-    args.y = view_at(slot->z, first);
-    args.y_stride = engine->z_width;
-    return status == VR_OK ? slot_ops(slot)->linear(slot->stream, &args) : status;
+    return run_layers(slot, chunk->rows, &layers);
+}
+
+/* The last layers of `count` tasks of so many outputs each, from task t on; their outputs go to columns `first` .. of
+ * z. */
+static enum vr_status task_outputs(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t t, uint32_t count,
+                                   uint32_t outputs, uint32_t first)
+{
+    const struct vr_engine *engine = slot->engine;
+    struct layers layers = {
+        .count = count,
+        .in = engine->bundle->ranker.tower_hidden,
+        .out = outputs,
+        .x = matrix_at(slot->task_hidden, 0, (size_t)t * slot_task_stride(slot)),
+        .x_step = slot_task_stride(slot),
+        .dense = {matrix_at(engine->task_last.weight, first, 0), matrix_at(engine->task_last.bias, first, 0)},
+        .has_bias = true,
+        .y = matrix_at(slot->z, 0, first),
+        .y_step = outputs,
+    };
+    layers.dense.bias.stride = outputs; /* a column of all tasks' biases as rows of one task's */
+    return run_layers(slot, chunk->rows, &layers);
 }
 
 static enum vr_status run_tasks(struct vr_engine_slot *slot, const struct chunk *chunk)
@@ -217,27 +298,32 @@ static enum vr_status run_tasks(struct vr_engine_slot *slot, const struct chunk 
     struct vr_task_heads args = {
         .rows = chunk->rows,
         .tasks = VR_HEAD_COUNT,
-        .z = slot->z,
+        .z = slot->z.view,
+        .z_element = slot->z.element,
         .widths = engine->widths,
         .head = view_at(slot->heads.device, (size_t)chunk->first * VR_HEAD_COUNT),
     };
-    uint32_t first = 0;
     for (uint32_t t = 0; t < VR_HEAD_COUNT; t++) {
-        const enum vr_status status = run_task(slot, chunk, t, first);
-        if (status != VR_OK) {
-            return status;
-        }
         args.outputs[t] = engine->bundle->ranker.task[t].outputs;
-        first += args.outputs[t];
     }
-    return slot_ops(slot)->task_heads(slot->stream, &args);
+    enum vr_status status = task_towers(slot, chunk);
+    for (uint32_t t = 0, first = 0, count = 0; status == VR_OK && t < VR_HEAD_COUNT; t += count) {
+        for (count = 1; t + count < VR_HEAD_COUNT && args.outputs[t + count] == args.outputs[t];) {
+            count++;
+        }
+        status = task_outputs(slot, chunk, t, count, args.outputs[t], first);
+        first += count * args.outputs[t];
+    }
+    return status == VR_OK ? slot_ops(slot)->task_heads(slot->stream, &args) : status;
 }
+
+/* ---- the whole ---- */
 
 enum vr_status slot_network(struct vr_engine_slot *slot, uint32_t first, uint32_t rows)
 {
     const struct engine_inputs *inputs = &slot->engine->video;
     const struct engine_rows at = slot_rows(slot, first, rows);
-    struct chunk chunk = {first, rows, at.request_of.device, slot->video_part, inputs->width};
+    struct chunk chunk = {first, rows, at.request_of.device, slot->video_part};
     enum vr_status status = inputs_gather(slot, inputs, rows, at.dense.device, at.index.device, slot->video_part);
     for (uint32_t l = 0; status == VR_OK && l < slot->engine->bundle->ranker.level_count; l++) {
         status = run_level(slot, l, &chunk);

@@ -15,7 +15,7 @@ struct engine_resident {
     struct vr_stream *stream;
     struct vr_buffer *staging;
     struct {
-        const void *host; /* what was uploaded: the same address is uploaded once */
+        const void *host; /* what was uploaded: the same address is uploaded once; NULL: not shared */
         struct vr_view view;
     } item[ENGINE_RESIDENT_MAX];
     uint32_t count;
@@ -25,8 +25,31 @@ struct engine_resident {
 
 enum vr_status engine_resident_open(struct engine_resident *resident, struct vr_backend *backend);
 enum vr_status engine_upload(struct engine_resident *resident, const void *data, size_t bytes, struct vr_view *out);
+/* What no other upload shares. `data` is not read where the resident only counts. */
+enum vr_status engine_put(struct engine_resident *resident, const void *data, size_t bytes, struct vr_view *out);
 void engine_resident_finish(struct engine_resident *resident); /* frees what only uploading needs */
 void engine_resident_close(struct engine_resident *resident);
+
+/* ---- matrices of the backend ---- */
+
+struct engine_matrix {
+    struct vr_view view;
+    uint32_t stride; /* elements from one row to the next */
+    enum vr_element element;
+};
+
+/* The matrix from a row and a column on. */
+static inline struct engine_matrix matrix_at(struct engine_matrix matrix, size_t row, size_t column)
+{
+    matrix.view.offset += (row * matrix.stride + column) * vr_element_bytes(matrix.element);
+    return matrix;
+}
+
+/* The stride of rows that `linear` reads. */
+static inline uint32_t element_stride(enum vr_element element, uint32_t width)
+{
+    return element == VR_ELEMENT_F16 ? vr_half_stride(width) : width;
+}
 
 /* ---- engine_inputs.c: rows of features ---- */
 
@@ -62,11 +85,15 @@ void engine_inputs_destroy(struct engine_inputs *inputs);
 struct engine_layer {
     struct vr_view weight, bias;
 };
-struct engine_level {
-    struct vr_view w1, b1, w2, b2, gate_w, gate_b;
+
+/* Dense layers of the ranker side by side. */
+struct engine_dense {
+    struct engine_matrix weight; /* [layers * out, in] */
+    struct engine_matrix bias;   /* [layers, out] */
 };
-struct engine_task {
-    struct vr_view w1, b1, w2, b2;
+struct engine_level {
+    struct engine_dense first, second; /* a layer an expert */
+    struct engine_dense gate;          /* a layer a gate */
 };
 
 struct vr_engine {
@@ -80,8 +107,11 @@ struct vr_engine {
     struct engine_inputs request; /* viewer and context columns of a ranker row: once a request */
     struct engine_inputs video;   /* video and pair columns of a ranker row */
     struct engine_layer layer[VR_LAYERS_MAX];
-    struct engine_level level[VR_LEVELS_MAX];
-    struct engine_task task[VR_HEAD_COUNT];
+    enum vr_precision precision;                     /* asked for */
+    enum vr_element element;                         /* of the ranker's weights and of what lies between its layers */
+    struct engine_dense hoisted_first, hoisted_gate; /* level 0: the request's columns, and the biases */
+    struct engine_level level[VR_LEVELS_MAX];        /* level 0: first and gate have the row's own columns, no biases */
+    struct engine_dense task_first, task_last;       /* a layer a task; the last layers' outputs differ in number */
     struct vr_view widths;
     uint32_t z_width; /* outputs of all tasks */
 };
@@ -90,6 +120,14 @@ uint32_t engine_vector_dim(const struct vr_engine *engine, enum engine_vector ve
 
 /* Tables and weights to the backend, and the inputs that read them: all of an engine but its indexes. */
 enum vr_status engine_fill(struct vr_engine *engine);
+
+/* ---- engine_weights.c ---- */
+
+/* The ranker's weights to the backend, once it is settled what numbers they are: VR_ERR_UNSUPPORTED where halves are
+ * asked for and cannot be had. Reads the widths of `request`. */
+enum vr_status engine_upload_ranker(struct vr_engine *engine);
+
+/* ---- engine.c ---- */
 
 /* What the indexes are made of: of tower vectors, of content vectors. */
 struct vr_index_spec engine_index_spec(const struct vr_engine *engine, const struct vr_index_config *config,
@@ -172,12 +210,16 @@ struct vr_engine_slot {
     struct engine_retrieval retrieval;
     struct engine_ranking ranking;
 
-    struct vr_view user_row;       /* float [requests, user.width] */
+    struct engine_matrix user_row; /* float [requests, user.width] */
     struct vr_view user_hidden[2]; /* float [requests, widest layer] */
-    struct vr_view request_row;    /* float [requests, request.width] */
-    struct vr_view hoisted_hidden, hoisted_gate;
-    struct vr_view video_part; /* float [chunk, video.width] */
-    struct vr_view hidden, expert, logit, mix[2], task_hidden, z;
+
+    /* The ranker's, for its widest level; of the engine's element, or float where said. */
+    struct engine_matrix request_row;                  /* [requests, request.width] */
+    struct engine_matrix hoisted_hidden, hoisted_gate; /* float [requests, level 0's units * outputs] */
+    struct engine_matrix video_part;                   /* [chunk, video.width] */
+    struct engine_matrix hidden, expert, mix[2];       /* [chunk, experts * hidden], [.., experts * width], .. */
+    struct engine_matrix task_hidden;                  /* [chunk, tasks * slot_task_stride] */
+    struct engine_matrix logit, z;                     /* float [chunk, gates * experts], [chunk, z_width] */
 
     /* NULL where the backend has no plans. */
     struct vr_plan *plan[ENGINE_STEPS][ENGINE_ROOMS]; /* of 1, 2, 4 ... requests, the last of max_requests */
@@ -262,7 +304,7 @@ void inputs_clear(const struct engine_inputs *inputs, uint32_t first, uint32_t e
 
 /* Assemble `rows` rows: dense and index are at their first row. */
 enum vr_status inputs_gather(struct vr_engine_slot *slot, const struct engine_inputs *inputs, uint32_t rows,
-                             struct vr_view dense, struct vr_view index, struct vr_view y);
+                             struct vr_view dense, struct vr_view index, struct engine_matrix y);
 
 /* From retrieval's input on the device: history vectors into vector[ENGINE_HIST_*]; from these the user tower's into
  * vector[ENGINE_USER_TOWER]. */
@@ -295,5 +337,8 @@ enum vr_status slot_hoist(struct vr_engine_slot *slot);
 enum vr_status slot_network(struct vr_engine_slot *slot, uint32_t first, uint32_t rows);
 
 uint32_t slot_gate_floats(const struct vr_engine_slot *slot); /* gates * experts of the last level */
+
+/* Columns from one task's hidden units to the next one's: `linear` reads each task's own. */
+uint32_t slot_task_stride(const struct vr_engine_slot *slot);
 
 #endif

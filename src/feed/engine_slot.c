@@ -101,11 +101,12 @@ struct layout {
     size_t staging, device;
 };
 
-static struct vr_view scratch(struct layout *layout, size_t rows, size_t width)
+static struct engine_matrix scratch(struct layout *layout, enum vr_element element, size_t rows, uint32_t width)
 {
-    const struct vr_view view = {layout->slot->device, layout->device};
-    layout->device += rounded(rows * width * 4);
-    return view;
+    const uint32_t stride = element_stride(element, width);
+    const struct engine_matrix matrix = {{layout->slot->device, layout->device}, stride, element};
+    layout->device += rounded(rows * stride * vr_element_bytes(element));
+    return matrix;
 }
 
 static struct engine_block block(struct layout *layout, size_t bytes)
@@ -138,9 +139,9 @@ static void lay_retrieval_blocks(struct layout *layout)
     slot_lay_retrieval(slot, slot->max_requests, slot->max_k, slot->max_k);
     slot->in = block(layout, slot->retrieval.in_bytes + requests * VR_ENGINE_EXCLUDE_MAX * sizeof(int32_t));
     slot->out = block(layout, slot->retrieval.out_bytes);
-    slot->user_row = scratch(layout, requests, engine->user.width);
-    slot->user_hidden[0] = scratch(layout, requests, widest);
-    slot->user_hidden[1] = scratch(layout, requests, widest);
+    slot->user_row = scratch(layout, VR_ELEMENT_F32, requests, engine->user.width);
+    slot->user_hidden[0] = scratch(layout, VR_ELEMENT_F32, requests, widest).view;
+    slot->user_hidden[1] = scratch(layout, VR_ELEMENT_F32, requests, widest).view;
 }
 
 /* The widest of each intermediate over the levels. */
@@ -164,16 +165,17 @@ static struct widest widest_level(const struct vr_ranker *ranker)
 static void lay_chunk_scratch(struct layout *layout)
 {
     struct vr_engine_slot *slot = layout->slot;
-    const struct vr_ranker *ranker = &slot->engine->bundle->ranker;
-    const struct widest widest = widest_level(ranker);
-    slot->video_part = scratch(layout, slot->chunk, slot->engine->video.width);
-    slot->hidden = scratch(layout, slot->chunk, widest.hidden);
-    slot->expert = scratch(layout, slot->chunk, widest.expert);
-    slot->logit = scratch(layout, slot->chunk, widest.logit);
-    slot->mix[0] = scratch(layout, slot->chunk, widest.mix);
-    slot->mix[1] = scratch(layout, slot->chunk, widest.mix);
-    slot->task_hidden = scratch(layout, slot->chunk, ranker->tower_hidden);
-    slot->z = scratch(layout, slot->chunk, slot->engine->z_width);
+    const struct widest widest = widest_level(&slot->engine->bundle->ranker);
+    const enum vr_element element = slot->engine->element;
+    const uint32_t chunk = slot->chunk;
+    slot->video_part = scratch(layout, element, chunk, slot->engine->video.width);
+    slot->hidden = scratch(layout, element, chunk, widest.hidden);
+    slot->expert = scratch(layout, element, chunk, widest.expert);
+    slot->logit = scratch(layout, VR_ELEMENT_F32, chunk, widest.logit);
+    slot->mix[0] = scratch(layout, element, chunk, widest.mix);
+    slot->mix[1] = scratch(layout, element, chunk, widest.mix);
+    slot->task_hidden = scratch(layout, element, chunk, VR_HEAD_COUNT * slot_task_stride(slot));
+    slot->z = scratch(layout, VR_ELEMENT_F32, chunk, slot->engine->z_width);
 }
 
 static void lay_ranking_blocks(struct layout *layout)
@@ -185,9 +187,9 @@ static void lay_ranking_blocks(struct layout *layout)
     slot_lay_ranking(slot, slot->max_requests);
     slot->request_in = block(layout, slot->ranking.in_bytes);
     slot->vector = block(layout, slot->ranking.hist_bytes + rounded(requests * engine->bundle->tower_dim * 4));
-    slot->request_row = scratch(layout, requests, engine->request.width);
-    slot->hoisted_hidden = scratch(layout, requests, (size_t)first->experts * first->hidden);
-    slot->hoisted_gate = scratch(layout, requests, (size_t)first->gates * first->experts);
+    slot->request_row = scratch(layout, engine->element, requests, engine->request.width);
+    slot->hoisted_hidden = scratch(layout, VR_ELEMENT_F32, requests, first->experts * first->hidden);
+    slot->hoisted_gate = scratch(layout, VR_ELEMENT_F32, requests, first->gates * first->experts);
     slot->rows_in = block(layout, rows * slot_row_bytes(slot));
     const struct engine_block heads = block(layout, rows * VR_HEAD_COUNT * 4);
     const struct engine_block gates = block(layout, rows * slot_gate_floats(slot) * 4);

@@ -36,14 +36,8 @@ static enum vr_status upload_pieces(struct engine_resident *resident, const char
     return VR_OK;
 }
 
-enum vr_status engine_upload(struct engine_resident *resident, const void *data, size_t bytes, struct vr_view *out)
+enum vr_status engine_put(struct engine_resident *resident, const void *data, size_t bytes, struct vr_view *out)
 {
-    for (uint32_t i = 0; i < resident->count; i++) {
-        if (resident->item[i].host == data && bytes > 0) {
-            *out = resident->item[i].view;
-            return VR_OK;
-        }
-    }
     if (resident->count == ENGINE_RESIDENT_MAX) {
         return vr_fail(VR_ERR_UNSUPPORTED, "the bundle has more than %u tables and weights", ENGINE_RESIDENT_MAX);
     }
@@ -56,11 +50,26 @@ enum vr_status engine_upload(struct engine_resident *resident, const void *data,
     if (status != VR_OK) {
         return status;
     }
-    resident->item[resident->count].host = data;
+    resident->item[resident->count].host = NULL;
     resident->item[resident->count++].view = view;
     resident->bytes += bytes;
     *out = view;
     return resident->counts_only ? VR_OK : upload_pieces(resident, data, bytes, view);
+}
+
+enum vr_status engine_upload(struct engine_resident *resident, const void *data, size_t bytes, struct vr_view *out)
+{
+    for (uint32_t i = 0; i < resident->count; i++) {
+        if (resident->item[i].host == data && bytes > 0) {
+            *out = resident->item[i].view;
+            return VR_OK;
+        }
+    }
+    const enum vr_status status = engine_put(resident, data, bytes, out);
+    if (status == VR_OK) {
+        resident->item[resident->count - 1].host = data;
+    }
+    return status;
 }
 
 /* The stream goes first: with it ends what may still read the staging memory. */

@@ -70,7 +70,7 @@ void slot_pad_users(struct vr_engine_slot *slot, uint32_t requests)
 /* ---- operations ---- */
 
 enum vr_status inputs_gather(struct vr_engine_slot *slot, const struct engine_inputs *inputs, uint32_t rows,
-                             struct vr_view dense, struct vr_view index, struct vr_view y)
+                             struct vr_view dense, struct vr_view index, struct engine_matrix y)
 {
     const struct vr_gather args = {
         .rows = rows,
@@ -80,8 +80,9 @@ enum vr_status inputs_gather(struct vr_engine_slot *slot, const struct engine_in
         .dense_stride = inputs->dense_stride,
         .index = index,
         .index_stride = inputs->index_stride,
-        .y = y,
-        .y_stride = inputs->width,
+        .y = y.view,
+        .y_stride = y.stride,
+        .y_element = y.element,
     };
     return inputs->width > 0 ? slot_ops(slot)->gather(slot->stream, &args) : VR_OK;
 }
@@ -98,8 +99,8 @@ static enum vr_status gather_vector(struct vr_engine_slot *slot, uint32_t v, str
         .dense_stride = engine_vector_dim(slot->engine, (enum engine_vector)v),
         .index = slot->retrieval.user_index.device,
         .index_stride = user->index_stride,
-        .y = slot->user_row,
-        .y_stride = user->width,
+        .y = slot->user_row.view,
+        .y_stride = slot->user_row.stride,
     };
     return user->vector_at[v] == ENGINE_NONE ? VR_OK : slot_ops(slot)->gather(slot->stream, &args);
 }
@@ -161,7 +162,7 @@ enum vr_status slot_tower(struct vr_engine_slot *slot, const struct engine_pair 
     const uint32_t layers = bundle->user_tower.layer_count, dim = bundle->tower_dim;
     const struct vr_view out = vector[ENGINE_USER_TOWER].device;
     enum vr_status status = tower_rows(slot, vector);
-    struct vr_view x = slot->user_row;
+    struct vr_view x = slot->user_row.view;
     for (uint32_t l = 0; status == VR_OK && l < layers; l++) {
         const struct vr_view y = l + 1 == layers ? out : slot->user_hidden[l % 2];
         status = tower_layer(slot, l, x, y);

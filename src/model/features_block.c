@@ -86,6 +86,42 @@ void vr_feature_block_destroy(struct vr_feature_block *block)
     block->count = 0;
 }
 
+/* ---- the largest value ---- */
+
+static double table_bound(const struct vr_tensor *table)
+{
+    const float *value = table->data;
+    double bound = 65504.0; /* of float16 */
+    if (table->dtype == VR_DTYPE_F32) {
+        bound = 0.0;
+        for (uint64_t i = 0; i < table->bytes / sizeof(float); i++) {
+            bound = fmax(bound, fabs((double)value[i]));
+        }
+    }
+    return bound;
+}
+
+static double column_bound(const struct vr_feature *feature)
+{
+    switch (feature->kind) {
+    case VR_FEATURE_DENSE:
+    case VR_FEATURE_RATE: return feature->clip;
+    case VR_FEATURE_EMBEDDING:
+    case VR_FEATURE_BUCKET: return feature->table == NULL ? 0.0 : table_bound(feature->table);
+    case VR_FEATURE_VECTOR: break;
+    }
+    return 1.0;
+}
+
+double vr_feature_block_bound(const struct vr_feature_space *space, const struct vr_feature_block *block)
+{
+    double bound = 0.0;
+    for (uint32_t c = 0; c < block->count; c++) {
+        bound = fmax(bound, column_bound(&space->feature[block->feature[c]]));
+    }
+    return bound;
+}
+
 /* ---- transforms: one value each, float64 ---- */
 
 static double standardise(const struct vr_feature *f, double x)

@@ -475,14 +475,16 @@ Test(engine, staging_is_not_filled_while_a_failed_calls_work_is_in_flight)
 /* ---- faults ---- */
 
 /* Everything an engine does once; the first failure ends it. */
-static enum vr_status whole_life(struct vr_backend *backend, const struct vr_bundle *bundle)
+static enum vr_status whole_life(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                 enum vr_precision precision)
 {
     struct vr_engine *engine = NULL;
     struct vr_engine_slot *slot = NULL;
     static struct engine_case c;
     struct vr_engine_retrieved found;
     struct vr_engine_ranked scored;
-    enum vr_status status = vr_engine_create(backend, bundle, &exact, &engine);
+    const struct vr_engine_options options = {exact, precision};
+    enum vr_status status = vr_engine_create_with(backend, bundle, &options, &engine);
     if (status == VR_OK) {
         status = vr_engine_slot_create(engine, 2, 30, 10, &slot);
     }
@@ -505,6 +507,19 @@ static enum vr_status whole_life(struct vr_backend *backend, const struct vr_bun
     return status;
 }
 
+static void check_faults(struct engine_faulty *faulty, const struct vr_bundle *bundle, enum vr_precision precision)
+{
+    engine_faulty_arm(-1);
+    cr_assert_eq(whole_life(&faulty->backend, bundle, precision), VR_OK, "%s", vr_error_text());
+    const long calls = engine_faulty_calls();
+    cr_assert_gt(calls, 100);
+    for (long nth = 0; nth < calls; nth++) {
+        engine_faulty_arm(nth);
+        cr_assert_eq(whole_life(&faulty->backend, bundle, precision), VR_ERR_BACKEND, "fault %ld of %ld", nth, calls);
+        cr_assert(strstr(vr_error_text(), "injected fault") != NULL);
+    }
+}
+
 Test(engine, every_fault_of_the_backend_is_an_error_and_leaks_nothing, .timeout = 60)
 {
     struct vr_bundle *bundle = engine_bundle("ple");
@@ -512,15 +527,8 @@ Test(engine, every_fault_of_the_backend_is_an_error_and_leaks_nothing, .timeout 
     struct engine_faulty faulty;
     cr_assert_eq(vr_backend_open("cpu", 1, &cpu), VR_OK);
     engine_faulty_make(&faulty, cpu);
-    engine_faulty_arm(-1);
-    cr_assert_eq(whole_life(&faulty.backend, bundle), VR_OK, "%s", vr_error_text());
-    const long calls = engine_faulty_calls();
-    cr_assert_gt(calls, 100);
-    for (long nth = 0; nth < calls; nth++) {
-        engine_faulty_arm(nth);
-        cr_assert_eq(whole_life(&faulty.backend, bundle), VR_ERR_BACKEND, "fault %ld of %ld", nth, calls);
-        cr_assert(strstr(vr_error_text(), "injected fault") != NULL);
-    }
+    check_faults(&faulty, bundle, VR_PRECISION_F32);
+    check_faults(&faulty, bundle, VR_PRECISION_F16);
     vr_backend_destroy(cpu);
     vr_bundle_close(bundle);
 }

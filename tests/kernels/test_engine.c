@@ -1,12 +1,13 @@
 /* The engine on the CUDA backend, in the emulator: golden outputs of all architectures and of the demo bundle, the CPU
- * backend's answers, the same bits in any batch and in any chunk, and what a batch costs in calls and memory. Sizes are
- * small: the emulator takes some 20 ms for a product of 64 rows. */
+ * backend's answers, the same bits in any batch and in any chunk, and what a batch costs in calls and memory; with the
+ * ranker in float32 and in halves. Sizes are small: the emulator takes some 20 ms for a product of 64 rows. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/emulator/emulator.h"
+#include "kernels/linear.h"
 #include "kernels/seam.h"
 #include "support_engine.h"
 #include "vireo/backend_cuda.h"
@@ -16,47 +17,87 @@
 #define K 20u
 #define MANY 256u
 
-static const struct vr_index_config exact = {VR_INDEX_EXACT, 32, 256, 0, 32};
+#define INDEX                          \
+    {                                  \
+        VR_INDEX_EXACT, 32, 256, 0, 32 \
+    }
+static const struct vr_index_config exact = INDEX;
+
+/* What the ranker runs in, and how far it may be from the golden outputs. */
+static const struct form {
+    const char *name;
+    struct vr_engine_options options;
+    double probability, watch_s;
+    bool library; /* runs what it can of the products */
+} forms[] = {
+    {"float32", {INDEX, VR_PRECISION_F32}, 5e-6, 1e-5, false},
+    {"halves", {INDEX, VR_PRECISION_AUTO}, 5e-4, 2e-3, false},
+    {"halves, library", {INDEX, VR_PRECISION_AUTO}, 5e-4, 2e-3, true},
+};
+static const struct form *const float32 = &forms[0], *const halves = &forms[1], *const with_library = &forms[2];
+
+static enum vr_precision expected(const struct form *form)
+{
+    return form == float32 ? VR_PRECISION_F32 : VR_PRECISION_F16;
+}
 
 /* ---- golden outputs ---- */
 
-static void check_golden(struct vr_bundle *bundle)
+/* Shapes of the small PLE's products that the library makes ready, those whose y lies at multiples of 16 bytes: the
+ * hoisted part of the experts, second layers, the upper level's first layers of five gates and of one, and towers. */
+#define LIBRARY_FAMILIES 5u
+
+static void check_golden(const struct vr_bundle *bundle, const struct form *form)
 {
     struct vr_backend *cuda = NULL;
     struct vr_engine *engine = NULL;
     struct vr_golden_report report;
     cr_assert_eq(vr_cuda_backend_open(1, &cuda), VR_OK, "%s", vr_error_text());
-    cr_assert_eq(vr_engine_create(cuda, bundle, &exact, &engine), VR_OK, "%s", vr_error_text());
-    cr_assert_eq(vr_engine_selftest(engine, &report), VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_linear_prefer_library(cuda, form->library), VR_OK, "%s", vr_error_text());
+    const uint64_t opened = vr_seam_calls(VR_SEAM_OPEN);
+    cr_assert_eq(vr_engine_create_tested(cuda, bundle, &form->options, &report, &engine), VR_OK, "%s: %s", form->name,
+                 vr_error_text());
     cr_assert_eq(report.cases, bundle->golden.count);
+    cr_expect_eq(report.precision, expected(form), "%s", form->name);
+    cr_expect_eq(vr_seam_calls(VR_SEAM_OPEN) - opened, form->library ? LIBRARY_FAMILIES : 0, "%s", form->name);
+    cr_expect_eq(vr_engine_precision(engine), expected(form), "%s", form->name);
     cr_expect_lt(report.user_tower, 2e-6, "user tower off by %g", report.user_tower);
-    cr_expect_lt(report.probability, 5e-6, "probabilities off by %g", report.probability);
-    cr_expect_lt(report.watch_s_relative, 1e-5, "watch_s off by %g", report.watch_s_relative);
+    cr_expect_lt(report.probability, form->probability, "%s: off by %g", form->name, report.probability);
+    cr_expect_lt(report.watch_s_relative, form->watch_s, "%s: off by %g", form->name, report.watch_s_relative);
+    cr_expect(form == float32 || report.probability > float32->probability, "rounded: %g", report.probability);
     cr_expect_geq(report.topk_worst_agreement, 9);
     vr_engine_destroy(engine);
     vr_backend_destroy(cuda);
-    vr_bundle_close(bundle);
     cr_assert_eq(vr_emulator_memory_used(), 0);
+}
+
+static void check_golden_forms(struct vr_bundle *bundle)
+{
+    check_golden(bundle, float32);
+    check_golden(bundle, halves);
+    vr_bundle_close(bundle);
 }
 
 Test(engine, golden_hard)
 {
-    check_golden(engine_bundle("hard"));
+    check_golden_forms(engine_bundle("hard"));
 }
 
 Test(engine, golden_moe)
 {
-    check_golden(engine_bundle("moe"));
+    check_golden_forms(engine_bundle("moe"));
 }
 
 Test(engine, golden_mmoe)
 {
-    check_golden(engine_bundle("mmoe"));
+    check_golden_forms(engine_bundle("mmoe"));
 }
 
 Test(engine, golden_ple)
 {
-    check_golden(engine_bundle("ple"));
+    struct vr_bundle *bundle = engine_bundle("ple");
+    check_golden(bundle, with_library);
+    check_golden_forms(bundle);
 }
 
 /* Its first cases: the networks are those of the yardstick's kind, and 20,000 videos are scanned with a threshold. */
@@ -66,7 +107,7 @@ Test(engine, golden_demo)
     cr_assert_eq(vr_bundle_open(VIREO_SOURCE_DIR "/models/demo", &bundle), VR_OK, "%s", vr_error_text());
     bundle->golden.count = 16;
     bundle->golden.topk_count = 16;
-    check_golden(bundle);
+    check_golden_forms(bundle);
 }
 
 /* ---- a rig ---- */
@@ -78,13 +119,15 @@ struct rig {
     struct vr_engine *engine;
 };
 
-static void rig_open(struct rig *rig, const char *architecture)
+static void rig_open(struct rig *rig, const char *architecture, const struct form *form)
 {
     rig->bundle = engine_bundle(architecture);
     cr_assert_eq(vr_cuda_backend_open(1, &rig->cuda), VR_OK, "%s", vr_error_text());
     rig->ops = *rig->cuda->ops;
     rig->cuda->ops = &rig->ops;
-    cr_assert_eq(vr_engine_create(rig->cuda, rig->bundle, &exact, &rig->engine), VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_engine_create_with(rig->cuda, rig->bundle, &form->options, &rig->engine), VR_OK, "%s",
+                 vr_error_text());
+    cr_assert_eq(vr_engine_precision(rig->engine), expected(form), "%s", form->name);
 }
 
 static void rig_close(struct rig *rig)
@@ -179,28 +222,42 @@ static void compare_retrieval(const struct vr_bundle *bundle, const struct vr_en
     }
 }
 
-static void compare_ranking(const struct vr_bundle *bundle, const struct vr_engine_ranked *a,
-                            const struct vr_engine_ranked *b)
+/* Who is compared with what the CPU runs in, and how far heads and gate weights may be apart: where both have halves,
+ * another order of a sum moves a few of them by one rounding; these random networks are worse off than trained ones. */
+struct pairing {
+    const struct form *form;
+    struct vr_engine_options cpu;
+    double heads, gates;
+};
+static const struct pairing pairings[] = {
+    {&forms[0], {INDEX, VR_PRECISION_F32}, 5e-6, 5e-6},
+    {&forms[1], {INDEX, VR_PRECISION_F16}, 3e-4, 2e-4},
+    {&forms[1], {INDEX, VR_PRECISION_F32}, 1e-3, 5e-4},
+};
+
+static void compare_ranking(const struct vr_bundle *bundle, const struct pairing *pairing,
+                            const struct vr_engine_ranked *a, const struct vr_engine_ranked *b)
 {
     const struct vr_level *last = &bundle->ranker.level[bundle->ranker.level_count - 1];
     for (uint32_t r = 0; r < REQUESTS; r++) {
-        check_close(a[r].heads, b[r].heads, (size_t)cases[r].candidates * VR_HEAD_COUNT, 5e-6, "heads");
+        check_close(a[r].heads, b[r].heads, (size_t)cases[r].candidates * VR_HEAD_COUNT, pairing->heads, "heads");
         cr_assert((a[r].gates != NULL) == (r == 3) && (b[r].gates != NULL) == (r == 3));
         if (r == 3) {
-            check_close(a[r].gates, b[r].gates, (size_t)cases[r].candidates * last->gates * last->experts, 5e-6,
-                        "gates");
+            check_close(a[r].gates, b[r].gates, (size_t)cases[r].candidates * last->gates * last->experts,
+                        pairing->gates, "gates");
         }
     }
 }
 
-static void check_parity(const char *architecture, uint64_t first_seed, uint64_t last_seed)
+static void check_parity(const char *architecture, const struct pairing *pairing, uint64_t first_seed,
+                         uint64_t last_seed)
 {
     struct rig rig;
     struct vr_backend *cpu = NULL;
     struct vr_engine *on_cpu = NULL;
-    rig_open(&rig, architecture);
+    rig_open(&rig, architecture, pairing->form);
     cr_assert_eq(vr_backend_open("cpu", 1, &cpu), VR_OK);
-    cr_assert_eq(vr_engine_create(cpu, rig.bundle, &exact, &on_cpu), VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_engine_create_with(cpu, rig.bundle, &pairing->cpu, &on_cpu), VR_OK, "%s", vr_error_text());
     struct vr_engine_slot *slot[2] = {slot_of(rig.engine, REQUESTS, CANDIDATES), slot_of(on_cpu, REQUESTS, CANDIDATES)};
     for (uint64_t seed = first_seed; seed <= last_seed; seed++) {
         struct vr_engine_user user[REQUESTS];
@@ -218,7 +275,7 @@ static void check_parity(const char *architecture, uint64_t first_seed, uint64_t
             make_ranks(found[i], rank);
             score(slot[i], REQUESTS, rank, ranked[i]);
         }
-        compare_ranking(rig.bundle, ranked[0], ranked[1]);
+        compare_ranking(rig.bundle, pairing, ranked[0], ranked[1]);
         for (uint32_t i = 0; i < 2; i++) {
             cr_assert_eq(vr_engine_similar(slot[i], (int32_t)seed * 31, 9, ENGINE_SOON, &similar[i]), VR_OK);
         }
@@ -233,12 +290,16 @@ static void check_parity(const char *architecture, uint64_t first_seed, uint64_t
 
 Test(engine, equals_the_cpu_mmoe)
 {
-    check_parity("mmoe", 1, 2);
+    for (size_t i = 0; i < sizeof pairings / sizeof pairings[0]; i++) {
+        check_parity("mmoe", &pairings[i], 1, 2);
+    }
 }
 
 Test(engine, equals_the_cpu_ple)
 {
-    check_parity("ple", 3, 4);
+    for (size_t i = 0; i < sizeof pairings / sizeof pairings[0]; i++) {
+        check_parity("ple", &pairings[i], 3, 4);
+    }
 }
 
 /* ---- the same bits in any batch ---- */
@@ -287,11 +348,11 @@ static void answer_all(const struct vr_bundle *bundle, struct vr_engine_slot *sl
 }
 
 /* Batches of 1, 7 and 256 take plans of 1, 8 and 256; after the largest, staging is full of others' numbers. */
-Test(engine, same_bits_in_any_batch)
+static void check_batches(const struct form *form)
 {
     static struct answer whole[MANY], part[REQUESTS];
     struct rig rig;
-    rig_open(&rig, "hard");
+    rig_open(&rig, "hard", form);
     struct vr_engine_slot *slot = slot_of(rig.engine, MANY, 1);
     for (uint32_t r = 0; r < MANY; r++) {
         engine_case_make(rig.engine, r, r % 3 == 0 ? 1 : 0, false, &cases[r]);
@@ -308,13 +369,19 @@ Test(engine, same_bits_in_any_batch)
     rig_close(&rig);
 }
 
+Test(engine, same_bits_in_any_batch)
+{
+    check_batches(float32);
+    check_batches(halves);
+}
+
 /* 300 rows in chunks of 128 take a tail of 44, padded to 64, and two whole chunks; or one chunk of 300, padded. */
-Test(engine, same_bits_in_any_chunk)
+static void check_chunks(const struct form *form)
 {
     struct rig rig;
     struct vr_engine_rank rank[REQUESTS];
     struct vr_engine_ranked ranked[REQUESTS], other[REQUESTS];
-    rig_open(&rig, "mmoe");
+    rig_open(&rig, "mmoe", form);
     rig.ops.preferred_rows = 128;
     struct vr_engine_slot *small = slot_of(rig.engine, REQUESTS, 60);
     rig.ops.preferred_rows = 2560;
@@ -335,6 +402,12 @@ Test(engine, same_bits_in_any_chunk)
     vr_engine_slot_destroy(small);
     vr_engine_slot_destroy(large);
     rig_close(&rig);
+}
+
+Test(engine, same_bits_in_any_chunk)
+{
+    check_chunks(float32);
+    check_chunks(halves);
 }
 
 /* ---- what a batch costs ---- */
@@ -377,7 +450,7 @@ INSIDE(stream_poll, (struct vr_stream * s, bool *done), (s, done))
 
 /* One copy in, one plan with the copy out: retrieval. Two copies in (requests, rows), one plan for the requests and one
  * for each chunk, one copy out: ranking. No memory of either side after the slot is made. */
-Test(engine, calls_and_memory_of_a_batch)
+static void check_costs(const struct form *form)
 {
     struct rig rig;
     struct vr_engine_user user[REQUESTS];
@@ -385,7 +458,7 @@ Test(engine, calls_and_memory_of_a_batch)
     struct vr_engine_retrieved found[REQUESTS];
     struct vr_engine_ranked ranked[REQUESTS];
     const struct vr_backend_ops *ops = NULL;
-    rig_open(&rig, "hard");
+    rig_open(&rig, "hard", form);
     plain = ops = vr_backend_ops_of(rig.cuda);
     struct vr_backend_ops counted = *ops;
     counted.copy = inside_copy;
@@ -394,10 +467,10 @@ Test(engine, calls_and_memory_of_a_batch)
     struct vr_engine_slot *slot = slot_of(rig.engine, REQUESTS, CANDIDATES);
     make_users(rig.engine, 1, user);
     rig.cuda->ops = &counted;
+    const unsigned long before = allocations;
     if (__sanitizer_install_malloc_and_free_hooks != NULL) {
-        cr_assert_gt(__sanitizer_install_malloc_and_free_hooks(count_malloc, ignore_free), 0);
         free(malloc(1));
-        cr_assert_eq(allocations, 1, "the hook counts");
+        cr_assert_eq(allocations, before + 1, "the hook counts");
     }
     const unsigned long allocated = allocations;
     const uint64_t memory = vr_seam_calls(VR_SEAM_MEMORY), launches = vr_seam_calls(VR_SEAM_LAUNCH);
@@ -430,6 +503,15 @@ Test(engine, calls_and_memory_of_a_batch)
     rig_close(&rig);
 }
 
+Test(engine, calls_and_memory_of_a_batch)
+{
+    if (__sanitizer_install_malloc_and_free_hooks != NULL) {
+        cr_assert_gt(__sanitizer_install_malloc_and_free_hooks(count_malloc, ignore_free), 0);
+    }
+    check_costs(float32);
+    check_costs(halves);
+}
+
 static void check_share(uint64_t told, uint64_t taken, const char *what)
 {
     const double off = fabs((double)told - (double)taken);
@@ -437,7 +519,7 @@ static void check_share(uint64_t told, uint64_t taken, const char *what)
                   (unsigned long long)taken);
 }
 
-Test(engine, memory_is_told_before_it_is_taken)
+static void check_memory(const struct form *form)
 {
     const struct vr_engine_shape shapes[] = {{2, REQUESTS, CANDIDATES, K}, {1, 2, 40, 100}};
     for (size_t i = 0; i < 2; i++) {
@@ -446,10 +528,10 @@ Test(engine, memory_is_told_before_it_is_taken)
         struct vr_engine_memory memory;
         struct vr_engine_slot *slot[2] = {NULL, NULL};
         cr_assert_eq(vr_cuda_backend_open(1, &rig.cuda), VR_OK);
-        cr_assert_eq(vr_engine_memory_needed(rig.cuda, rig.bundle, &exact, shape, &memory), VR_OK);
+        cr_assert_eq(vr_engine_memory_with(rig.cuda, rig.bundle, &form->options, shape, &memory), VR_OK);
         cr_assert_eq(vr_emulator_memory_used(), 0, "nothing is taken");
         cr_assert_eq(memory.device, memory.engine + shape->lanes * memory.lane);
-        cr_assert_eq(vr_engine_create(rig.cuda, rig.bundle, &exact, &rig.engine), VR_OK);
+        cr_assert_eq(vr_engine_create_with(rig.cuda, rig.bundle, &form->options, &rig.engine), VR_OK);
         const size_t engine = vr_emulator_memory_used();
         check_share(memory.engine, engine, "engine");
         cr_assert_eq(vr_engine_bytes(rig.engine), memory.engine);
@@ -466,6 +548,12 @@ Test(engine, memory_is_told_before_it_is_taken)
     }
 }
 
+Test(engine, memory_is_told_before_it_is_taken)
+{
+    check_memory(float32);
+    check_memory(halves);
+}
+
 /* With a tenth less than was told there is no lane, and nothing is left behind; with a twentieth more there is. */
 Test(engine, a_device_that_is_too_small_has_no_lane)
 {
@@ -473,7 +561,7 @@ Test(engine, a_device_that_is_too_small_has_no_lane)
     struct rig rig;
     struct vr_engine_memory memory;
     struct vr_engine_slot *slot = NULL;
-    rig_open(&rig, "hard");
+    rig_open(&rig, "hard", float32);
     cr_assert_eq(vr_engine_memory_needed(rig.cuda, rig.bundle, &exact, &shape, &memory), VR_OK);
     const size_t used = vr_emulator_memory_used(), lane = (size_t)(memory.lane + memory.lane_pinned);
     vr_emulator_memory_limit(used + lane / 10 * 9);

@@ -179,6 +179,31 @@ Test(features, rate_values)
     "\"table\":\"v\",\"width\":4},{\"name\":\"history\",\"entity\":\"viewer\",\"kind\":\"vector\",\"vector\":"             \
     "\"hist_content\"}"
 
+/* Of its own columns alone; tables are not there in training. */
+Test(features, a_block_has_a_bound)
+{
+    struct vr_feature_space *space = make(BUNDLE(FIELDS, DENSE ",{\"name\":\"wide\",\"entity\":\"viewer\",\"kind\":"
+                                                               "\"dense\",\"field\":\"age\",\"scale\":\"identity\","
+                                                               "\"mean\":0,\"std\":1,\"clip\":70000}," TABLES));
+    static const struct {
+        const char *names;
+        double bound;
+    } blocks[] = {
+        {"[]", 0},
+        {"[\"level\"]", 0},
+        {"[\"history\"]", 1},
+        {"[\"age\"]", 2},
+        {"[\"age\",\"wide\",\"history\"]", 70000},
+    };
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+        struct vr_feature_block block;
+        cr_assert_eq(make_block(space, blocks[i].names, VR_ENTITY_VIEWER, &block), VR_OK, "%s", blocks[i].names);
+        cr_expect_eq(vr_feature_block_bound(space, &block), blocks[i].bound, "%s", blocks[i].names);
+        vr_feature_block_destroy(&block);
+    }
+    vr_feature_space_destroy(space);
+}
+
 Test(features, layout_and_table_rows)
 {
     struct vr_feature_space *space = make(BUNDLE(FIELDS, DENSE "," TABLES));

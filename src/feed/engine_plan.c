@@ -181,7 +181,7 @@ enum vr_status slot_record_plans(struct vr_engine_slot *slot)
     if (!slot_has_plans(slot)) {
         return VR_OK;
     }
-    slot->whole = calloc(slot->chunks > 0 ? slot->chunks : 1, sizeof *slot->whole);
+    slot->whole = calloc(slot->chunks > 0 ? slot->chunks : 1, sizeof(void *));
     if (slot->whole == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for a lane's plans");
     }

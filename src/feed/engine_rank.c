@@ -1,5 +1,6 @@
 /* The second dense step of a batch: features of every candidate, then the ranker (engine_network.c) in chunks of rows.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "engine_parts.h"
@@ -88,6 +89,7 @@ static void pair_dots(const struct vr_engine *engine, const struct query *query,
 static struct engine_rows chunk_of(const struct ranking *batch, uint32_t at, uint32_t *within, uint32_t *left)
 {
     const struct vr_engine_slot *slot = batch->slot;
+    assert(slot->chunk > 0);
     const bool in_tail = at < slot->chunk;
     const uint32_t first = in_tail ? slot->chunk - batch->room : at / slot->chunk * slot->chunk;
     const uint32_t room = in_tail ? batch->room : slot->chunk;

@@ -4,6 +4,7 @@
  * are hoisted, and the row's own become matrices apart, and experts' hidden and mixed outputs, which lie side by side,
  * must be multiples of 8 wide. Float32 takes the same layout without padding. A bias is stored as the output that it
  * goes to, so that either engine of the CUDA backend's linear can take it. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,6 +136,7 @@ static enum vr_status pack_part(const struct part *part, struct engine_matrix sh
     if (shape.element == VR_ELEMENT_F16) {
         return vr_weights_pack_f16(part->data, part->rows, part->width, part->stride, to, shape.stride);
     }
+    assert(to != NULL || part->rows == 0);
     for (size_t r = 0; r < part->rows; r++) {
         memcpy((float *)to + r * shape.stride, part->data + r * part->stride, part->width * sizeof(float));
     }

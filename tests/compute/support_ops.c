@@ -61,7 +61,7 @@ static struct vr_view staging(struct rig *rig, size_t bytes)
 static void copy_and_wait(struct rig *rig, struct vr_view to, struct vr_view from, size_t bytes)
 {
     must(rig->backend->ops->copy(rig->stream, to, from, bytes), "copy");
-    must(vr_stream_wait(rig->backend, rig->stream, vr_clock_mono_us() + 10000000), "stream_wait");
+    must(vr_stream_wait(rig->backend, rig->stream, vr_clock_mono_us() + 120000000), "stream_wait");
 }
 
 struct vr_view rig_put(struct rig *rig, const void *data, size_t bytes)

@@ -83,7 +83,7 @@ static void segment_as_halves(const struct vr_gather *args, const struct gather_
 enum vr_status vr_reference_gather(struct vr_stream *stream, const struct vr_gather *args)
 {
     (void)stream;
-    struct vr_cpu_table table[VR_SEGMENTS_MAX];
+    struct vr_cpu_table table[VR_SEGMENTS_MAX] = {{0}};
     const enum vr_status status = check_segments(args, table);
     if (status != VR_OK) {
         return status;

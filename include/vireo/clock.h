@@ -1,4 +1,4 @@
-/* The two clocks. `now` of a request is read once at the server and passed down (definitions.md, "Time"): no feature
+/* The two clocks. `now` of a request is read once at the server and passed down: no feature
  * and no guardrail calls these. */
 #ifndef VIREO_CLOCK_H
 #define VIREO_CLOCK_H

@@ -88,7 +88,7 @@ struct vr_source_config {
     uint32_t budget_us; /* a source that takes longer is left out as "late"; default 20000 */
 };
 
-/* satisfaction: a list of {name, expression}; defaults in definitions.md */
+/* satisfaction: a list of {name, expression}; defaults in docs/configuration.md */
 #define VR_TERMS_MAX 16u
 struct vr_term_config {
     const char *name;       /* [a-z0-9_]+, unique */

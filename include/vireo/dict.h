@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define VR_ID_MAX_BYTES 64u     /* longest id string, definitions.md */
+#define VR_ID_MAX_BYTES 64u     /* longest id string of a request, docs/api.md */
 #define VR_DICT_NONE UINT32_MAX /* "no such string" */
 
 struct vr_dict;

@@ -1,4 +1,4 @@
-/* Guardrails: filters first, then one greedy selector that fills the positions (design.md, "Re-ranking guardrails").
+/* Guardrails: filters first, then one greedy selector that fills the positions (docs/configuration.md, "rerank").
  * Pure functions of their input: no clock, no state, no randomness. */
 #ifndef VIREO_FEED_RERANK_H
 #define VIREO_FEED_RERANK_H

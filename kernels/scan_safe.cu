@@ -7,8 +7,7 @@ namespace
 {
 
 constexpr unsigned THREADS = 256;
-constexpr unsigned KEYS = 4096; /* gathered before they are sorted and cut to k */
-constexpr unsigned GROUPS = 4;  /* of blocks, which share the queries: most have nothing to do */
+constexpr unsigned GROUPS = 4; /* of blocks, which share the queries: most have nothing to do */
 
 /* The key of one slot, 0 where it is no answer or not above `least`. */
 __device__ uint64_t candidate(const vr_scan_pass &pass, const vr_excluded &excluded, const float *query, uint32_t slot,
@@ -19,7 +18,7 @@ __device__ uint64_t candidate(const vr_scan_pass &pass, const vr_excluded &exclu
     return key > least && !vr_is_excluded(excluded, row) ? key : 0;
 }
 
-/* The best k of this block's part of the slots, for query q; key [KEYS]. */
+/* The best k of this block's part of the slots, for query q; key [VR_SAFE_KEYS]. */
 __device__ void scan_part(const vr_scan_pass &pass, uint32_t q, const float *query, uint64_t *key, unsigned *count)
 {
     const uint32_t k = pass.k;
@@ -30,26 +29,14 @@ __device__ void scan_part(const vr_scan_pass &pass, uint32_t q, const float *que
         const uint64_t slot = first + threadIdx.x;
         const uint64_t found =
             slot < pass.vectors.rows ? candidate(pass, excluded, query, static_cast<uint32_t>(slot), least) : 0;
-        if (found != 0) {
-            key[atomicAdd(count, 1u)] = found;
-        }
-        __syncthreads();
-        if (*count > KEYS - THREADS) { /* the next step might not find room */
-            vr_safe_cut(key, count, k);
-            least = *count == k ? key[k - 1] : 0;
-        }
-        __syncthreads();
+        vr_safe_gather(key, count, k, found, &least);
     }
-    vr_safe_cut(key, count, k);
-    uint64_t *part = pass.part + static_cast<size_t>(q) * VR_SCAN_CAPACITY + static_cast<size_t>(blockIdx.x) * k;
-    for (unsigned i = threadIdx.x; i < k; i += THREADS) {
-        part[i] = i < *count ? key[i] : 0;
-    }
+    vr_safe_give(pass, q, key, count);
 }
 
 __global__ void __launch_bounds__(THREADS) scan_safe_parts_kernel(const vr_scan_pass pass)
 {
-    VR_SHARED_LAUNCH(uint64_t, key); /* [KEYS] */
+    VR_SHARED_LAUNCH(uint64_t, key); /* [VR_SAFE_KEYS] */
     VR_SHARED(float, query, VR_SCAN_DIM_MAX);
     VR_SHARED(unsigned, count, 1);
     for (uint32_t q = blockIdx.y; q < pass.queries; q += gridDim.y) {
@@ -89,7 +76,7 @@ enum vr_status vr_scan_safe(struct vr_stream *stream, const struct vr_scan_pass 
 {
     const dim3 grid(vr_safe_parts(pass->k, pass->vectors.rows), pass->queries < GROUPS ? pass->queries : GROUPS);
     const enum vr_status status = vr_launch(stream->seam, "scan_safe_parts", scan_safe_parts_kernel, grid, THREADS,
-                                            KEYS * sizeof(uint64_t), *pass);
+                                            VR_SAFE_KEYS * sizeof(uint64_t), *pass);
     return status == VR_OK ? vr_scan_safe_merge(stream, pass) : status;
 }
 

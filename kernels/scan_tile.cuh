@@ -182,4 +182,34 @@ static __device__ __forceinline__ void vr_safe_cut(uint64_t *key, unsigned *coun
     __syncthreads();
 }
 
+#define VR_SAFE_KEYS 4096u /* gathered before they are sorted and cut to k */
+
+/* Gather the key that this thread found, 0 for none; what is not above *least need not be found from here on. All
+ * threads; key [VR_SAFE_KEYS]; ends with a barrier. */
+static __device__ __forceinline__ void vr_safe_gather(uint64_t *key, unsigned *count, uint32_t k, uint64_t found,
+                                                      uint64_t *least)
+{
+    if (found != 0) {
+        key[atomicAdd(count, 1u)] = found;
+    }
+    __syncthreads();
+    if (*count > VR_SAFE_KEYS - blockDim.x) { /* the next step might not find room */
+        vr_safe_cut(key, count, k);
+        *least = *count == k ? key[k - 1] : 0;
+    }
+    __syncthreads();
+}
+
+/* What is gathered becomes this block's list of query q. All threads. */
+static __device__ __forceinline__ void vr_safe_give(const vr_scan_pass &pass, uint32_t q, uint64_t *key,
+                                                    unsigned *count)
+{
+    const uint32_t k = pass.k;
+    vr_safe_cut(key, count, k);
+    uint64_t *part = pass.part + static_cast<size_t>(q) * VR_SCAN_CAPACITY + static_cast<size_t>(blockIdx.x) * k;
+    for (unsigned i = threadIdx.x; i < k; i += blockDim.x) {
+        part[i] = i < *count ? key[i] : 0;
+    }
+}
+
 #endif

@@ -15,7 +15,6 @@ import hashlib
 import json
 import struct
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -429,13 +428,12 @@ def main() -> None:
     parser.add_argument("--no-state", dest="state", action="store_false")
     parser.add_argument("--tower-dim", type=int, default=64)
     parser.add_argument("--content-dim", type=int, default=32)
-    parser.add_argument("--as-of", type=int, help="UTC milliseconds; default: the start of this hour")
+    parser.add_argument("--as-of", type=int, default=Options.as_of_ms, help="UTC milliseconds")
     parser.add_argument("--no-shift", dest="shift_state", action="store_false")
     args = parser.parse_args()
-    as_of = args.as_of if args.as_of is not None else int(time.time()) // 3600 * HOUR_MS
     options = Options(
         args.videos, args.viewers, args.seed, args.architecture, args.state, args.tower_dim, args.content_dim,
-        as_of, args.shift_state,
+        args.as_of, args.shift_state,
     )  # fmt: skip
     write(build(options), args.out)
     print(f"{args.out}: {args.videos} videos, {args.viewers} viewers, {args.architecture}")

@@ -148,14 +148,10 @@ static enum vr_status open_all(struct bench *b, const char *folder, const char *
     if (status == VR_OK)
         status = vr_state_create(&b->config->state, &b->state);
     if (status == VR_OK)
-        status = vr_model_load(folder, b->backend, &b->config->retrieval, b->state, vr_clock_wall_ms(), &b->model);
+        status = vr_model_load(folder, b->backend, b->config, b->state, vr_clock_wall_ms(), &b->model);
     if (status != VR_OK)
         return status;
-    struct vr_feed_config feed = {.lanes = b->config->lanes,
-                                  .satisfaction = b->config->satisfaction,
-                                  .rerank = b->config->rerank,
-                                  .state = b->config->state};
-    memcpy(feed.source, b->config->source, sizeof feed.source);
+    const struct vr_feed_config feed = vr_feed_config_of(b->config);
     status = vr_feed_create(&feed, b->backend, b->state, b->model, &b->feed);
     if (status == VR_OK)
         status = vr_handback_create(&b->home);

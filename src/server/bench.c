@@ -40,7 +40,7 @@ static enum vr_status open_sides(struct bench *bench)
     bench->first = count;
     for (uint32_t i = 0; i < count; i++) {
         const enum vr_status status =
-            bench_side_open(&bench->side[i], bench->setup.backend[i], bench->bundle, &bench->config->retrieval);
+            bench_side_open(&bench->side[i], bench->setup.backend[i], bench->bundle, bench->config);
         if (status != VR_OK) {
             return status;
         }
@@ -73,7 +73,11 @@ static enum vr_status compare(struct bench *bench)
 {
     enum vr_status status = VR_OK;
     for (uint32_t i = bench->first + 1; i < bench->setup.backend_count; i++) {
-        for (uint32_t b = 0; b < bench->setup.batch_count && bench_side_is_open(&bench->side[i]); b++) {
+        if (!bench_side_is_open(&bench->side[i])) {
+            continue;
+        }
+        bench->bound[i] = bench_bound(&bench->side[bench->first], &bench->side[i]);
+        for (uint32_t b = 0; b < bench->setup.batch_count; b++) {
             status = bench_agree(&bench->side[bench->first], &bench->side[i], &bench->pool, bench->setup.batch[b],
                                  &bench->worst[i]);
             if (status != VR_OK) {
@@ -112,10 +116,7 @@ uint32_t bench_crossover(const struct bench *bench, const struct bench_side *sid
 
 static enum vr_status run(struct bench *bench)
 {
-    enum vr_status status = vr_config_default(&bench->config);
-    if (status == VR_OK) {
-        status = vr_bundle_open(bench->setup.bundle, &bench->bundle);
-    }
+    enum vr_status status = vr_bundle_open(bench->setup.bundle, &bench->bundle);
     enum vr_status (*const step[])(struct bench *) = {open_sides, prepare, compare, measure};
     for (size_t i = 0; status == VR_OK && i < sizeof step / sizeof step[0]; i++) {
         status = step[i](bench);
@@ -130,7 +131,6 @@ static void close_all(struct bench *bench)
     }
     bench_pool_destroy(&bench->pool);
     vr_bundle_close(bench->bundle);
-    vr_config_destroy(bench->config);
     vr_nvml_close(bench->nvml);
 }
 
@@ -174,7 +174,7 @@ static enum vr_status file_finish(struct result_file *file, const struct bench *
     return status;
 }
 
-enum vr_status vr_bench_run(const struct vr_bench_setup *setup, FILE *out)
+enum vr_status vr_bench_run(const struct vr_bench_setup *setup, const struct vr_config *config, FILE *out)
 {
     struct bench *bench = calloc(1, sizeof *bench);
     struct result_file file;
@@ -182,6 +182,7 @@ enum vr_status vr_bench_run(const struct vr_bench_setup *setup, FILE *out)
         return vr_fail(VR_ERR_NOMEM, "no memory for a bench");
     }
     bench->setup = *setup;
+    bench->config = config;
     vr_bench_defaults(&bench->setup);
     describe_cpu(bench);
     describe_gpu(bench);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "vireo/config.h"
 #include "vireo/status.h"
 
 #define VR_BENCH_BACKENDS_MAX 4u
@@ -36,11 +37,11 @@ enum vr_status vr_bench_take_calls(struct vr_bench_setup *setup, const char *val
 /* What was not given. */
 void vr_bench_defaults(struct vr_bench_setup *setup);
 
-/* Run it, print the table to `out` and write the file. The bundle's own error; VR_ERR_UNSUPPORTED when no backend could
- * be opened (one that cannot is named with its reason, the rest goes on); VR_ERR_CHECKSUM when a backend fails
- * the bundle's self-test or two backends' answers differ by more than the bound: then no speed is printed and no file
- * written; VR_ERR_IO for the file. */
-enum vr_status vr_bench_run(const struct vr_bench_setup *setup, FILE *out);
+/* Run it under the configuration's precision and index, print the table to `out` and write the file. The bundle's own
+ * error; VR_ERR_UNSUPPORTED when no backend could be opened (one that cannot is named with its reason, the rest goes
+ * on); VR_ERR_CHECKSUM when a backend fails the bundle's self-test or two backends' answers differ by more than the
+ * bound: then no speed is printed and no file written; VR_ERR_IO for the file. */
+enum vr_status vr_bench_run(const struct vr_bench_setup *setup, const struct vr_config *config, FILE *out);
 
 extern const char
     vr_commit[]; /* `git describe` of the tree that was built, or "unknown"; commit.c is made by the build */

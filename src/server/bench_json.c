@@ -97,6 +97,7 @@ static void put_comparison(struct vr_json_writer *w, const struct bench *bench, 
     put_text(w, "compared_with", bench->side[bench->first].name);
     put_count(w, "answers", bench->worst[i].requests);
     put_difference(w, "largest_difference", &bench->worst[i]);
+    put_difference(w, "bound", &bench->bound[i]);
     vr_json_key(w, "crossover_batch");
     if (crossover > 0) {
         vr_json_put_uint(w, crossover);
@@ -114,6 +115,7 @@ static void put_side(struct vr_json_writer *w, const struct bench *bench, uint32
     vr_json_key(w, "measured");
     vr_json_put_bool(w, open);
     put_text(w, "reason", open ? NULL : side->reason);
+    put_text(w, "precision", open ? vr_precision_name(vr_engine_precision(side->engine)) : NULL);
     if (open && i != bench->first) {
         put_comparison(w, bench, i);
     }
@@ -136,7 +138,6 @@ enum vr_status bench_write_json(const struct bench *bench, FILE *out)
     vr_json_put_int(&w, vr_clock_wall_ms());
     put_hardware(&w, bench);
     put_settings(&w, bench);
-    put_difference(&w, "bound", &bench_bound);
     vr_json_key(&w, "backends");
     vr_json_open_array(&w);
     for (uint32_t i = 0; i < bench->setup.backend_count; i++) {

@@ -60,8 +60,8 @@ static int serve_as(const struct vr_role *role, const struct vr_options *options
     if (role->kind == VR_ROLE_PROBE) {
         _exit(vr_probe_device(options->bundle, config) == VR_OK ? 0 : EXIT_FAILED); /* the device may not let go */
     }
-    return role->kind == VR_ROLE_FIRST && vr_supervisor_is_needed(config) ? supervise(config, argv)
-                                                                          : run_server(&setup);
+    return role->kind == VR_ROLE_FIRST && vr_device_is_wanted(&config->compute) ? supervise(config, argv)
+                                                                                : run_server(&setup);
 }
 
 static int serve(const struct vr_options *options, char *const *argv)
@@ -85,13 +85,24 @@ static int printed(enum vr_status status)
     return status == VR_OK ? 0 : complain(EXIT_FAILED);
 }
 
-static int check(const struct vr_options *options)
+static enum vr_status check(const struct vr_options *options, const struct vr_config *config)
+{
+    return vr_check_bundle(options->bundle, config, stdout);
+}
+
+static enum vr_status bench(const struct vr_options *options, const struct vr_config *config)
+{
+    return vr_bench_run(&options->bench, config, stdout);
+}
+
+static int under_config(const struct vr_options *options,
+                        enum vr_status (*command)(const struct vr_options *options, const struct vr_config *config))
 {
     struct vr_config *config = NULL;
     if (vr_options_config(options, environ, &config) != VR_OK) {
         return complain(EXIT_USAGE);
     }
-    int exit_status = printed(vr_check_bundle(options->bundle, config, stdout));
+    int exit_status = printed(command(options, config));
     vr_config_destroy(config);
     return exit_status;
 }
@@ -116,9 +127,9 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     switch (options.command) {
-    case VR_COMMAND_BENCH: return printed(vr_bench_run(&options.bench, stdout));
+    case VR_COMMAND_BENCH: return under_config(&options, bench);
     case VR_COMMAND_SERVE: return serve(&options, argv);
-    case VR_COMMAND_CHECK: return check(&options);
+    case VR_COMMAND_CHECK: return under_config(&options, check);
     case VR_COMMAND_SHOW: return printed(vr_show_feed(options.server, options.user, options.count, stdout));
     case VR_COMMAND_VERSION: vr_version_print(stdout); return printed(VR_OK);
     case VR_COMMAND_HELP: fputs(vr_usage, stdout); return printed(VR_OK);

@@ -11,7 +11,7 @@ const char vr_usage[] =
     "usage: vireo serve --bundle DIR [--listen HOST:PORT] [--admin HOST:PORT] [--config FILE] [--data DIR]\n"
     "                   [--replay] [--set SECTION.KEY=VALUE]...\n"
     "       vireo bench --bundle DIR [--backends cpu,cuda] [--batches 1,8,32,128] [--seconds S] [--calls N]\n"
-    "                   [--json FILE]\n"
+    "                   [--json FILE] [--config FILE] [--set SECTION.KEY=VALUE]...\n"
     "       vireo check [--config FILE] [--set SECTION.KEY=VALUE]... BUNDLE\n"
     "       vireo show [--server HOST:PORT] [--user ID] [--count N]\n"
     "       vireo version\n"
@@ -153,6 +153,8 @@ static const struct flag flags[] = {
     {VR_COMMAND_BENCH, false, "--seconds", NULL, take_seconds},
     {VR_COMMAND_BENCH, false, "--calls", NULL, take_calls},
     {VR_COMMAND_BENCH, false, "--json", NULL, take_json},
+    {VR_COMMAND_BENCH, false, "--config", NULL, take_config},
+    {VR_COMMAND_BENCH, false, "--set", NULL, take_set},
     {VR_COMMAND_CHECK, false, "--config", NULL, take_config},
     {VR_COMMAND_CHECK, false, "--set", NULL, take_set},
     {VR_COMMAND_SHOW, false, "--server", NULL, take_server},

@@ -25,9 +25,13 @@ Test(bench, cuda_and_cpu_give_the_same_answers)
         cr_skip_test("no small bundle: `make deps-test` makes the Python environment");
     }
     cr_assert_eq(vr_backend_register("cuda", vr_cuda_backend_open), VR_OK);
+    struct vr_config *config = NULL;
+    cr_assert_eq(vr_config_default(&config), VR_OK);
     FILE *out = fmemopen(printed, sizeof printed, "w");
-    cr_assert_eq(vr_bench_run(&setup, out), VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_bench_run(&setup, config, out), VR_OK, "%s", vr_error_text());
+    vr_config_destroy(config);
     fclose(out);
-    cr_assert(strstr(printed, "agreement    cpu and cuda, 11 answers") != NULL, "%s", printed); /* 5 + 6 */
+    cr_assert(strstr(printed, "agreement    cpu in fp32 and cuda in fp16, 11 answers") != NULL, "%s",
+              printed); /* 5 + 6 */
     cr_assert(strstr(printed, "not measured") == NULL, "%s", printed);
 }

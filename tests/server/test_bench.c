@@ -44,6 +44,7 @@ static enum vr_status open_changed(unsigned threads, struct vr_backend **out)
         ops = *inner;
         ops.index_search = search;
         ops.linear = linear;
+        ops.name = "cuda";
         (*out)->ops = &ops;
     }
     return status;
@@ -62,7 +63,7 @@ static void read_back(const char *path, char *to, size_t size)
 }
 
 /* Run with a fault; what was printed and written lies in the two texts. */
-static enum vr_status run(enum fault with)
+static enum vr_status run_in(const char *precision, enum fault with)
 {
     if (access(VIREO_TINY_BUNDLES "/1/bundle.json", R_OK) != 0) {
         cr_skip_test("no small bundle: `make deps-test` makes the Python environment");
@@ -80,12 +81,21 @@ static enum vr_status run(enum fault with)
                                    .calls = 2,
                                    .candidates = CANDIDATES,
                                    .k = 40};
+    struct vr_config *config = NULL;
+    cr_assert_eq(vr_config_default(&config), VR_OK);
+    cr_assert_eq(vr_config_set(config, "compute.precision", precision), VR_OK);
     FILE *out = fmemopen(printed, sizeof printed, "w");
-    const enum vr_status status = vr_bench_run(&setup, out);
+    const enum vr_status status = vr_bench_run(&setup, config, out);
     fclose(out);
+    vr_config_destroy(config);
     read_back(json, written, sizeof written);
     unlink(json);
     return status;
+}
+
+static enum vr_status run(enum fault with)
+{
+    return run_in("auto", with);
 }
 
 static void check_refused(const char *what)
@@ -100,10 +110,21 @@ static void check_refused(const char *what)
 Test(bench, the_same_answers_are_timed)
 {
     cr_assert_eq(run(NO_FAULT), VR_OK, "%s", vr_error_text());
-    cr_assert(strstr(printed, "agreement    cpu and cuda") != NULL, "%s", printed);
+    cr_assert(strstr(printed, "agreement    cpu in fp32 and cuda in fp32") != NULL, "%s", printed);
     cr_assert(strstr(printed, "crossover") != NULL, "%s", printed);
     cr_assert(strstr(written, "\"compared_with\":\"cpu\",\"answers\":130,") != NULL, "%s", written); /* 64 + 66 */
     cr_assert(strstr(written, "\"user_tower\":0,") != NULL, "%s", written);
+}
+
+/* The CPU stands beside a device that is wanted, so its precision is its own; the bound is both precisions' together.
+ */
+Test(bench, the_device_runs_in_what_is_configured)
+{
+    cr_assert_eq(run_in("fp16", NO_FAULT), VR_OK, "%s", vr_error_text());
+    cr_assert(strstr(printed, "agreement    cpu in fp32 and cuda in fp16") != NULL, "%s", printed);
+    cr_assert(strstr(written, "\"precision\":\"fp16\"") != NULL, "%s", written);
+    const char *bound = strstr(written, "\"bound\":{");
+    cr_assert(bound != NULL && strstr(bound, "\"probability\":0.0006") != NULL, "%s", written);
 }
 
 Test(bench, other_rows_are_refused)
@@ -129,6 +150,8 @@ Test(bench, a_backend_that_cannot_be_opened_is_named_and_the_rest_goes_on)
     cr_assert_eq(run(FAULT_OPEN), VR_OK, "%s", vr_error_text());
     cr_assert(strstr(printed, "cuda         not measured: there is no such device") != NULL, "%s", printed);
     cr_assert(strstr(printed, "\ncpu          3") != NULL, "%s", printed);
-    cr_assert(strstr(written, "\"measured\":false,\"reason\":\"there is no such device\",\"results\":[]") != NULL, "%s",
-              written);
+    cr_assert(strstr(written,
+                     "\"measured\":false,\"reason\":\"there is no such device\",\"precision\":null,\"results\":[]") !=
+                  NULL,
+              "%s", written);
 }

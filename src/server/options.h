@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "bench.h"
+#include "vireo/bench.h"
 #include "vireo/config.h"
 #include "vireo/status.h"
 

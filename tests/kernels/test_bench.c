@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "server/bench.h"
 #include "vireo/backend_cuda.h"
+#include "vireo/bench.h"
 
 Test(bench, cuda_and_cpu_give_the_same_answers)
 {

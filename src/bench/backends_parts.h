@@ -1,12 +1,13 @@
-/* What the files of `vireo bench` share (bench.h): bench.c runs it, bench_requests.c makes the requests, bench_side.c
- * is one backend at work, bench_agree.c compares answers, bench_print.c and bench_json.c tell the results. */
-#ifndef VIREO_SERVER_BENCH_PARTS_H
-#define VIREO_SERVER_BENCH_PARTS_H
+/* What the files of `vireo bench backends` share (vireo/bench.h): backends.c runs it, backends_requests.c makes the
+ * requests, backends_side.c is one backend at work, backends_agree.c compares answers, backends_print.c and
+ * backends_json.c tell the results. */
+#ifndef VIREO_BENCH_BACKENDS_PARTS_H
+#define VIREO_BENCH_BACKENDS_PARTS_H
 
 #include <stdbool.h>
 
-#include "bench.h"
 #include "nvml.h"
+#include "vireo/bench.h"
 #include "vireo/config.h"
 #include "vireo/engine.h"
 

@@ -1,8 +1,8 @@
-/* The random requests of `vireo bench` (bench_parts.h). */
+/* The random requests of `vireo bench` (backends_parts.h). */
 #include <math.h>
 #include <stdlib.h>
 
-#include "bench_parts.h"
+#include "backends_parts.h"
 
 #define POOL_MIN 64u
 

@@ -1,7 +1,7 @@
-/* The results of `vireo bench` as a table (bench_parts.h). */
+/* The results of `vireo bench` as a table (backends_parts.h). */
 #include <math.h>
 
-#include "bench_parts.h"
+#include "backends_parts.h"
 
 static void print_head(const struct bench *bench, FILE *out)
 {

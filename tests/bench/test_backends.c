@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "server/bench.h"
 #include "vireo/backend.h"
+#include "vireo/bench.h"
 
 #define CANDIDATES 5u
 #define BATCH 3u

@@ -1,12 +1,12 @@
-/* `vireo bench` (bench.h): open, compare, measure, tell. */
-#include "bench.h"
+/* `vireo bench` (vireo/bench.h): open, compare, measure, tell. */
+#include "vireo/bench.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "bench_parts.h"
+#include "backends_parts.h"
 
 static void describe_cpu(struct bench *bench)
 {

@@ -1,10 +1,10 @@
-/* The values of `vireo bench` on the command line (bench.h). */
+/* The values of `vireo bench` on the command line (vireo/bench.h). */
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench.h"
+#include "vireo/bench.h"
 
 #define SECONDS_MIN 0.01
 #define SECONDS_MAX 600.0

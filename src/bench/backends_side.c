@@ -1,10 +1,10 @@
-/* One backend of `vireo bench` at work (bench_parts.h). */
+/* One backend of `vireo bench` at work (backends_parts.h). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench_parts.h"
+#include "backends_parts.h"
 #include "vireo/clock.h"
 
 #define LIMIT_US 60000000u  /* of one call */

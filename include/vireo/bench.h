@@ -1,7 +1,7 @@
 /* `vireo bench`: one bundle and the same random requests on each backend, through the engine. Answers are compared
- * first; speeds are printed only when they agree. The command's parts are in bench_*.c (bench_parts.h). */
-#ifndef VIREO_SERVER_BENCH_H
-#define VIREO_SERVER_BENCH_H
+ * first; speeds are printed only when they agree. The command's parts are in backends_*.c (backends_parts.h). */
+#ifndef VIREO_BENCH_H
+#define VIREO_BENCH_H
 
 #include <stdint.h>
 #include <stdio.h>

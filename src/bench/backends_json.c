@@ -1,9 +1,9 @@
-/* The results of `vireo bench` as one JSON document (bench_parts.h; docs/benchmarks.md names its members). */
+/* The results of `vireo bench` as one JSON document (backends_parts.h; docs/benchmarks.md names its members). */
 #include <errno.h>
 #include <math.h>
 #include <string.h>
 
-#include "bench_parts.h"
+#include "backends_parts.h"
 #include "vireo/clock.h"
 #include "vireo/json.h"
 

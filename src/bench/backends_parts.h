@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "machine.h"
 #include "nvml.h"
 #include "vireo/bench.h"
 #include "vireo/config.h"
@@ -20,7 +21,7 @@ struct bench_pool {
     struct vr_engine_rank *rank; /* [count]; without the vectors, which retrieval gives */
     void *memory;                /* what both point into */
 };
-enum vr_status bench_pool_create(const struct vr_engine *engine, const struct vr_bench_setup *setup,
+enum vr_status bench_pool_create(const struct vr_engine *engine, const struct vr_bench_backends_setup *setup,
                                  struct bench_pool *out);
 void bench_pool_destroy(struct bench_pool *pool);
 
@@ -51,7 +52,7 @@ struct bench_side {
     struct vr_engine_retrieved *retrieved; /* [max_batch] */
     struct vr_engine_ranked *ranked;       /* [max_batch] */
     float *vector;                         /* [max_batch, 2 tower_dim + content_dim]: retrieval's, kept for ranking */
-    struct bench_result result[VR_BENCH_BATCHES_MAX];
+    struct bench_result result[VR_BENCH_LIST_MAX];
 };
 
 /* Open backend and engine; what fails is noted in side->reason, VR_OK all the same. Then the bundle's self-test:
@@ -70,7 +71,7 @@ enum vr_status bench_side_rank(struct bench_side *side, uint32_t batch); /* of t
 
 /* Time side->result[b]; nvml may be NULL. */
 enum vr_status bench_side_measure(struct bench_side *side, const struct bench_pool *pool,
-                                  const struct vr_bench_setup *setup, uint32_t b, const struct vr_nvml *nvml);
+                                  const struct vr_bench_backends_setup *setup, uint32_t b, const struct vr_nvml *nvml);
 
 /* The largest differences found between two backends' answers, and what is allowed: each backend may be off by the
  * tolerances of docs/bundle.md from the true value, so two may be twice that apart; probability counts all heads but
@@ -87,7 +88,7 @@ enum vr_status bench_agree(struct bench_side *a, struct bench_side *b, const str
 
 /* The whole, for the printers. */
 struct bench {
-    struct vr_bench_setup setup; /* with defaults, candidates and k as taken */
+    struct vr_bench_backends_setup setup; /* with defaults, candidates and k as taken */
     struct vr_bundle *bundle;
     struct vr_config *config;
     struct bench_pool pool;
@@ -96,14 +97,13 @@ struct bench {
     struct bench_difference worst[VR_BENCH_BACKENDS_MAX];
     struct vr_nvml *nvml;
     char no_nvml[256]; /* why nvml is NULL */
-    char cpu[96];
-    long cores;
+    struct bench_machine machine;
 };
 
 /* The smallest batch size from which on `side` answers more requests a second than the first; 0: none. */
 uint32_t bench_crossover(const struct bench *bench, const struct bench_side *side);
 
 void bench_print(const struct bench *bench, FILE *out);
-enum vr_status bench_write_json(const struct bench *bench, FILE *out);
+void bench_write_json(const struct bench *bench, struct vr_json_writer *out);
 
 #endif

@@ -1,4 +1,4 @@
-/* The random requests of `vireo bench` (backends_parts.h). */
+/* The random requests of `vireo bench backends` (backends_parts.h). */
 #include <math.h>
 #include <stdlib.h>
 
@@ -179,7 +179,7 @@ static uint32_t smaller(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-enum vr_status bench_pool_create(const struct vr_engine *engine, const struct vr_bench_setup *setup,
+enum vr_status bench_pool_create(const struct vr_engine *engine, const struct vr_bench_backends_setup *setup,
                                  struct bench_pool *out)
 {
     const struct vr_bundle *bundle = vr_engine_bundle(engine);

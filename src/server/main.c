@@ -96,6 +96,15 @@ static int check(const struct vr_options *options)
     return exit_status;
 }
 
+static int bench(const struct vr_options *options)
+{
+    if (options->wants_help) {
+        fputs(vr_bench_usage, stdout);
+        return printed(VR_OK);
+    }
+    return printed(vr_bench_run(&options->bench, stdout));
+}
+
 static enum vr_status register_backends(void)
 {
 #ifdef VIREO_HAVE_CUDA
@@ -112,11 +121,12 @@ int main(int argc, char **argv)
         return complain(EXIT_FAILED);
     }
     if (vr_options_read(argc, argv, &options) != VR_OK) {
-        fprintf(stderr, "vireo: %s\n%s", vr_error_text(), vr_usage);
+        fprintf(stderr, "vireo: %s\n%s", vr_error_text(),
+                options.command == VR_COMMAND_BENCH ? vr_bench_usage : vr_usage);
         return EXIT_USAGE;
     }
     switch (options.command) {
-    case VR_COMMAND_BENCH: return printed(vr_bench_run(&options.bench, stdout));
+    case VR_COMMAND_BENCH: return bench(&options);
     case VR_COMMAND_SERVE: return serve(&options, argv);
     case VR_COMMAND_CHECK: return check(&options);
     case VR_COMMAND_SHOW: return printed(vr_show_feed(options.server, options.user, options.count, stdout));

@@ -1,5 +1,6 @@
-/* `vireo bench` on the small bundle: the CPU backend against itself under the name "cuda", whole and with faults that
- * the self-test at opening does not see; those must leave no speed behind, on the terminal or in the file. */
+/* `vireo bench backends` on the small bundle: the CPU backend against itself under the name "cuda", whole and with
+ * faults that the self-test at opening does not see; those must leave no speed behind, on the terminal or in the file.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,18 +71,18 @@ static enum vr_status run(enum fault with)
     fault = with;
     cr_assert_eq(vr_backend_register("cuda", open_changed), VR_OK);
     snprintf(json, sizeof json, "/tmp/vireo-bench-%d.json", (int)getpid());
-    struct vr_bench_setup setup = {.bundle = VIREO_TINY_BUNDLES "/1",
-                                   .json = json,
-                                   .backend = {"cpu", "cuda"},
-                                   .batch = {1, BATCH},
-                                   .backend_count = 2,
-                                   .batch_count = 2,
-                                   .seconds = 0.01,
-                                   .calls = 2,
-                                   .candidates = CANDIDATES,
-                                   .k = 40};
+    struct vr_bench_backends_setup setup = {.bundle = VIREO_TINY_BUNDLES "/1",
+                                            .json = json,
+                                            .backend = {"cpu", "cuda"},
+                                            .batch = {1, BATCH},
+                                            .backend_count = 2,
+                                            .batch_count = 2,
+                                            .seconds = 0.01,
+                                            .calls = 2,
+                                            .candidates = CANDIDATES,
+                                            .k = 40};
     FILE *out = fmemopen(printed, sizeof printed, "w");
-    const enum vr_status status = vr_bench_run(&setup, out);
+    const enum vr_status status = vr_bench_backends_run(&setup, out);
     fclose(out);
     read_back(json, written, sizeof written);
     unlink(json);

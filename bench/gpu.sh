@@ -8,8 +8,8 @@
 #   sanitize  compute-sanitizer's memcheck, racecheck and synccheck over these tests
 #   ceilings  copy and read bandwidth, tensor cores in fp16 and int8
 #   scan      exact search: items x dimensions x precision x batch x k, recall beside speed
-#   ranker    `vireo bench` on the yardstick model by batch size
-#   feed      `vireo bench` and the whole feed on a bundle (BUNDLE, default models/demo), CPU and GPU
+#   ranker    `vireo bench backends` on the yardstick model by batch size
+#   feed      `vireo bench backends` and the whole feed on a bundle (BUNDLE, default models/demo), CPU and GPU
 #   peers     torch, FAISS and cuVS on the same device, where they can be imported
 #
 # A stage has LIMIT seconds (default 540). It leaves its results in build/gpu/results/, and bench/results/DEVICE-DATE.json
@@ -143,12 +143,12 @@ stage_ranker() {
         "$PYTHON" bench/yardstick.py "$OUT/yardstick.part"
         mv "$OUT/yardstick.part" "$OUT/yardstick"
     fi
-    "$OUT/vireo" bench --bundle "$OUT/yardstick" --backends cuda --batches 1,2,4,8,16,32,64,128,256 --seconds 3 \
+    "$OUT/vireo" bench backends --bundle "$OUT/yardstick" --backends cuda --batches 1,2,4,8,16,32,64,128,256 --seconds 3 \
         --json "$RESULTS/ranker.json"
 }
 
 stage_feed() {
-    "$OUT/vireo" bench --bundle "$BUNDLE" --backends cpu,cuda --batches 1,2,4,8,16,32,64,128 --seconds 3 \
+    "$OUT/vireo" bench backends --bundle "$BUNDLE" --backends cpu,cuda --batches 1,2,4,8,16,32,64,128 --seconds 3 \
         --json "$RESULTS/feed.json.part"
     if ! grep -q '"backend":"cuda","measured":true' "$RESULTS/feed.json.part"; then
         rm -f "$RESULTS/feed.json.part"

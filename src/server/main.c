@@ -85,26 +85,24 @@ static int printed(enum vr_status status)
     return status == VR_OK ? 0 : complain(EXIT_FAILED);
 }
 
-static enum vr_status check(const struct vr_options *options, const struct vr_config *config)
-{
-    return vr_check_bundle(options->bundle, config, stdout);
-}
-
-static enum vr_status bench(const struct vr_options *options, const struct vr_config *config)
-{
-    return vr_bench_run(&options->bench, config, stdout);
-}
-
-static int under_config(const struct vr_options *options,
-                        enum vr_status (*command)(const struct vr_options *options, const struct vr_config *config))
+static int check(const struct vr_options *options)
 {
     struct vr_config *config = NULL;
     if (vr_options_config(options, environ, &config) != VR_OK) {
         return complain(EXIT_USAGE);
     }
-    int exit_status = printed(command(options, config));
+    int exit_status = printed(vr_check_bundle(options->bundle, config, stdout));
     vr_config_destroy(config);
     return exit_status;
+}
+
+static int bench(const struct vr_options *options)
+{
+    if (options->wants_help) {
+        fputs(vr_bench_usage, stdout);
+        return printed(VR_OK);
+    }
+    return printed(vr_bench_run(&options->bench, stdout));
 }
 
 static enum vr_status register_backends(void)
@@ -123,13 +121,14 @@ int main(int argc, char **argv)
         return complain(EXIT_FAILED);
     }
     if (vr_options_read(argc, argv, &options) != VR_OK) {
-        fprintf(stderr, "vireo: %s\n%s", vr_error_text(), vr_usage);
+        fprintf(stderr, "vireo: %s\n%s", vr_error_text(),
+                options.command == VR_COMMAND_BENCH ? vr_bench_usage : vr_usage);
         return EXIT_USAGE;
     }
     switch (options.command) {
-    case VR_COMMAND_BENCH: return under_config(&options, bench);
+    case VR_COMMAND_BENCH: return bench(&options);
     case VR_COMMAND_SERVE: return serve(&options, argv);
-    case VR_COMMAND_CHECK: return under_config(&options, check);
+    case VR_COMMAND_CHECK: return check(&options);
     case VR_COMMAND_SHOW: return printed(vr_show_feed(options.server, options.user, options.count, stdout));
     case VR_COMMAND_VERSION: vr_version_print(stdout); return printed(VR_OK);
     case VR_COMMAND_HELP: fputs(vr_usage, stdout); return printed(VR_OK);

@@ -22,7 +22,7 @@ FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "20"))
 BUILD = ROOT / "build"
 REPORTS = BUILD / "reports"
 VENV = ROOT / ".venv" / "bin"
-ROOMS = ("base", "json", "model", "compute", "kernels", "state", "feed", "device", "server")
+ROOMS = ("base", "json", "model", "compute", "kernels", "state", "feed", "device", "bench", "server")
 FUZZ_RUNS = re.compile(r"stat::number_of_executed_units:\s*([1-9]\d*)")
 
 SANITIZER_ENV = {

@@ -1,10 +1,10 @@
-/* One backend of `vireo bench` at work (bench_parts.h). */
+/* One backend of `vireo bench backends` at work (backends_parts.h). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench_parts.h"
+#include "backends_parts.h"
 #include "vireo/clock.h"
 
 #define LIMIT_US 60000000u  /* of one call */
@@ -152,7 +152,8 @@ static void summarise(struct bench_result *result, double *sample, uint32_t call
 
 /* Calls until there are enough of both calls and seconds. */
 static enum vr_status sample_calls(struct bench_side *side, const struct bench_pool *pool,
-                                   const struct vr_bench_setup *setup, uint32_t batch, double *sample, uint32_t *calls)
+                                   const struct vr_bench_backends_setup *setup, uint32_t batch, double *sample,
+                                   uint32_t *calls)
 {
     const uint64_t start = vr_clock_mono_us();
     enum vr_status status = VR_OK;
@@ -170,8 +171,9 @@ static enum vr_status sample_calls(struct bench_side *side, const struct bench_p
     return status;
 }
 
-static enum vr_status timed(struct bench_side *side, const struct bench_pool *pool, const struct vr_bench_setup *setup,
-                            uint32_t b, const struct vr_nvml *nvml, double *sample)
+static enum vr_status timed(struct bench_side *side, const struct bench_pool *pool,
+                            const struct vr_bench_backends_setup *setup, uint32_t b, const struct vr_nvml *nvml,
+                            double *sample)
 {
     struct bench_result *result = &side->result[b];
     const uint32_t batch = setup->batch[b];
@@ -200,7 +202,7 @@ static enum vr_status timed(struct bench_side *side, const struct bench_pool *po
 }
 
 enum vr_status bench_side_measure(struct bench_side *side, const struct bench_pool *pool,
-                                  const struct vr_bench_setup *setup, uint32_t b, const struct vr_nvml *nvml)
+                                  const struct vr_bench_backends_setup *setup, uint32_t b, const struct vr_nvml *nvml)
 {
     double *sample = calloc((size_t)BENCH_STAGES * SAMPLES_MAX, sizeof *sample);
     if (sample == NULL) {

@@ -1,8 +1,8 @@
-/* The random requests of `vireo bench` (bench_parts.h). */
+/* The random requests of `vireo bench backends` (backends_parts.h). */
 #include <math.h>
 #include <stdlib.h>
 
-#include "bench_parts.h"
+#include "backends_parts.h"
 
 #define POOL_MIN 64u
 
@@ -179,7 +179,7 @@ static uint32_t smaller(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-enum vr_status bench_pool_create(const struct vr_engine *engine, const struct vr_bench_setup *setup,
+enum vr_status bench_pool_create(const struct vr_engine *engine, const struct vr_bench_backends_setup *setup,
                                  struct bench_pool *out)
 {
     const struct vr_bundle *bundle = vr_engine_bundle(engine);

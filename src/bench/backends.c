@@ -1,29 +1,27 @@
-/* `vireo bench` (bench.h): open, compare, measure, tell. */
-#include "bench.h"
-
-#include <errno.h>
+/* `vireo bench backends` (vireo/bench.h): open, compare, measure, tell. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "bench_parts.h"
+#include "backends_parts.h"
 
-static void describe_cpu(struct bench *bench)
+/* What was not given. */
+static void set_defaults(struct vr_bench_backends_setup *setup)
 {
-    char line[256];
-    FILE *info = fopen("/proc/cpuinfo", "r");
-    snprintf(bench->cpu, sizeof bench->cpu, "unknown");
-    while (info != NULL && fgets(line, sizeof line, info) != NULL) {
-        if (strncmp(line, "model name", 10) == 0 && strchr(line, ':') != NULL) {
-            line[strcspn(line, "\n")] = '\0';
-            snprintf(bench->cpu, sizeof bench->cpu, "%.90s", strchr(line, ':') + 2);
-            break;
-        }
+    static const uint32_t batches[] = {1, 8, 32, 128};
+    if (setup->backend_count == 0) {
+        setup->backend[0] = "cpu";
+        setup->backend[1] = "cuda";
+        setup->backend_count = 2;
     }
-    if (info != NULL) {
-        fclose(info);
+    if (setup->batch_count == 0) {
+        memcpy(setup->batch, batches, sizeof batches);
+        setup->batch_count = sizeof batches / sizeof batches[0];
     }
-    bench->cores = sysconf(_SC_NPROCESSORS_ONLN);
+    setup->seconds = setup->seconds > 0.0 ? setup->seconds : 2.0;
+    setup->calls = setup->calls > 0 ? setup->calls : 50;
+    setup->candidates = setup->candidates > 0 ? setup->candidates : 300;
+    setup->k = setup->k > 0 ? setup->k : 100;
+    setup->seed = setup->seed != 0 ? setup->seed : 1;
 }
 
 static void describe_gpu(struct bench *bench)
@@ -57,7 +55,7 @@ static enum vr_status open_sides(struct bench *bench)
 
 static enum vr_status prepare(struct bench *bench)
 {
-    struct vr_bench_setup *setup = &bench->setup;
+    struct vr_bench_backends_setup *setup = &bench->setup;
     enum vr_status status = bench_pool_create(bench->side[bench->first].engine, setup, &bench->pool);
     setup->candidates = bench->pool.candidates;
     setup->k = bench->pool.k;
@@ -114,9 +112,24 @@ uint32_t bench_crossover(const struct bench *bench, const struct bench_side *sid
     return from;
 }
 
+static enum vr_status configure(struct bench *bench)
+{
+    enum vr_status status = vr_config_default(&bench->config);
+    if (status == VR_OK && bench->setup.precision != NULL) {
+        status = vr_config_set(bench->config, "compute.precision", bench->setup.precision);
+    }
+    if (status == VR_OK && bench->setup.index != NULL) {
+        status = vr_config_set(bench->config, "retrieval.index", bench->setup.index);
+    }
+    return status;
+}
+
 static enum vr_status run(struct bench *bench)
 {
-    enum vr_status status = vr_bundle_open(bench->setup.bundle, &bench->bundle);
+    enum vr_status status = configure(bench);
+    if (status == VR_OK) {
+        status = vr_bundle_open(bench->setup.bundle, &bench->bundle);
+    }
     enum vr_status (*const step[])(struct bench *) = {open_sides, prepare, compare, measure};
     for (size_t i = 0; status == VR_OK && i < sizeof step / sizeof step[0]; i++) {
         status = step[i](bench);
@@ -131,69 +144,34 @@ static void close_all(struct bench *bench)
     }
     bench_pool_destroy(&bench->pool);
     vr_bundle_close(bench->bundle);
+    vr_config_destroy(bench->config);
     vr_nvml_close(bench->nvml);
 }
 
-/* ---- the file: written beside its place, and put there when all of it is out ---- */
-
-struct result_file {
-    const char *path;
-    char beside[4096];
-    FILE *file;
-};
-
-/* Opened before the work, so that a wrong path costs none. */
-static enum vr_status file_open(const char *path, struct result_file *out)
-{
-    *out = (struct result_file){.path = path};
-    if (path == NULL) {
-        return VR_OK;
-    }
-    if ((size_t)snprintf(out->beside, sizeof out->beside, "%s.part", path) >= sizeof out->beside) {
-        return vr_fail(VR_ERR_INVALID, "--json: the path is too long");
-    }
-    out->file = fopen(out->beside, "w");
-    return out->file != NULL ? VR_OK : vr_fail(VR_ERR_IO, "--json: %s: %s", out->beside, strerror(errno));
-}
-
-static enum vr_status file_finish(struct result_file *file, const struct bench *bench, enum vr_status status)
-{
-    if (file->file == NULL) {
-        return status;
-    }
-    if (status == VR_OK) {
-        status = bench_write_json(bench, file->file);
-    }
-    const bool closed = fclose(file->file) == 0;
-    if (status == VR_OK && (!closed || rename(file->beside, file->path) != 0)) {
-        status = vr_fail(VR_ERR_IO, "--json: %s: %s", file->path, strerror(errno));
-    }
-    if (status != VR_OK) {
-        (void)unlink(file->beside);
-    }
-    return status;
-}
-
-enum vr_status vr_bench_run(const struct vr_bench_setup *setup, const struct vr_config *config, FILE *out)
+enum vr_status vr_bench_backends_run(const struct vr_bench_backends_setup *setup, FILE *out)
 {
     struct bench *bench = calloc(1, sizeof *bench);
-    struct result_file file;
+    struct vr_json_writer json = {0};
+    struct bench_file file;
     if (bench == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for a bench");
     }
     bench->setup = *setup;
-    bench->config = config;
-    vr_bench_defaults(&bench->setup);
-    describe_cpu(bench);
+    set_defaults(&bench->setup);
+    bench_machine_read(&bench->machine);
     describe_gpu(bench);
-    enum vr_status status = file_open(setup->json, &file);
+    enum vr_status status = bench_file_open(setup->json, &file);
     if (status == VR_OK) {
         status = run(bench);
-        status = file_finish(&file, bench, status);
+        if (status == VR_OK) {
+            bench_write_json(bench, &json);
+        }
+        status = bench_file_finish(&file, &json, status);
     }
     if (status == VR_OK) {
         bench_print(bench, out);
     }
+    vr_json_writer_destroy(&json);
     close_all(bench);
     free(bench);
     return status;

@@ -1,12 +1,13 @@
-/* `vireo bench` on the small bundle: the CPU backend against itself under the name "cuda", whole and with faults that
- * the self-test at opening does not see; those must leave no speed behind, on the terminal or in the file. */
+/* `vireo bench backends` on the small bundle: the CPU backend against itself under the name "cuda", whole and with
+ * faults that the self-test at opening does not see; those must leave no speed behind, on the terminal or in the file.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "server/bench.h"
 #include "vireo/backend.h"
+#include "vireo/bench.h"
 
 #define CANDIDATES 5u
 #define BATCH 3u
@@ -71,23 +72,20 @@ static enum vr_status run_in(const char *precision, enum fault with)
     fault = with;
     cr_assert_eq(vr_backend_register("cuda", open_changed), VR_OK);
     snprintf(json, sizeof json, "/tmp/vireo-bench-%d.json", (int)getpid());
-    struct vr_bench_setup setup = {.bundle = VIREO_TINY_BUNDLES "/1",
-                                   .json = json,
-                                   .backend = {"cpu", "cuda"},
-                                   .batch = {1, BATCH},
-                                   .backend_count = 2,
-                                   .batch_count = 2,
-                                   .seconds = 0.01,
-                                   .calls = 2,
-                                   .candidates = CANDIDATES,
-                                   .k = 40};
-    struct vr_config *config = NULL;
-    cr_assert_eq(vr_config_default(&config), VR_OK);
-    cr_assert_eq(vr_config_set(config, "compute.precision", precision), VR_OK);
+    struct vr_bench_backends_setup setup = {.bundle = VIREO_TINY_BUNDLES "/1",
+                                            .json = json,
+                                            .precision = precision,
+                                            .backend = {"cpu", "cuda"},
+                                            .batch = {1, BATCH},
+                                            .backend_count = 2,
+                                            .batch_count = 2,
+                                            .seconds = 0.01,
+                                            .calls = 2,
+                                            .candidates = CANDIDATES,
+                                            .k = 40};
     FILE *out = fmemopen(printed, sizeof printed, "w");
-    const enum vr_status status = vr_bench_run(&setup, config, out);
+    const enum vr_status status = vr_bench_backends_run(&setup, out);
     fclose(out);
-    vr_config_destroy(config);
     read_back(json, written, sizeof written);
     unlink(json);
     return status;
@@ -95,7 +93,7 @@ static enum vr_status run_in(const char *precision, enum fault with)
 
 static enum vr_status run(enum fault with)
 {
-    return run_in("auto", with);
+    return run_in(NULL, with);
 }
 
 static void check_refused(const char *what)
@@ -118,13 +116,19 @@ Test(bench, the_same_answers_are_timed)
 
 /* The CPU stands beside a device that is wanted, so its precision is its own; the bound is both precisions' together.
  */
-Test(bench, the_device_runs_in_what_is_configured)
+Test(bench, the_device_runs_in_what_is_asked_for)
 {
     cr_assert_eq(run_in("fp16", NO_FAULT), VR_OK, "%s", vr_error_text());
     cr_assert(strstr(printed, "agreement    cpu in fp32 and cuda in fp16") != NULL, "%s", printed);
     cr_assert(strstr(written, "\"precision\":\"fp16\"") != NULL, "%s", written);
     const char *bound = strstr(written, "\"bound\":{");
     cr_assert(bound != NULL && strstr(bound, "\"probability\":0.0006") != NULL, "%s", written);
+}
+
+Test(bench, a_precision_that_is_none_is_refused)
+{
+    cr_assert_eq(run_in("fp17", NO_FAULT), VR_ERR_FORMAT);
+    check_refused("compute.precision");
 }
 
 Test(bench, other_rows_are_refused)

@@ -1,4 +1,4 @@
-"""`vireo bench`: its command line, what it prints and writes on the CPU, and the GPU's name out of NVML."""
+"""`vireo bench backends`: command line, what it prints and writes on the CPU, the GPU's name out of NVML."""
 
 import json
 import subprocess
@@ -36,7 +36,13 @@ SHORT = {"--backends": "cpu", "--batches": "1", "--seconds": "0.01", "--calls": 
 def words(bundle: Path, **changed: str) -> list[str]:
     """A short run's command line."""
     flags = {**SHORT, **{f"--{name}": value for name, value in changed.items()}}
-    return ["bench", "--bundle", str(bundle), *(f"{flag}={value}" for flag, value in flags.items())]
+    return [
+        "bench",
+        "backends",
+        "--bundle",
+        str(bundle),
+        *(f"{flag}={value}" for flag, value in flags.items()),
+    ]
 
 
 @pytest.mark.parametrize(("flag", "wrong", "right"), VALUES)
@@ -70,7 +76,7 @@ def test_a_wrong_line_is_refused(bundle: Path, more: list[str], named: str) -> N
 
 
 def test_it_needs_a_bundle(tmp_path: Path) -> None:
-    done = run_vireo("bench")
+    done = run_vireo("bench", "backends")
     assert done.returncode == 2 and "--bundle" in done.stderr.split("\n")[0]
     done = run_vireo(*words(tmp_path / "none"))
     assert done.returncode == 1 and "none" in done.stderr
@@ -171,4 +177,4 @@ def test_the_plot_is_drawn(bundle: Path, tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 5000
     file.write_text(json.dumps({"bench": "feed"}))
     done = subprocess.run(script, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "not a result of `vireo bench`" in done.stderr
+    assert done.returncode == 2 and "not a result of `vireo bench backends`" in done.stderr

@@ -1,21 +1,20 @@
-/* The results of `vireo bench` as a table (bench_parts.h). */
+/* The results of `vireo bench backends` as a table (backends_parts.h). */
 #include <math.h>
 
-#include "bench_parts.h"
+#include "backends_parts.h"
 
 static void print_head(const struct bench *bench, FILE *out)
 {
-    const struct vr_bench_setup *setup = &bench->setup;
+    const struct vr_bench_backends_setup *setup = &bench->setup;
     fprintf(out, "%-12s %s, %u videos\n", "bundle", bench->bundle->model_version, bench->bundle->videos.count);
     fprintf(out, "%-12s %u, seed %llu: %u candidates and %u results an index each; one lane, exact search\n",
             "requests", bench->pool.count, (unsigned long long)setup->seed, setup->candidates, setup->k);
-    fprintf(out, "%-12s %s, %ld cores\n", "machine", bench->cpu, bench->cores);
     if (bench->nvml != NULL) {
         fprintf(out, "%-12s %s, driver %s\n", "GPU", vr_nvml_device(bench->nvml), vr_nvml_driver(bench->nvml));
     } else {
         fprintf(out, "%-12s not known, and no energy is measured: %s\n", "GPU", bench->no_nvml);
     }
-    fprintf(out, "%-12s %s\n", "commit", vr_commit);
+    bench_machine_print(&bench->machine, out);
 }
 
 static const char *precision_of(const struct bench_side *side)

@@ -1,12 +1,14 @@
-/* What the files of `vireo bench` share (bench.h): bench.c runs it, bench_requests.c makes the requests, bench_side.c
- * is one backend at work, bench_agree.c compares answers, bench_print.c and bench_json.c tell the results. */
-#ifndef VIREO_SERVER_BENCH_PARTS_H
-#define VIREO_SERVER_BENCH_PARTS_H
+/* What the files of `vireo bench backends` share (vireo/bench.h): backends.c runs it, backends_requests.c makes the
+ * requests, backends_side.c is one backend at work, backends_agree.c compares answers, backends_print.c and
+ * backends_json.c tell the results. */
+#ifndef VIREO_BENCH_BACKENDS_PARTS_H
+#define VIREO_BENCH_BACKENDS_PARTS_H
 
 #include <stdbool.h>
 
-#include "bench.h"
+#include "machine.h"
 #include "nvml.h"
+#include "vireo/bench.h"
 #include "vireo/config.h"
 #include "vireo/engine.h"
 
@@ -19,7 +21,7 @@ struct bench_pool {
     struct vr_engine_rank *rank; /* [count]; without the vectors, which retrieval gives */
     void *memory;                /* what both point into */
 };
-enum vr_status bench_pool_create(const struct vr_engine *engine, const struct vr_bench_setup *setup,
+enum vr_status bench_pool_create(const struct vr_engine *engine, const struct vr_bench_backends_setup *setup,
                                  struct bench_pool *out);
 void bench_pool_destroy(struct bench_pool *pool);
 
@@ -50,7 +52,7 @@ struct bench_side {
     struct vr_engine_retrieved *retrieved; /* [max_batch] */
     struct vr_engine_ranked *ranked;       /* [max_batch] */
     float *vector;                         /* [max_batch, 2 tower_dim + content_dim]: retrieval's, kept for ranking */
-    struct bench_result result[VR_BENCH_BATCHES_MAX];
+    struct bench_result result[VR_BENCH_LIST_MAX];
 };
 
 /* Open backend and engine; what fails is noted in side->reason, VR_OK all the same. Then the bundle's self-test:
@@ -69,7 +71,7 @@ enum vr_status bench_side_rank(struct bench_side *side, uint32_t batch); /* of t
 
 /* Time side->result[b]; nvml may be NULL. */
 enum vr_status bench_side_measure(struct bench_side *side, const struct bench_pool *pool,
-                                  const struct vr_bench_setup *setup, uint32_t b, const struct vr_nvml *nvml);
+                                  const struct vr_bench_backends_setup *setup, uint32_t b, const struct vr_nvml *nvml);
 
 /* The largest differences found between two backends' answers, and what is allowed: each backend may be off by the
  * tolerances of docs/bundle.md for its precision from the true value, so two may be the sum apart; probability counts
@@ -86,23 +88,22 @@ enum vr_status bench_agree(struct bench_side *a, struct bench_side *b, const str
 
 /* The whole, for the printers. */
 struct bench {
-    struct vr_bench_setup setup; /* with defaults, candidates and k as taken */
+    struct vr_bench_backends_setup setup; /* with defaults, candidates and k as taken */
     struct vr_bundle *bundle;
-    const struct vr_config *config;
+    struct vr_config *config;
     struct bench_pool pool;
     struct bench_side side[VR_BENCH_BACKENDS_MAX];
     uint32_t first; /* the side that the others are compared with */
     struct bench_difference worst[VR_BENCH_BACKENDS_MAX], bound[VR_BENCH_BACKENDS_MAX];
     struct vr_nvml *nvml;
     char no_nvml[256]; /* why nvml is NULL */
-    char cpu[96];
-    long cores;
+    struct bench_machine machine;
 };
 
 /* The smallest batch size from which on `side` answers more requests a second than the first; 0: none. */
 uint32_t bench_crossover(const struct bench *bench, const struct bench_side *side);
 
 void bench_print(const struct bench *bench, FILE *out);
-enum vr_status bench_write_json(const struct bench *bench, FILE *out);
+void bench_write_json(const struct bench *bench, struct vr_json_writer *out);
 
 #endif

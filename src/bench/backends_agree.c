@@ -1,7 +1,7 @@
-/* Do two backends give the same answers? (bench_parts.h) */
+/* Do two backends give the same answers? (backends_parts.h) */
 #include <math.h>
 
-#include "bench_parts.h"
+#include "backends_parts.h"
 
 /* docs/bundle.md's tolerances of both. The user tower is float32 everywhere; a score is a product of a vector that may
  * be off with a unit one: as much again. */

@@ -1,7 +1,7 @@
 /* The energy counter of a GPU, from NVIDIA's management library, which is loaded at run time: the program needs none.
  */
-#ifndef VIREO_SERVER_NVML_H
-#define VIREO_SERVER_NVML_H
+#ifndef VIREO_BENCH_NVML_H
+#define VIREO_BENCH_NVML_H
 
 #include <stdbool.h>
 #include <stdint.h>

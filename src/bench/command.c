@@ -1,0 +1,99 @@
+/* The words behind `vireo bench` (vireo/bench.h): which command, and its flags. */
+#include <string.h>
+
+#include "options.h"
+
+const char vr_bench_usage[] =
+    "usage: vireo bench backends --bundle DIR [--backends cpu,cuda] [--batches 1,8,32,128] [--seconds S] [--calls N]\n"
+    "                            [--precision auto|fp32|fp16] [--index KIND] [--json FILE]\n"
+    "\n"
+    "backends  compares the backends' answers, then prints the engine's speed on each by batch size\n";
+
+static const char *const backend_names[] = {"cpu", "cuda", NULL};
+
+/* Rows of a table; SETUP is the struct that they fill. */
+#define AT(member) offsetof(struct SETUP, member)
+#define ROW(flag, kind, member) .name = flag, .value = kind, .offset = AT(member)
+#define TEXT(flag, member)            \
+    {                                 \
+        ROW(flag, BENCH_TEXT, member) \
+    }
+#define TEXT_NEEDED(flag, member)                       \
+    {                                                   \
+        ROW(flag, BENCH_TEXT, member), .required = true \
+    }
+#define COUNT(flag, member, from, to)                                 \
+    {                                                                 \
+        ROW(flag, BENCH_COUNT, member), .least = (from), .most = (to) \
+    }
+#define NUMBER(flag, member, from, to)                                 \
+    {                                                                  \
+        ROW(flag, BENCH_NUMBER, member), .least = (from), .most = (to) \
+    }
+#define SWITCH(flag, member)            \
+    {                                   \
+        ROW(flag, BENCH_SWITCH, member) \
+    }
+#define NAME(flag, member, list)                       \
+    {                                                  \
+        ROW(flag, BENCH_NAME, member), .names = (list) \
+    }
+#define NAMES(flag, member, list)                                                           \
+    {                                                                                       \
+        ROW(flag, BENCH_NAMES, member), .count_offset = AT(member##_count), .names = (list) \
+    }
+#define COUNTS(flag, member, from, to)                                                                     \
+    {                                                                                                      \
+        ROW(flag, BENCH_COUNTS, member), .count_offset = AT(member##_count), .least = (from), .most = (to) \
+    }
+#define NUMBERS(flag, member, from, to)                                                                     \
+    {                                                                                                       \
+        ROW(flag, BENCH_NUMBERS, member), .count_offset = AT(member##_count), .least = (from), .most = (to) \
+    }
+
+#define SETUP vr_bench_backends_setup
+static const struct bench_flag backends_flags[] = {
+    TEXT_NEEDED("--bundle", bundle),
+    TEXT("--json", json),
+    TEXT("--precision", precision),
+    TEXT("--index", index),
+    NAMES("--backends", backend, backend_names),
+    COUNTS("--batches", batch, 1, VR_BENCH_BATCH_MAX),
+    NUMBER("--seconds", seconds, 0.01, 600),
+    COUNT("--calls", calls, 1, VR_BENCH_CALLS_MAX),
+};
+#undef SETUP
+
+#define FLAGS(type) type##_flags, sizeof type##_flags / sizeof type##_flags[0]
+
+static const struct command {
+    const char *word;
+    enum vr_bench_kind kind;
+    const struct bench_flag *flags;
+    size_t flag_count;
+} commands[] = {
+    {"backends", VR_BENCH_BACKENDS, FLAGS(backends)},
+};
+
+enum vr_status vr_bench_read(int argc, char *const *argv, struct vr_bench_command *out)
+{
+    *out = (struct vr_bench_command){0};
+    if (argc < 1) {
+        return vr_fail(VR_ERR_INVALID, "bench: what is to be measured is missing");
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(argv[0], commands[i].word) == 0) {
+            out->kind = commands[i].kind;
+            return bench_options_read(commands[i].flags, commands[i].flag_count, argc - 1, argv + 1, &out->of);
+        }
+    }
+    return vr_fail(VR_ERR_INVALID, "bench %s: unknown", argv[0]);
+}
+
+enum vr_status vr_bench_run(const struct vr_bench_command *command, FILE *out)
+{
+    switch (command->kind) {
+    case VR_BENCH_BACKENDS: return vr_bench_backends_run(&command->of.backends, out);
+    }
+    return VR_ERR_INVALID;
+}

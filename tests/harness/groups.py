@@ -18,7 +18,7 @@ from harness.reports import FAILED, PASSED, Case, judged, parse_junit, parse_tap
 
 LONG = os.environ.get("VIREO_LONG", "") not in ("", "0")
 LIMIT_S = 6000.0 if LONG else 600.0
-FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "20"))
+FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "10"))
 BUILD = ROOT / "build"
 REPORTS = BUILD / "reports"
 VENV = ROOT / ".venv" / "bin"
@@ -99,11 +99,16 @@ def lint_group() -> Group:
     return Group("lint", jobs)
 
 
+# The analyzer's deep walk through calls takes nine tenths of clang-tidy's time: the long run takes it.
+SHALLOW = ["-Xclang", "-analyzer-config", "-Xclang", "mode=shallow"]
+
+
 def tidy_group() -> Group:
     """clang-tidy over the rooms' C files: one test, a run for each file."""
     jobs = []
+    depth = [] if LONG else [f"--extra-arg={word}" for word in SHALLOW]
     for source in sorted((ROOT / "src").rglob("*.c")):
-        command = ["clang-tidy", "--quiet", "-p", str(BUILD / "asan"), str(source)]
+        command = ["clang-tidy", "--quiet", "-p", str(BUILD / "asan"), *depth, str(source)]
         jobs.append(command_job(str(source.relative_to(ROOT)), command, ("asan",)))
     return Group("clang-tidy", jobs, merged=True)
 

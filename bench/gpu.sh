@@ -88,7 +88,7 @@ run_test() {
 stage_build() {
     cmake --preset gpu -DCMAKE_CUDA_ARCHITECTURES="$GPU_ARCH-real" --log-level=WARNING
     cmake --build --preset gpu --parallel "$(nproc)" --target \
-        vireo device_tests bench_ceilings bench_scan bench_feed
+        vireo device_tests bench_ceilings bench_scan
 }
 
 stage_test() {
@@ -147,6 +147,11 @@ stage_ranker() {
         --json "$RESULTS/ranker.json"
 }
 
+# The whole feed on one backend, SECONDS a run.
+in_process() {
+    "$OUT/vireo" bench feed --bundle "$BUNDLE" --backend "$1" --seconds "$2" --json "$RESULTS/feed_$1.json"
+}
+
 stage_feed() {
     "$OUT/vireo" bench backends --bundle "$BUNDLE" --backends cpu,cuda --batches 1,2,4,8,16,32,64,128 --seconds 3 \
         --json "$RESULTS/feed.json.part"
@@ -156,9 +161,8 @@ stage_feed() {
         exit 1
     fi
     mv "$RESULTS/feed.json.part" "$RESULTS/feed.json"
-    keep feed_cpu.txt "$OUT/bench/bench_feed" "$BUNDLE" 400 5 cpu
-    keep feed_cuda.txt "$OUT/bench/bench_feed" "$BUNDLE" 4000 5 cuda
-    cat "$RESULTS/feed_cpu.txt" "$RESULTS/feed_cuda.txt"
+    in_process cpu 2
+    in_process cuda 2
 }
 
 stage_peers() {

@@ -5,7 +5,7 @@
  *   feed      the whole feed in process: no network, no JSON
  *   load      open loop against a URL, latency from the intended send time
  *
- * A setup's member that is 0 takes its default (vr_bench_*_defaults). Each run prints a table and, where `json` names
+ * A setup's member that is 0 takes its default. Each run prints a table and, where `json` names
  * a file, writes the same figures there: beside its place first, and moved there only when all of it is out. */
 #ifndef VIREO_BENCH_H
 #define VIREO_BENCH_H
@@ -46,14 +46,39 @@ struct vr_bench_backends_setup {
  * differ by more than the bound: then no speed is printed and no file written; VR_ERR_IO for the file. */
 enum vr_status vr_bench_backends_run(const struct vr_bench_backends_setup *setup, FILE *out);
 
+/* ---- feed ---- */
+
+#define VR_BENCH_RUNS_MAX 15u
+
+struct vr_bench_feed_setup {
+    const char *bundle;                      /* folder */
+    const char *json;                        /* file for the results, or NULL */
+    const char *config;                      /* file of settings, or NULL: the defaults */
+    const char *backend;                     /* "cpu", "cuda" */
+    uint32_t concurrency[VR_BENCH_LIST_MAX]; /* closed loop: requests kept in the feed; rising */
+    uint32_t concurrency_count;
+    double rate[VR_BENCH_LIST_MAX]; /* open loop: requests a second, Poisson; rising. None: half and four fifths of the
+                                       largest rate that the closed loop reached */
+    uint32_t rate_count;
+    double seconds; /* of each run; warm-up is another quarter */
+    uint32_t runs;  /* of each level, of which the median is told */
+    uint32_t lanes; /* 0: the configuration's */
+    uint32_t seed;
+};
+
+/* The bundle's or the configuration's own error; VR_ERR_UNSUPPORTED where the backend has no device; VR_ERR_TIMEOUT
+ * when the feed stands still; VR_ERR_IO for the file. */
+enum vr_status vr_bench_feed_run(const struct vr_bench_feed_setup *setup, FILE *out);
+
 /* ---- the command line ---- */
 
-enum vr_bench_kind { VR_BENCH_BACKENDS = 0 };
+enum vr_bench_kind { VR_BENCH_BACKENDS = 0, VR_BENCH_FEED };
 
 struct vr_bench_command {
     enum vr_bench_kind kind;
     union {
         struct vr_bench_backends_setup backends;
+        struct vr_bench_feed_setup feed;
     } of;
 };
 

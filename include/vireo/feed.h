@@ -262,8 +262,13 @@ void vr_feed_hold(struct vr_feed *feed, uint32_t n);
 void vr_feed_stop(struct vr_feed *feed);
 void vr_feed_destroy(struct vr_feed *feed); /* stops first; NULL is accepted */
 
+/* The steps of a batch that are timed. */
+enum vr_stage { VR_STAGE_RETRIEVE = 0, VR_STAGE_MERGE, VR_STAGE_RANK, VR_STAGE_RERANK };
+#define VR_STAGE_COUNT 4u
+
 /* Counters of all lanes, merged; for /metrics. */
 struct vr_feed_metrics {
+    uint64_t cpu_ns[VR_STAGE_COUNT]; /* of the lanes' own threads in each step; the pool's workers are not in it */
     uint64_t jobs, batches, timeouts, cancelled, errors, dropped_scores;
     uint64_t device_batches, replayed_batches; /* wholly on the device; failed there and run again on the stand-by */
     uint64_t source_late[VR_SOURCE_COUNT], source_error[VR_SOURCE_COUNT];

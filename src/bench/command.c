@@ -6,14 +6,17 @@
 const char vr_bench_usage[] =
     "usage: vireo bench backends --bundle DIR [--backends cpu,cuda] [--batches 1,8,32,128] [--seconds S] [--calls N]\n"
     "                            [--precision auto|fp32|fp16] [--index KIND] [--json FILE]\n"
+    "       vireo bench feed --bundle DIR [--backend cpu] [--config FILE] [--lanes N] [--concurrency 1,4,16,64]\n"
+    "                        [--rates 100,200] [--seconds S] [--runs N] [--seed N] [--json FILE]\n"
     "\n"
-    "backends  compares the backends' answers, then prints the engine's speed on each by batch size\n";
+    "backends  compares the backends' answers, then prints the engine's speed on each by batch size\n"
+    "feed      the whole feed in process: closed loop by concurrency, open loop by rate, CPU and time by stage\n";
 
 static const char *const backend_names[] = {"cpu", "cuda", NULL};
 
 /* Rows of a table; SETUP is the struct that they fill. */
 #define AT(member) offsetof(struct SETUP, member)
-#define ROW(flag, kind, member) .name = flag, .value = kind, .offset = AT(member)
+#define ROW(flag, kind, member) .name = (flag), .value = (kind), .offset = AT(member)
 #define TEXT(flag, member)            \
     {                                 \
         ROW(flag, BENCH_TEXT, member) \
@@ -37,6 +40,10 @@ static const char *const backend_names[] = {"cpu", "cuda", NULL};
 #define NAME(flag, member, list)                       \
     {                                                  \
         ROW(flag, BENCH_NAME, member), .names = (list) \
+    }
+#define CHOICE(flag, member, list)                       \
+    {                                                    \
+        ROW(flag, BENCH_CHOICE, member), .names = (list) \
     }
 #define NAMES(flag, member, list)                                                           \
     {                                                                                       \
@@ -64,6 +71,21 @@ static const struct bench_flag backends_flags[] = {
 };
 #undef SETUP
 
+#define SETUP vr_bench_feed_setup
+static const struct bench_flag feed_flags[] = {
+    TEXT_NEEDED("--bundle", bundle),
+    TEXT("--json", json),
+    TEXT("--config", config),
+    CHOICE("--backend", backend, backend_names),
+    COUNT("--lanes", lanes, 1, 16),
+    COUNTS("--concurrency", concurrency, 1, 1024),
+    NUMBERS("--rates", rate, 0.1, 1e6),
+    NUMBER("--seconds", seconds, 0.05, 600),
+    COUNT("--runs", runs, 1, VR_BENCH_RUNS_MAX),
+    COUNT("--seed", seed, 1, 1e9),
+};
+#undef SETUP
+
 #define FLAGS(type) type##_flags, sizeof type##_flags / sizeof type##_flags[0]
 
 static const struct command {
@@ -73,6 +95,7 @@ static const struct command {
     size_t flag_count;
 } commands[] = {
     {"backends", VR_BENCH_BACKENDS, FLAGS(backends)},
+    {"feed", VR_BENCH_FEED, FLAGS(feed)},
 };
 
 enum vr_status vr_bench_read(int argc, char *const *argv, struct vr_bench_command *out)
@@ -94,6 +117,7 @@ enum vr_status vr_bench_run(const struct vr_bench_command *command, FILE *out)
 {
     switch (command->kind) {
     case VR_BENCH_BACKENDS: return vr_bench_backends_run(&command->of.backends, out);
+    case VR_BENCH_FEED: return vr_bench_feed_run(&command->of.feed, out);
     }
     return VR_ERR_INVALID;
 }

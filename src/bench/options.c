@@ -58,6 +58,14 @@ static enum vr_status take_name(const struct bench_flag *flag, struct word word,
     return vr_fail(VR_ERR_INVALID, "%s: one of %s, not \"%.*s\"", flag->name, known, (int)word.len, word.text);
 }
 
+static enum vr_status take_choice(const struct bench_flag *flag, struct word word, const char **out)
+{
+    uint32_t at = 0;
+    const enum vr_status status = take_name(flag, word, &at);
+    *out = status == VR_OK ? flag->names[at] : NULL;
+    return status;
+}
+
 /* ---- lists ---- */
 
 static enum vr_status add_number(const struct bench_flag *flag, struct word word, char *setup, uint32_t *count)
@@ -130,6 +138,7 @@ static enum vr_status take(const struct bench_flag *flag, const char *value, cha
         *(const char **)(void *)member = value;
         return whole.len > 0 ? VR_OK : vr_fail(VR_ERR_INVALID, "%s: a text, not nothing", flag->name);
     case BENCH_NAME: return take_name(flag, whole, (uint32_t *)(void *)member);
+    case BENCH_CHOICE: return take_choice(flag, whole, (const char **)(void *)member);
     case BENCH_COUNT:
         status = take_number(flag, whole, letters_of(flag->value), &number);
         *(uint32_t *)(void *)member = status == VR_OK ? (uint32_t)number : 0;

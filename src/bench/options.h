@@ -14,18 +14,19 @@ enum bench_value {
     BENCH_NUMBER,   /* double in least..most */
     BENCH_SWITCH,   /* bool; the flag takes no value */
     BENCH_NAME,     /* uint32_t: the index of one of `names` */
+    BENCH_CHOICE,   /* const char *: one of `names` */
     BENCH_COUNTS,   /* uint32_t [VR_BENCH_LIST_MAX], rising, each in least..most */
     BENCH_NUMBERS,  /* double [VR_BENCH_LIST_MAX], likewise */
     BENCH_NAMES,    /* const char * [as many as there are names], each one of `names` and once */
 };
 
 struct bench_flag {
-    const char *name; /* "--batches" */
-    enum bench_value value;
-    size_t offset;       /* of the member in the setup */
-    size_t count_offset; /* of a list: its uint32_t count */
-    double least, most;
+    const char *name;         /* "--batches" */
     const char *const *names; /* ended by NULL */
+    size_t offset;            /* of the member in the setup */
+    size_t count_offset;      /* of a list: its uint32_t count */
+    double least, most;
+    enum bench_value value;
     bool required;
 };
 

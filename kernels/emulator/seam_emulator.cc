@@ -42,7 +42,7 @@ struct {
     std::mutex lock;
     std::map<char *, allocation> memory;
     std::map<const void *, size_t> allowed_shared; /* by kernel */
-    size_t used, limit = size_t{4} << 30;
+    size_t used, limit = size_t{4} << 30, shared = SHARED_BYTES;
     uint64_t seed = 1, seeds = 1, streams; /* seeds: how often one was set; streams: made since */
 } device;
 
@@ -173,7 +173,7 @@ const char *wrong_launch(const void *kernel, emu::launch *launch)
     const std::lock_guard<std::mutex> guard(device.lock);
     const auto allowed = device.allowed_shared.find(kernel);
     const bool asked = allowed != device.allowed_shared.end();
-    launch->shared_limit = asked ? SHARED_BYTES : SHARED_BYTES_UNASKED;
+    launch->shared_limit = asked ? device.shared : SHARED_BYTES_UNASKED;
     return launch->dynamic_bytes > (asked ? allowed->second : SHARED_BYTES_UNASKED)
                ? "more shared memory than vr_allow_shared gave it"
                : nullptr;
@@ -224,6 +224,12 @@ void vr_emulator_memory_limit(size_t bytes)
     device.limit = bytes;
 }
 
+void vr_emulator_shared_limit(size_t bytes)
+{
+    const std::lock_guard<std::mutex> guard(device.lock);
+    device.shared = bytes;
+}
+
 size_t vr_emulator_memory_used(void)
 {
     const std::lock_guard<std::mutex> guard(device.lock);
@@ -237,7 +243,7 @@ enum vr_status vr_seam_open(struct vr_seam_device *out)
         return status;
     }
     const std::lock_guard<std::mutex> guard(device.lock);
-    *out = vr_seam_device{"emulator", 9, 0, 4, SHARED_BYTES, device.limit, device.limit - device.used};
+    *out = vr_seam_device{"emulator", 9, 0, 4, device.shared, device.limit, device.limit - device.used};
     return VR_OK;
 }
 
@@ -357,10 +363,10 @@ enum vr_status vr_seam_fill(struct vr_seam_stream *stream, void *to, int byte, s
 
 enum vr_status vr_seam_allow_shared(const void *kernel, size_t bytes)
 {
-    if (bytes > SHARED_BYTES) {
-        return vr_fail(VR_ERR_UNSUPPORTED, "%zu bytes of shared memory, the device has %zu", bytes, SHARED_BYTES);
-    }
     const std::lock_guard<std::mutex> guard(device.lock);
+    if (bytes > device.shared) {
+        return vr_fail(VR_ERR_UNSUPPORTED, "%zu bytes of shared memory, the device has %zu", bytes, device.shared);
+    }
     device.allowed_shared[kernel] = bytes;
     return VR_OK;
 }

@@ -3,6 +3,7 @@
 
 #include "device.h"
 #include "index.h"
+#include "ivf.h"
 #include "linear.h"
 #include "scan.h"
 #include "vireo/backend_cuda.h"
@@ -212,7 +213,8 @@ static const struct vr_backend_ops cuda_ops = {
 static enum vr_status open_device(struct vr_device *device)
 {
     enum vr_status (*const allow[])(size_t most) = {vr_scan_tiles_allow_shared, vr_scan_select_allow_shared,
-                                                    vr_scan_safe_allow_shared, vr_linear_allow_shared};
+                                                    vr_scan_safe_allow_shared, vr_ivf_allow_shared,
+                                                    vr_linear_allow_shared};
     enum vr_status status = vr_seam_open(&device->seam);
     for (size_t i = 0; status == VR_OK && i < sizeof allow / sizeof allow[0]; i++) {
         status = allow[i](device->seam.shared_bytes);

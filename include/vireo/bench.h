@@ -30,6 +30,7 @@ extern "C" {
 struct vr_bench_backends_setup {
     const char *bundle;                         /* folder */
     const char *json;                           /* file for the results, or NULL */
+    const char *precision, *index;              /* as in the configuration; NULL: its defaults */
     const char *backend[VR_BENCH_BACKENDS_MAX]; /* "cpu", "cuda"; the first is what the others are compared with */
     uint32_t batch[VR_BENCH_LIST_MAX];          /* rising */
     uint32_t backend_count, batch_count;

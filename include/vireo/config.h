@@ -31,8 +31,16 @@ struct vr_server_config {
 /* compute: */
 enum vr_compute_backend { VR_COMPUTE_AUTO = 0, VR_COMPUTE_CPU, VR_COMPUTE_CUDA };
 
+/* What the ranker's networks are computed in. */
+enum vr_precision {
+    VR_PRECISION_AUTO = 0, /* halves where the backend is quicker in them and the bundle's ranker fits them, else F32 */
+    VR_PRECISION_F32,
+    VR_PRECISION_F16 /* halves with float32 sums, or an error where they cannot be had */
+};
+
 struct vr_compute_config {
     enum vr_compute_backend backend; /* auto | cpu | cuda, default auto: cuda where it is built in and opens */
+    enum vr_precision precision;     /* auto | fp32 | fp16, default auto; of the backend that is wanted */
     uint32_t device_timeout_ms;      /* a batch's wait for the device, past which it hangs; default 500 */
 };
 
@@ -44,13 +52,6 @@ struct vr_lane_config {
     uint32_t queue_capacity;     /* requests waiting, default 1024; more are answered 503 */
     uint32_t pool_workers;       /* shared pool for the CPU steps; default: cores - lanes - 1, at least 0 */
     uint32_t default_timeout_ms; /* when a request names none, default 1000 */
-};
-
-/* What the ranker's networks are computed in. */
-enum vr_precision {
-    VR_PRECISION_F32 = 0,
-    VR_PRECISION_F16,  /* halves with float32 sums, or an error where they cannot be had */
-    VR_PRECISION_AUTO, /* halves where the backend is quicker in them and the bundle's ranker fits them, else float32 */
 };
 
 /* retrieval: */
@@ -187,6 +188,7 @@ const char *vr_rule_name(enum vr_rule rule);
 const char *vr_gain_name(enum vr_gain gain);
 const char *vr_index_kind_name(enum vr_index_kind kind);
 const char *vr_compute_backend_name(enum vr_compute_backend backend);
+const char *vr_precision_name(enum vr_precision precision);
 
 void vr_config_destroy(struct vr_config *config);
 

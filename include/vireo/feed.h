@@ -33,13 +33,13 @@ struct vr_model {
 
 /* Open, check, self-test and join a bundle; imports its seed state into an empty store. One reference is the caller's.
  */
-enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_index_config *index,
+enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_config *config,
                              struct vr_state *state, int64_t now_ms, struct vr_model **out);
 
 /* `base` with its bundle on a device too, uploaded and self-tested there; `base` stays as it is and keeps serving. The
  * feed then runs batches on the device and what fails there on base's engine. One reference is the caller's. The
  * device's own error, VR_ERR_CHECKSUM when it computes something else than the bundle says. */
-enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *device, const struct vr_index_config *index,
+enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *device, const struct vr_config *config,
                                   struct vr_model **out);
 
 struct vr_model *vr_model_retain(struct vr_model *model);
@@ -223,6 +223,12 @@ struct vr_feed_config {
     struct vr_state_config state;
     uint32_t device_timeout_ms; /* a batch's wait for the device; past it the device hangs. 0: no limit */
 };
+
+/* The feed's part of a configuration; its strings and arrays stay the configuration's. */
+struct vr_feed_config vr_feed_config_of(const struct vr_config *config);
+
+/* The slots that the feed's lanes take on an engine. */
+struct vr_engine_shape vr_feed_engine_shape(const struct vr_feed_config *config);
 
 /* Start the lanes. Config is copied as a struct: the strings and arrays in it must outlive the feed. backend and state
  * are borrowed. Without a model (NULL) submitted jobs are refused with VR_ERR_CLOSED until one is set.

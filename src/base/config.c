@@ -71,6 +71,13 @@ const char *vr_compute_backend_name(enum vr_compute_backend backend)
     return (unsigned)backend < sizeof names / sizeof names[0] ? names[backend] : "unknown";
 }
 
+const char *vr_precision_name(enum vr_precision precision)
+{
+    static const char *const names[] = {
+        [VR_PRECISION_AUTO] = "auto", [VR_PRECISION_F32] = "fp32", [VR_PRECISION_F16] = "fp16"};
+    return (unsigned)precision < sizeof names / sizeof names[0] ? names[precision] : "unknown";
+}
+
 /* Cores this process may run on; at least 1. */
 static uint32_t cores(void)
 {
@@ -92,7 +99,7 @@ static void set_scalar_defaults(struct vr_config *config)
                    .idle_timeout_ms = 60000,
                    .write_timeout_ms = 10000,
                    .drain_timeout_ms = 10000},
-        .compute = {.backend = VR_COMPUTE_AUTO, .device_timeout_ms = 500},
+        .compute = {.backend = VR_COMPUTE_AUTO, .precision = VR_PRECISION_AUTO, .device_timeout_ms = 500},
         .lanes = {.count = 2, .max_batch = 16, .max_delay_us = 500, .queue_capacity = 1024, .default_timeout_ms = 1000},
         .retrieval = {.kind = VR_INDEX_EXACT, .hnsw_m = 32, .hnsw_ef_search = 256, .ivf_probes = 32},
         .rerank = {.gain = VR_GAIN_MMR,

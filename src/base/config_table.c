@@ -19,6 +19,11 @@ static const char *choice_backend(unsigned value)
     return value <= VR_COMPUTE_CUDA ? vr_compute_backend_name((enum vr_compute_backend)value) : NULL;
 }
 
+static const char *choice_precision(unsigned value)
+{
+    return value <= VR_PRECISION_F16 ? vr_precision_name((enum vr_precision)value) : NULL;
+}
+
 static const char *choice_gain(unsigned value)
 {
     return value <= VR_GAIN_DPP ? vr_gain_name((enum vr_gain)value) : NULL;
@@ -72,6 +77,7 @@ const struct setting config_settings[] = {
     U32("server.drain_timeout_ms", server.drain_timeout_ms, 0, 3600000),
     BOOL("server.replay", server.replay),
     CHOICE("compute.backend", compute.backend, choice_backend),
+    CHOICE("compute.precision", compute.precision, choice_precision),
     U32("compute.device_timeout_ms", compute.device_timeout_ms, 1, 60000),
     U32("lanes.count", lanes.count, 1, 16),
     U32("lanes.max_batch", lanes.max_batch, 1, 256),

@@ -38,7 +38,7 @@ static enum vr_status open_sides(struct bench *bench)
     bench->first = count;
     for (uint32_t i = 0; i < count; i++) {
         const enum vr_status status =
-            bench_side_open(&bench->side[i], bench->setup.backend[i], bench->bundle, &bench->config->retrieval);
+            bench_side_open(&bench->side[i], bench->setup.backend[i], bench->bundle, bench->config);
         if (status != VR_OK) {
             return status;
         }
@@ -71,7 +71,11 @@ static enum vr_status compare(struct bench *bench)
 {
     enum vr_status status = VR_OK;
     for (uint32_t i = bench->first + 1; i < bench->setup.backend_count; i++) {
-        for (uint32_t b = 0; b < bench->setup.batch_count && bench_side_is_open(&bench->side[i]); b++) {
+        if (!bench_side_is_open(&bench->side[i])) {
+            continue;
+        }
+        bench->bound[i] = bench_bound(&bench->side[bench->first], &bench->side[i]);
+        for (uint32_t b = 0; b < bench->setup.batch_count; b++) {
             status = bench_agree(&bench->side[bench->first], &bench->side[i], &bench->pool, bench->setup.batch[b],
                                  &bench->worst[i]);
             if (status != VR_OK) {
@@ -108,9 +112,21 @@ uint32_t bench_crossover(const struct bench *bench, const struct bench_side *sid
     return from;
 }
 
-static enum vr_status run(struct bench *bench)
+static enum vr_status configure(struct bench *bench)
 {
     enum vr_status status = vr_config_default(&bench->config);
+    if (status == VR_OK && bench->setup.precision != NULL) {
+        status = vr_config_set(bench->config, "compute.precision", bench->setup.precision);
+    }
+    if (status == VR_OK && bench->setup.index != NULL) {
+        status = vr_config_set(bench->config, "retrieval.index", bench->setup.index);
+    }
+    return status;
+}
+
+static enum vr_status run(struct bench *bench)
+{
+    enum vr_status status = configure(bench);
     if (status == VR_OK) {
         status = vr_bundle_open(bench->setup.bundle, &bench->bundle);
     }

@@ -3,14 +3,22 @@
 
 #include "backends_parts.h"
 
-/* Twice docs/bundle.md's tolerances. A score is a product of a vector that may be off with a unit one: as much again.
- */
-const struct bench_difference bench_bound = {
-    .user_tower = 2e-4, .score = 2e-4, .probability = 2e-4, .watch_s_relative = 2e-3};
+/* docs/bundle.md's tolerances of both. The user tower is float32 everywhere; a score is a product of a vector that may
+ * be off with a unit one: as much again. */
+struct bench_difference bench_bound(const struct bench_side *a, const struct bench_side *b)
+{
+    const struct vr_golden_bound x = vr_golden_bound_of(vr_engine_precision(a->engine));
+    const struct vr_golden_bound y = vr_golden_bound_of(vr_engine_precision(b->engine));
+    return (struct bench_difference){.user_tower = 2e-4,
+                                     .score = 2e-4,
+                                     .probability = x.probability + y.probability,
+                                     .watch_s_relative = x.watch_s + y.watch_s};
+}
 
 struct pair {
     struct bench_side *a, *b;
     uint32_t batch;
+    struct bench_difference bound;
     struct bench_difference *worst;
 };
 
@@ -39,11 +47,11 @@ static bool holds(const struct vr_engine_found *found, int32_t row)
 }
 
 /* The index of a row of `mine` that is not in `other` and is better than its last by more than the bound; else -1. */
-static int32_t stray(const struct vr_engine_found *mine, const struct vr_engine_found *other)
+static int32_t stray(const struct pair *pair, const struct vr_engine_found *mine, const struct vr_engine_found *other)
 {
     for (uint32_t i = 0; i < mine->count; i++) {
         if (!holds(other, mine->row[i]) &&
-            (double)mine->score[i] > (double)other->score[other->count - 1] + bench_bound.score) {
+            (double)mine->score[i] > (double)other->score[other->count - 1] + pair->bound.score) {
             return (int32_t)i;
         }
     }
@@ -57,11 +65,11 @@ static enum vr_status found_agree(const struct pair *pair, uint32_t request, con
         return differ(pair, request, what, x->count, y->count);
     }
     for (uint32_t i = 0; i < x->count; i++) {
-        if (!within(x->score[i], y->score[i], 1.0, bench_bound.score, &pair->worst->score)) {
+        if (!within(x->score[i], y->score[i], 1.0, pair->bound.score, &pair->worst->score)) {
             return differ(pair, request, what, (double)x->score[i], (double)y->score[i]);
         }
     }
-    const int32_t in_x = stray(x, y), in_y = stray(y, x);
+    const int32_t in_x = stray(pair, x, y), in_y = stray(pair, y, x);
     if (in_x >= 0 || in_y >= 0) {
         const uint32_t at = (uint32_t)(in_x >= 0 ? in_x : in_y);
         return differ(pair, request, what, x->row[at], y->row[at]);
@@ -73,7 +81,7 @@ static enum vr_status retrieved_agree(const struct pair *pair, uint32_t i, uint3
 {
     const struct vr_engine_retrieved *x = &pair->a->retrieved[i], *y = &pair->b->retrieved[i];
     for (uint32_t c = 0; c < pair->a->tower_dim; c++) {
-        if (!within(x->user_tower[c], y->user_tower[c], 1.0, bench_bound.user_tower, &pair->worst->user_tower)) {
+        if (!within(x->user_tower[c], y->user_tower[c], 1.0, pair->bound.user_tower, &pair->worst->user_tower)) {
             return differ(pair, request, "user tower", (double)x->user_tower[c], (double)y->user_tower[c]);
         }
     }
@@ -88,7 +96,7 @@ static enum vr_status heads_agree(const struct pair *pair, uint32_t i, uint32_t 
     for (size_t c = 0; c < (size_t)candidates * VR_HEAD_COUNT; c++) {
         const bool watch = c % VR_HEAD_COUNT == VR_HEAD_WATCH_S;
         const double scale = watch ? fmax(fabs((double)x[c]), 1.0) : 1.0;
-        if (!within(x[c], y[c], scale, watch ? bench_bound.watch_s_relative : bench_bound.probability,
+        if (!within(x[c], y[c], scale, watch ? pair->bound.watch_s_relative : pair->bound.probability,
                     watch ? &pair->worst->watch_s_relative : &pair->worst->probability)) {
             return differ(pair, request, names[c % VR_HEAD_COUNT], (double)x[c], (double)y[c]);
         }
@@ -120,7 +128,7 @@ static enum vr_status batch_agrees(const struct pair *pair, const struct bench_p
 enum vr_status bench_agree(struct bench_side *a, struct bench_side *b, const struct bench_pool *pool, uint32_t batch,
                            struct bench_difference *worst)
 {
-    const struct pair pair = {a, b, batch, worst};
+    const struct pair pair = {a, b, batch, bench_bound(a, b), worst};
     enum vr_status status = VR_OK;
     for (uint32_t first = 0; status == VR_OK && first < pool->count; first += batch) {
         status = batch_agrees(&pair, pool, first);

@@ -72,6 +72,7 @@ static void put_comparison(struct vr_json_writer *w, const struct bench *bench, 
     bench_json_text(w, "compared_with", bench->side[bench->first].name);
     bench_json_count(w, "answers", bench->worst[i].requests);
     put_difference(w, "largest_difference", &bench->worst[i]);
+    put_difference(w, "bound", &bench->bound[i]);
     vr_json_key(w, "crossover_batch");
     if (crossover > 0) {
         vr_json_put_uint(w, crossover);
@@ -89,6 +90,7 @@ static void put_side(struct vr_json_writer *w, const struct bench *bench, uint32
     vr_json_key(w, "measured");
     vr_json_put_bool(w, open);
     bench_json_text(w, "reason", open ? NULL : side->reason);
+    bench_json_text(w, "precision", open ? vr_precision_name(vr_engine_precision(side->engine)) : NULL);
     if (open && i != bench->first) {
         put_comparison(w, bench, i);
     }
@@ -106,7 +108,6 @@ void bench_write_json(const struct bench *bench, struct vr_json_writer *out)
     bench_json_begin(out, "engine");
     put_hardware(out, bench);
     put_settings(out, bench);
-    put_difference(out, "bound", &bench_bound);
     vr_json_key(out, "backends");
     vr_json_open_array(out);
     for (uint32_t i = 0; i < bench->setup.backend_count; i++) {

@@ -58,7 +58,7 @@ struct bench_side {
 /* Open backend and engine; what fails is noted in side->reason, VR_OK all the same. Then the bundle's self-test:
  * VR_ERR_CHECKSUM when the backend's answers are wrong. The slot comes with bench_side_prepare. */
 enum vr_status bench_side_open(struct bench_side *side, const char *name, const struct vr_bundle *bundle,
-                               const struct vr_index_config *index);
+                               const struct vr_config *config);
 enum vr_status bench_side_prepare(struct bench_side *side, const struct bench_pool *pool, uint32_t max_batch);
 void bench_side_close(struct bench_side *side);
 bool bench_side_is_open(const struct bench_side *side);
@@ -74,15 +74,15 @@ enum vr_status bench_side_measure(struct bench_side *side, const struct bench_po
                                   const struct vr_bench_backends_setup *setup, uint32_t b, const struct vr_nvml *nvml);
 
 /* The largest differences found between two backends' answers, and what is allowed: each backend may be off by the
- * tolerances of docs/bundle.md from the true value, so two may be twice that apart; probability counts all heads but
- * watch_s. A row that only one of them found must be within the score bound of the other's last. */
+ * tolerances of docs/bundle.md for its precision from the true value, so two may be the sum apart; probability counts
+ * all heads but watch_s. A row that only one of them found must be within the score bound of the other's last. */
 struct bench_difference {
     double user_tower, score, probability, watch_s_relative;
     uint32_t requests; /* compared */
 };
-extern const struct bench_difference bench_bound;
+struct bench_difference bench_bound(const struct bench_side *a, const struct bench_side *b);
 
-/* Every request of the pool at one batch size on both. VR_ERR_CHECKSUM names the first that is off. */
+/* Every request of the pool at one batch size on both, which are open. VR_ERR_CHECKSUM names the first that is off. */
 enum vr_status bench_agree(struct bench_side *a, struct bench_side *b, const struct bench_pool *pool, uint32_t batch,
                            struct bench_difference *worst);
 
@@ -94,7 +94,7 @@ struct bench {
     struct bench_pool pool;
     struct bench_side side[VR_BENCH_BACKENDS_MAX];
     uint32_t first; /* the side that the others are compared with */
-    struct bench_difference worst[VR_BENCH_BACKENDS_MAX];
+    struct bench_difference worst[VR_BENCH_BACKENDS_MAX], bound[VR_BENCH_BACKENDS_MAX];
     struct vr_nvml *nvml;
     char no_nvml[256]; /* why nvml is NULL */
     struct bench_machine machine;

@@ -17,22 +17,27 @@ static void print_head(const struct bench *bench, FILE *out)
     bench_machine_print(&bench->machine, out);
 }
 
+static const char *precision_of(const struct bench_side *side)
+{
+    return vr_precision_name(vr_engine_precision(side->engine));
+}
+
 static void print_agreement(const struct bench *bench, FILE *out)
 {
-    const char *first = bench->side[bench->first].name;
+    const struct bench_side *first = &bench->side[bench->first];
     for (uint32_t i = 0; i < bench->setup.backend_count; i++) {
         const struct bench_side *side = &bench->side[i];
-        const struct bench_difference *worst = &bench->worst[i];
+        const struct bench_difference *worst = &bench->worst[i], *bound = &bench->bound[i];
         if (!bench_side_is_open(side)) {
             fprintf(out, "%-12s not measured: %s\n", side->name, side->reason);
         } else if (i != bench->first) {
             fprintf(
                 out,
-                "%-12s %s and %s, %u answers; largest differences: user tower %.1e (bound %.0e), score %.1e (%.0e), "
+                "%-12s %s in %s and %s in %s, %u answers; largest differences: user tower %.1e (bound %.0e), score %.1e (%.0e), "
                 "probability %.1e (%.0e), watch %.1e (%.0e, relative)\n",
-                "agreement", first, side->name, worst->requests, worst->user_tower, bench_bound.user_tower,
-                worst->score, bench_bound.score, worst->probability, bench_bound.probability, worst->watch_s_relative,
-                bench_bound.watch_s_relative);
+                "agreement", first->name, precision_of(first), side->name, precision_of(side), worst->requests,
+                worst->user_tower, bound->user_tower, worst->score, bound->score, worst->probability,
+                bound->probability, worst->watch_s_relative, bound->watch_s_relative);
         }
     }
 }

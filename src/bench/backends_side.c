@@ -20,15 +20,13 @@ bool bench_side_is_open(const struct bench_side *side)
 }
 
 enum vr_status bench_side_open(struct bench_side *side, const char *name, const struct vr_bundle *bundle,
-                               const struct vr_index_config *index)
+                               const struct vr_config *config)
 {
     *side = (struct bench_side){.name = name, .tower_dim = bundle->tower_dim, .content_dim = bundle->content_dim};
     enum vr_status status = vr_backend_open(name, 1, &side->backend); /* 1: as a lane has it */
     if (status == VR_OK) {
-        status = vr_engine_create(side->backend, bundle, index, &side->engine);
-    }
-    if (status == VR_OK) {
-        status = vr_engine_selftest(side->engine, NULL);
+        const struct vr_engine_options options = vr_engine_options_of(config, side->backend);
+        status = vr_engine_create_tested(side->backend, bundle, &options, NULL, &side->engine);
     }
     if (status == VR_ERR_CHECKSUM) {
         return vr_fail_in(status, "%s", name);

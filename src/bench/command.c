@@ -5,7 +5,7 @@
 
 const char vr_bench_usage[] =
     "usage: vireo bench backends --bundle DIR [--backends cpu,cuda] [--batches 1,8,32,128] [--seconds S] [--calls N]\n"
-    "                            [--json FILE]\n"
+    "                            [--precision auto|fp32|fp16] [--index KIND] [--json FILE]\n"
     "       vireo bench feed --bundle DIR [--backend cpu] [--config FILE] [--lanes N] [--concurrency 1,4,16,64]\n"
     "                        [--rates 100,200] [--seconds S] [--runs N] [--seed N] [--json FILE]\n"
     "       vireo bench load --url http://HOST:PORT[/PATH] [--rate R] [--schedule poisson|constant|step|spike|replay]\n"
@@ -70,6 +70,8 @@ static const char *const backend_names[] = {"cpu", "cuda", NULL};
 static const struct bench_flag backends_flags[] = {
     TEXT_NEEDED("--bundle", bundle),
     TEXT("--json", json),
+    TEXT("--precision", precision),
+    TEXT("--index", index),
     NAMES("--backends", backend, backend_names),
     COUNTS("--batches", batch, 1, VR_BENCH_BATCH_MAX),
     NUMBER("--seconds", seconds, 0.01, 600),

@@ -34,18 +34,15 @@ static enum vr_status open_model(struct feed_bench *bench)
         status = vr_state_create(&bench->config->state, &bench->state);
     }
     if (status == VR_OK) {
-        status = vr_model_load(bench->setup.bundle, bench->backend, &bench->config->retrieval, bench->state,
-                               vr_clock_wall_ms(), &bench->model);
+        status = vr_model_load(bench->setup.bundle, bench->backend, bench->config, bench->state, vr_clock_wall_ms(),
+                               &bench->model);
     }
     return status;
 }
 
 static enum vr_status open_feed(struct feed_bench *bench)
 {
-    const struct vr_config *config = bench->config;
-    struct vr_feed_config feed = {
-        .lanes = config->lanes, .satisfaction = config->satisfaction, .rerank = config->rerank, .state = config->state};
-    memcpy(feed.source, config->source, sizeof feed.source);
+    const struct vr_feed_config feed = vr_feed_config_of(bench->config);
     enum vr_status status = vr_feed_create(&feed, bench->backend, bench->state, bench->model, &bench->feed);
     if (status == VR_OK) {
         status = vr_handback_create(&bench->home);

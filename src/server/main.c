@@ -60,8 +60,8 @@ static int serve_as(const struct vr_role *role, const struct vr_options *options
     if (role->kind == VR_ROLE_PROBE) {
         _exit(vr_probe_device(options->bundle, config) == VR_OK ? 0 : EXIT_FAILED); /* the device may not let go */
     }
-    return role->kind == VR_ROLE_FIRST && vr_supervisor_is_needed(config) ? supervise(config, argv)
-                                                                          : run_server(&setup);
+    return role->kind == VR_ROLE_FIRST && vr_device_is_wanted(&config->compute) ? supervise(config, argv)
+                                                                                : run_server(&setup);
 }
 
 static int serve(const struct vr_options *options, char *const *argv)

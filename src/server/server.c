@@ -64,8 +64,8 @@ static void *load_bundle(void *argument)
 {
     struct server *server = argument;
     struct loader *loader = &server->loader;
-    loader->status = vr_model_load(server->setup->bundle, server->backend, &server->setup->config->retrieval,
-                                   server->shared.state, server->shared.started_ms, &loader->base);
+    loader->status = vr_model_load(server->setup->bundle, server->backend, server->setup->config, server->shared.state,
+                                   server->shared.started_ms, &loader->base);
     if (loader->status == VR_OK) {
         loader->status = vr_keeper_load(&server->keeper, loader->base, &loader->model);
     }
@@ -294,12 +294,7 @@ static enum vr_status prepare_data(const char *folder)
 static enum vr_status build_feed(struct server *server)
 {
     const struct vr_config *config = server->setup->config;
-    struct vr_feed_config feed = {.lanes = config->lanes,
-                                  .satisfaction = config->satisfaction,
-                                  .rerank = config->rerank,
-                                  .state = config->state,
-                                  .device_timeout_ms = config->compute.device_timeout_ms};
-    memcpy(feed.source, config->source, sizeof feed.source);
+    const struct vr_feed_config feed = vr_feed_config_of(config);
     enum vr_status status = vr_backend_open("cpu", 1, &server->backend);
     if (status == VR_OK) {
         status = vr_state_create(&config->state, &server->shared.state);

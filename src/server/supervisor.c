@@ -32,11 +32,6 @@ struct supervisor {
     bool stopping;
 };
 
-int vr_supervisor_is_needed(const struct vr_config *config)
-{
-    return config->compute.backend != VR_COMPUTE_CPU && strstr(vr_backend_built(), "cuda") != NULL;
-}
-
 /* ---- the worker ---- */
 
 static void inherit(int fd)

@@ -45,6 +45,7 @@ static enum vr_status open_changed(unsigned threads, struct vr_backend **out)
         ops = *inner;
         ops.index_search = search;
         ops.linear = linear;
+        ops.name = "cuda";
         (*out)->ops = &ops;
     }
     return status;
@@ -63,7 +64,7 @@ static void read_back(const char *path, char *to, size_t size)
 }
 
 /* Run with a fault; what was printed and written lies in the two texts. */
-static enum vr_status run(enum fault with)
+static enum vr_status run_in(const char *precision, enum fault with)
 {
     if (access(VIREO_TINY_BUNDLES "/1/bundle.json", R_OK) != 0) {
         cr_skip_test("no small bundle: `make deps-test` makes the Python environment");
@@ -73,6 +74,7 @@ static enum vr_status run(enum fault with)
     snprintf(json, sizeof json, "/tmp/vireo-bench-%d.json", (int)getpid());
     struct vr_bench_backends_setup setup = {.bundle = VIREO_TINY_BUNDLES "/1",
                                             .json = json,
+                                            .precision = precision,
                                             .backend = {"cpu", "cuda"},
                                             .batch = {1, BATCH},
                                             .backend_count = 2,
@@ -89,6 +91,11 @@ static enum vr_status run(enum fault with)
     return status;
 }
 
+static enum vr_status run(enum fault with)
+{
+    return run_in(NULL, with);
+}
+
 static void check_refused(const char *what)
 {
     cr_assert(strstr(vr_error_text(), what) != NULL, "%s", vr_error_text());
@@ -101,10 +108,27 @@ static void check_refused(const char *what)
 Test(bench, the_same_answers_are_timed)
 {
     cr_assert_eq(run(NO_FAULT), VR_OK, "%s", vr_error_text());
-    cr_assert(strstr(printed, "agreement    cpu and cuda") != NULL, "%s", printed);
+    cr_assert(strstr(printed, "agreement    cpu in fp32 and cuda in fp32") != NULL, "%s", printed);
     cr_assert(strstr(printed, "crossover") != NULL, "%s", printed);
     cr_assert(strstr(written, "\"compared_with\":\"cpu\",\"answers\":130,") != NULL, "%s", written); /* 64 + 66 */
     cr_assert(strstr(written, "\"user_tower\":0,") != NULL, "%s", written);
+}
+
+/* The CPU stands beside a device that is wanted, so its precision is its own; the bound is both precisions' together.
+ */
+Test(bench, the_device_runs_in_what_is_asked_for)
+{
+    cr_assert_eq(run_in("fp16", NO_FAULT), VR_OK, "%s", vr_error_text());
+    cr_assert(strstr(printed, "agreement    cpu in fp32 and cuda in fp16") != NULL, "%s", printed);
+    cr_assert(strstr(written, "\"precision\":\"fp16\"") != NULL, "%s", written);
+    const char *bound = strstr(written, "\"bound\":{");
+    cr_assert(bound != NULL && strstr(bound, "\"probability\":0.0006") != NULL, "%s", written);
+}
+
+Test(bench, a_precision_that_is_none_is_refused)
+{
+    cr_assert_eq(run_in("fp17", NO_FAULT), VR_ERR_FORMAT);
+    check_refused("compute.precision");
 }
 
 Test(bench, other_rows_are_refused)
@@ -130,6 +154,8 @@ Test(bench, a_backend_that_cannot_be_opened_is_named_and_the_rest_goes_on)
     cr_assert_eq(run(FAULT_OPEN), VR_OK, "%s", vr_error_text());
     cr_assert(strstr(printed, "cuda         not measured: there is no such device") != NULL, "%s", printed);
     cr_assert(strstr(printed, "\ncpu          3") != NULL, "%s", printed);
-    cr_assert(strstr(written, "\"measured\":false,\"reason\":\"there is no such device\",\"results\":[]") != NULL, "%s",
-              written);
+    cr_assert(strstr(written,
+                     "\"measured\":false,\"reason\":\"there is no such device\",\"precision\":null,\"results\":[]") !=
+                  NULL,
+              "%s", written);
 }

@@ -9,6 +9,7 @@
 #include "kernels/emulator/emulator.h"
 #include "kernels/index.h"
 #include "support_ivf.h"
+#include "support_parity.h"
 #include "vireo/backend_cuda.h"
 
 #define SEEDS 4u
@@ -77,6 +78,7 @@ static void check_some_lists(uint64_t seed)
         ivf_search(&w, w.s.queries);
         ivf_check(&w, w.s.queries);
         ivf_close(&w);
+        parity_same_bits("ivf", 2, seed);
     }
 }
 WITH_SEEDS(some_lists_are_plain_search_of_them, check_some_lists)

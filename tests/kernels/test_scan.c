@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/emulator/emulator.h"
+#include "support_parity.h"
 #include "support_scan.h"
 
 TestSuite(scan, .init = open_cuda, .fini = close_cuda);
@@ -35,6 +36,7 @@ static void check_size(const struct setting *s, uint64_t seed)
         cr_assert_eq(counts.whole + counts.proved, all, "%llu overflowed, %llu unproved", counts.overflowed,
                      counts.unproved);
     }
+    parity_same_bits(s->kind == VR_INDEX_EXACT ? "scan f16" : "scan int8", 2, seed);
     free(offset);
     free(exclude);
     pair_close(&pair);

@@ -70,15 +70,59 @@ struct vr_bench_feed_setup {
  * when the feed stands still; VR_ERR_IO for the file. */
 enum vr_status vr_bench_feed_run(const struct vr_bench_feed_setup *setup, FILE *out);
 
+/* ---- load ---- */
+
+enum vr_bench_schedule {
+    VR_BENCH_POISSON = 0,
+    VR_BENCH_CONSTANT,
+    VR_BENCH_STEP,  /* Poisson at `rate`, from step_at_s on at `to_rate` */
+    VR_BENCH_SPIKE, /* likewise, and back at `rate` after step_for_s */
+    VR_BENCH_REPLAY /* the times of the request file */
+};
+enum vr_bench_method { VR_BENCH_POST = 0, VR_BENCH_GET };
+
+#define VR_BENCH_CONNECTIONS_MAX 16384u
+#define VR_BENCH_THREADS_MAX 64u
+
+struct vr_bench_load_setup {
+    const char *url;      /* http://HOST[:PORT][/PATH]; the path is /v1/recommend where none is given */
+    const char *requests; /* file of JSON lines, or NULL: requests of `viewers` viewers, "1" and on */
+    const char *json;     /* file for the results, or NULL */
+    double rate;          /* requests a second */
+    double to_rate;       /* STEP, SPIKE; default twice the rate */
+    double step_at_s;     /* after the warm-up; default half of the time (STEP), a third (SPIKE) */
+    double step_for_s;    /* SPIKE; default a third of the time */
+    double speed;         /* REPLAY: how many times as fast as the file says */
+    double seconds;       /* counted; REPLAY: at most */
+    double warm_up_s;     /* before that, sent at the first rate and not counted */
+    double interval_s;    /* of the course over time */
+    double p99_ms;        /* above 0: search the largest rate whose p99 is under this, `rate` being the first tried */
+    double loss;          /* search: the share of requests that may stay without a 2xx answer */
+    uint32_t schedule;    /* enum vr_bench_schedule */
+    uint32_t method;      /* enum vr_bench_method */
+    uint32_t viewers, count;
+    uint32_t connections, threads; /* keep-alive connections, spread over the threads */
+    uint32_t timeout_ms;           /* of a request, from when it was to be sent */
+    uint32_t limit;                /* requests sent at most, the warm-up's included */
+    uint32_t steps;                /* search: rates tried at most */
+    uint32_t seed;
+    bool no_warm_up, allow_remote;
+};
+
+/* VR_ERR_INVALID for the URL, an address that is not loopback without allow_remote, or the request file; VR_ERR_IO when
+ * nothing answers there, or for a file; VR_ERR_NOMEM. Requests that fail are results, not errors. */
+enum vr_status vr_bench_load_run(const struct vr_bench_load_setup *setup, FILE *out);
+
 /* ---- the command line ---- */
 
-enum vr_bench_kind { VR_BENCH_BACKENDS = 0, VR_BENCH_FEED };
+enum vr_bench_kind { VR_BENCH_BACKENDS = 0, VR_BENCH_FEED, VR_BENCH_LOAD };
 
 struct vr_bench_command {
     enum vr_bench_kind kind;
     union {
         struct vr_bench_backends_setup backends;
         struct vr_bench_feed_setup feed;
+        struct vr_bench_load_setup load;
     } of;
 };
 

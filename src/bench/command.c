@@ -8,10 +8,18 @@ const char vr_bench_usage[] =
     "                            [--precision auto|fp32|fp16] [--index KIND] [--json FILE]\n"
     "       vireo bench feed --bundle DIR [--backend cpu] [--config FILE] [--lanes N] [--concurrency 1,4,16,64]\n"
     "                        [--rates 100,200] [--seconds S] [--runs N] [--seed N] [--json FILE]\n"
+    "       vireo bench load --url http://HOST:PORT[/PATH] [--rate R] [--schedule poisson|constant|step|spike|replay]\n"
+    "                        [--seconds S] [--warm-up S | --no-warm-up] [--to-rate R] [--step-at S] [--step-for S]\n"
+    "                        [--requests FILE] [--speed X] [--viewers N] [--count N] [--method POST|GET]\n"
+    "                        [--connections N] [--threads N] [--timeout-ms N] [--limit N] [--interval S] [--seed N]\n"
+    "                        [--p99-ms X [--loss SHARE] [--steps N]] [--allow-remote] [--json FILE]\n"
     "\n"
     "backends  compares the backends' answers, then prints the engine's speed on each by batch size\n"
-    "feed      the whole feed in process: closed loop by concurrency, open loop by rate, CPU and time by stage\n";
+    "feed      the whole feed in process: closed loop by concurrency, open loop by rate, CPU and time by stage\n"
+    "load      open loop against a URL, latency from the intended send time; --p99-ms searches the largest rate\n";
 
+static const char *const schedule_names[] = {"poisson", "constant", "step", "spike", "replay", NULL};
+static const char *const method_names[] = {"POST", "GET", NULL};
 static const char *const backend_names[] = {"cpu", "cuda", NULL};
 
 /* Rows of a table; SETUP is the struct that they fill. */
@@ -86,6 +94,36 @@ static const struct bench_flag feed_flags[] = {
 };
 #undef SETUP
 
+#define SETUP vr_bench_load_setup
+static const struct bench_flag load_flags[] = {
+    TEXT_NEEDED("--url", url),
+    TEXT("--requests", requests),
+    TEXT("--json", json),
+    NAME("--schedule", schedule, schedule_names),
+    NAME("--method", method, method_names),
+    NUMBER("--rate", rate, 0.01, 1e6),
+    NUMBER("--to-rate", to_rate, 0.01, 1e6),
+    NUMBER("--step-at", step_at_s, 0.01, 86400),
+    NUMBER("--step-for", step_for_s, 0.01, 86400),
+    NUMBER("--speed", speed, 0.001, 1000),
+    NUMBER("--seconds", seconds, 0.1, 86400),
+    NUMBER("--warm-up", warm_up_s, 0.01, 3600),
+    SWITCH("--no-warm-up", no_warm_up),
+    NUMBER("--interval", interval_s, 0.01, 3600),
+    NUMBER("--p99-ms", p99_ms, 0.01, 60000),
+    NUMBER("--loss", loss, 1e-9, 1.0),
+    COUNT("--steps", steps, 1, 64),
+    COUNT("--viewers", viewers, 1, 10000000),
+    COUNT("--count", count, 1, 50),
+    COUNT("--connections", connections, 1, VR_BENCH_CONNECTIONS_MAX),
+    COUNT("--threads", threads, 1, VR_BENCH_THREADS_MAX),
+    COUNT("--timeout-ms", timeout_ms, 1, 600000),
+    COUNT("--limit", limit, 1, 4e9),
+    COUNT("--seed", seed, 1, 1e9),
+    SWITCH("--allow-remote", allow_remote),
+};
+#undef SETUP
+
 #define FLAGS(type) type##_flags, sizeof type##_flags / sizeof type##_flags[0]
 
 static const struct command {
@@ -96,6 +134,7 @@ static const struct command {
 } commands[] = {
     {"backends", VR_BENCH_BACKENDS, FLAGS(backends)},
     {"feed", VR_BENCH_FEED, FLAGS(feed)},
+    {"load", VR_BENCH_LOAD, FLAGS(load)},
 };
 
 enum vr_status vr_bench_read(int argc, char *const *argv, struct vr_bench_command *out)
@@ -117,6 +156,7 @@ enum vr_status vr_bench_run(const struct vr_bench_command *command, FILE *out)
 {
     switch (command->kind) {
     case VR_BENCH_BACKENDS: return vr_bench_backends_run(&command->of.backends, out);
+    case VR_BENCH_LOAD: return vr_bench_load_run(&command->of.load, out);
     case VR_BENCH_FEED: return vr_bench_feed_run(&command->of.feed, out);
     }
     return VR_ERR_INVALID;

@@ -102,7 +102,8 @@ static int bench(const struct vr_options *options)
         fputs(vr_bench_usage, stdout);
         return printed(VR_OK);
     }
-    return printed(vr_bench_run(&options->bench, stdout));
+    const enum vr_status status = vr_bench_run(&options->bench, stdout);
+    return status == VR_OK ? printed(status) : complain_of(status);
 }
 
 static enum vr_status register_backends(void)

@@ -7,6 +7,7 @@
  * - A copy between places that vr_seam_memory_create did not give, or past their ends, is an error; so are launches
  *   that a GPU would refuse, and whatever block.h calls undefined. They show at the stream's next poll. */
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -40,6 +41,7 @@ struct allocation {
 /* The device: one at a time works on it. */
 struct {
     std::mutex lock;
+    std::vector<vr_seam_stream *> orphans; /* destroyed while work was in flight */
     std::map<char *, allocation> memory;
     std::map<const void *, size_t> allowed_shared; /* by kernel */
     size_t used, limit = size_t{4} << 30, shared = SHARED_BYTES;
@@ -146,6 +148,25 @@ void run_some(vr_seam_stream *stream, size_t count)
         if (!next(stream, error)) {
             stream->error = error;
         }
+    }
+}
+
+/* A GPU goes on with the work of a stream that was destroyed. Here it does so when memory has been freed: if that was
+ * memory which the work needs, this is a bug of the host. */
+void run_orphans()
+{
+    std::vector<vr_seam_stream *> orphans;
+    {
+        const std::lock_guard<std::mutex> guard(device.lock);
+        orphans.swap(device.orphans);
+    }
+    for (vr_seam_stream *stream : orphans) {
+        run_some(stream, stream->waiting.size());
+        if (!stream->error.empty()) {
+            fprintf(stderr, "work of a stream that was destroyed: %s\n", stream->error.c_str());
+            abort();
+        }
+        delete stream;
     }
 }
 
@@ -278,15 +299,18 @@ void vr_seam_memory_destroy(bool, void *memory)
     if (memory == nullptr) {
         return;
     }
-    const std::lock_guard<std::mutex> guard(device.lock);
-    const auto found = device.memory.find(static_cast<char *>(memory));
-    if (found == device.memory.end()) {
-        abort(); /* freed twice, or never taken */
+    {
+        const std::lock_guard<std::mutex> guard(device.lock);
+        const auto found = device.memory.find(static_cast<char *>(memory));
+        if (found == device.memory.end()) {
+            abort(); /* freed twice, or never taken */
+        }
+        device.used -= found->second.bytes;
+        EMU_OPEN(memory, round_up(found->second.bytes));
+        device.memory.erase(found);
+        free(memory);
     }
-    device.used -= found->second.bytes;
-    EMU_OPEN(memory, round_up(found->second.bytes));
-    device.memory.erase(found);
-    free(memory);
+    run_orphans();
 }
 
 enum vr_status vr_seam_stream_create(struct vr_seam_stream **out)
@@ -303,10 +327,15 @@ enum vr_status vr_seam_stream_create(struct vr_seam_stream **out)
 
 void vr_seam_stream_destroy(struct vr_seam_stream *stream)
 {
-    if (stream != nullptr) {
-        run_some(stream, stream->waiting.size());
-        delete stream;
+    if (stream == nullptr) {
+        return;
     }
+    if (stream->waiting.empty() || !stream->error.empty() || vr_seam_hangs() || vr_seam_is_lost()) {
+        delete stream; /* with work that never runs */
+        return;
+    }
+    const std::lock_guard<std::mutex> guard(device.lock);
+    device.orphans.push_back(stream);
 }
 
 enum vr_status vr_seam_stream_poll(struct vr_seam_stream *stream, bool *done)

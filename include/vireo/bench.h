@@ -46,6 +46,19 @@ struct vr_bench_backends_setup {
  * differ by more than the bound: then no speed is printed and no file written; VR_ERR_IO for the file. */
 enum vr_status vr_bench_backends_run(const struct vr_bench_backends_setup *setup, FILE *out);
 
+/* ---- ops ---- */
+
+struct vr_bench_ops_setup {
+    const char *json;    /* file for the results, or NULL */
+    const char *backend; /* "cpu", "cuda" */
+    uint32_t rows;       /* vectors that are searched */
+    uint32_t dim;        /* of them */
+    double seconds;      /* of timed calls of each case, at least */
+};
+
+/* VR_ERR_UNSUPPORTED where the backend has no device; its own errors; VR_ERR_IO for the file. */
+enum vr_status vr_bench_ops_run(const struct vr_bench_ops_setup *setup, FILE *out);
+
 /* ---- feed ---- */
 
 #define VR_BENCH_RUNS_MAX 15u
@@ -115,12 +128,13 @@ enum vr_status vr_bench_load_run(const struct vr_bench_load_setup *setup, FILE *
 
 /* ---- the command line ---- */
 
-enum vr_bench_kind { VR_BENCH_BACKENDS = 0, VR_BENCH_FEED, VR_BENCH_LOAD };
+enum vr_bench_kind { VR_BENCH_BACKENDS = 0, VR_BENCH_OPS, VR_BENCH_FEED, VR_BENCH_LOAD };
 
 struct vr_bench_command {
     enum vr_bench_kind kind;
     union {
         struct vr_bench_backends_setup backends;
+        struct vr_bench_ops_setup ops;
         struct vr_bench_feed_setup feed;
         struct vr_bench_load_setup load;
     } of;

@@ -6,6 +6,7 @@
 const char vr_bench_usage[] =
     "usage: vireo bench backends --bundle DIR [--backends cpu,cuda] [--batches 1,8,32,128] [--seconds S] [--calls N]\n"
     "                            [--precision auto|fp32|fp16] [--index KIND] [--json FILE]\n"
+    "       vireo bench ops [--backend cpu] [--rows N] [--dim N] [--seconds S] [--json FILE]\n"
     "       vireo bench feed --bundle DIR [--backend cpu] [--config FILE] [--lanes N] [--concurrency 1,4,16,64]\n"
     "                        [--rates 100,200] [--seconds S] [--runs N] [--seed N] [--json FILE]\n"
     "       vireo bench load --url http://HOST:PORT[/PATH] [--rate R] [--schedule poisson|constant|step|spike|replay]\n"
@@ -15,6 +16,7 @@ const char vr_bench_usage[] =
     "                        [--p99-ms X [--loss SHARE] [--steps N]] [--allow-remote] [--json FILE]\n"
     "\n"
     "backends  compares the backends' answers, then prints the engine's speed on each by batch size\n"
+    "ops       each operation of a backend: GFLOP/s, GB/s, and the ratio to what the machine can do\n"
     "feed      the whole feed in process: closed loop by concurrency, open loop by rate, CPU and time by stage\n"
     "load      open loop against a URL, latency from the intended send time; --p99-ms searches the largest rate\n";
 
@@ -79,6 +81,13 @@ static const struct bench_flag backends_flags[] = {
 };
 #undef SETUP
 
+#define SETUP vr_bench_ops_setup
+static const struct bench_flag ops_flags[] = {
+    TEXT("--json", json),         CHOICE("--backend", backend, backend_names), COUNT("--rows", rows, 1000, 20000000),
+    COUNT("--dim", dim, 8, 1024), NUMBER("--seconds", seconds, 0.001, 60),
+};
+#undef SETUP
+
 #define SETUP vr_bench_feed_setup
 static const struct bench_flag feed_flags[] = {
     TEXT_NEEDED("--bundle", bundle),
@@ -133,6 +142,7 @@ static const struct command {
     size_t flag_count;
 } commands[] = {
     {"backends", VR_BENCH_BACKENDS, FLAGS(backends)},
+    {"ops", VR_BENCH_OPS, FLAGS(ops)},
     {"feed", VR_BENCH_FEED, FLAGS(feed)},
     {"load", VR_BENCH_LOAD, FLAGS(load)},
 };
@@ -157,6 +167,7 @@ enum vr_status vr_bench_run(const struct vr_bench_command *command, FILE *out)
     switch (command->kind) {
     case VR_BENCH_BACKENDS: return vr_bench_backends_run(&command->of.backends, out);
     case VR_BENCH_LOAD: return vr_bench_load_run(&command->of.load, out);
+    case VR_BENCH_OPS: return vr_bench_ops_run(&command->of.ops, out);
     case VR_BENCH_FEED: return vr_bench_feed_run(&command->of.feed, out);
     }
     return VR_ERR_INVALID;

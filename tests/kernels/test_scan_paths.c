@@ -276,6 +276,27 @@ static void check_zeros(struct pair *pair)
     free(exclude);
 }
 
+/* Where all queries are zeros the vectors are not even read: here they would not be found. */
+static void check_not_read(struct pair *pair)
+{
+    unsigned char **tile = &vr_scan_index_of(pair->cuda.index)->vectors.tile, *kept = *tile;
+    *tile = NULL;
+    pair_compare(pair, NULL, NULL);
+    *tile = kept;
+    cr_assert_eq(pair_counts(pair).zeros, pair->setting.queries);
+    const size_t last = (size_t)(pair->setting.queries - 1) * pair->cuda.dim;
+    pair->cuda.query[last] = pair->cpu.query[last] = 1.0f; /* one of them alone is scanned for */
+    pair_compare(pair, NULL, NULL);
+    const struct vr_scan_counts counts = pair_counts(pair);
+    cr_assert_eq(counts.zeros, pair->setting.queries - 1);
+    cr_assert_eq(counts.proved, 1);
+}
+
+Test(scan_paths, only_zero_queries)
+{
+    each(of(8300, 18, 10, shape_zero_queries), check_not_read);
+}
+
 Test(scan_paths, zero_queries)
 {
     with_seeds(of(26000, 3, 100, shape_zero_queries), 1, 2, check_zeros);

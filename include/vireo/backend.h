@@ -1,7 +1,7 @@
 /* The compute contract: dense batches in, dense batches out. A backend (cpu; cuda in kernels/) knows nothing of HTTP,
- * viewers or features. Work is put on a stream in order; nothing here blocks but stream_wait, which polls to a
- * deadline. On the CPU an operation is done when its call returns. Every buffer is taken before warm-up ends: no
- * operation allocates.
+ * viewers or features. Work is put on a stream in order; nothing here blocks but vr_stream_wait, which polls to a
+ * deadline, and stream_destroy. On the CPU an operation is done when its call returns. Every buffer is taken before
+ * warm-up ends: no operation allocates.
  *
  * The plain C reference (src/compute/reference.c) is installed in every table first and a faster path overrides what it
  * has; the reference is also the oracle of the tests. */
@@ -216,7 +216,9 @@ struct vr_backend_ops {
     void *(*buffer_host)(struct vr_buffer *buffer); /* NULL for device memory of a GPU */
 
     enum vr_status (*stream_create)(struct vr_backend *backend, struct vr_stream **out);
-    void (*stream_destroy)(struct vr_stream *stream); /* once what was put on it has ended: buffers may go next */
+    /* Waits until what was put on it has ended, so that buffers may go next: up to a second, for a device that hangs.
+     */
+    void (*stream_destroy)(struct vr_stream *stream);
     enum vr_status (*stream_poll)(struct vr_stream *stream, bool *done); /* everything put on it so far */
 
     enum vr_status (*copy)(struct vr_stream *stream, struct vr_view to, struct vr_view from, size_t bytes);

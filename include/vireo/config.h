@@ -15,16 +15,21 @@ extern "C" {
 #endif
 
 /* server: */
+#define VR_LOOPS_MAX 64u
+
 struct vr_server_config {
-    const char *listen;           /* "HOST:PORT", default "127.0.0.1:8080"; port 0 takes a free one */
-    const char *admin;            /* "HOST:PORT", default "127.0.0.1:8081"; loopback unless admin_allow_remote */
-    bool admin_allow_remote;      /* default false */
-    uint32_t max_connections;     /* default 1024; more are answered 503 and closed */
-    uint32_t max_body_bytes;      /* default 524288: 1,000 events, or 1,000 excluded ids */
+    const char *listen;       /* "HOST:PORT", default "127.0.0.1:8080"; port 0 takes a free one */
+    const char *admin;        /* "HOST:PORT", default "127.0.0.1:8081"; loopback unless admin_allow_remote */
+    bool admin_allow_remote;  /* default false */
+    uint32_t loops;           /* event loops, a thread each; default: cores - lanes, at least 1 */
+    uint32_t max_connections; /* default 1024; more are answered 503 and closed */
+    uint32_t max_connections_per_address; /* of one IPv4 address or one IPv6 /64; default 0: no such limit */
+    uint32_t max_body_bytes;              /* default 524288: 1,000 events, or 1,000 excluded ids */
     uint32_t request_deadline_ms; /* from the first byte of a request to its last, default 5000; not restarted */
     uint32_t idle_timeout_ms;     /* keep-alive without a request, default 60000 */
     uint32_t write_timeout_ms;    /* an answer that the reader does not take, default 10000 */
     uint32_t drain_timeout_ms;    /* after SIGTERM, default 10000 */
+    uint32_t slow_request_ms;     /* answers that take longer get a line in the log; default 0: none */
     bool replay;                  /* take `time` from requests (offline replay), default false */
 };
 
@@ -61,7 +66,7 @@ enum vr_index_kind {
     VR_INDEX_FAISS_HNSW,
     VR_INDEX_FAISS_IVF,
     VR_INDEX_IVF,       /* lists of the CUDA backend */
-    VR_INDEX_EXACT_INT8 /* scanned as int8, the best scored exactly: the same answers; the CUDA backend alone has it */
+    VR_INDEX_EXACT_INT8 /* scanned as int8, the best scored exactly: the same answers */
 };
 
 struct vr_index_config {

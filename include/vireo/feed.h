@@ -204,12 +204,14 @@ struct vr_job {
 /* Give back the model that a job holds; call once the reply has been printed. */
 void vr_job_release(struct vr_job *job);
 
-/* A loop's list of answered jobs: lanes append under a short lock and write the eventfd only when the list was empty;
- * the loop drains it whole. */
+/* A loop's list of answered jobs: lanes push without a lock and write the eventfd only when the list was empty; the
+ * loop drains it whole. It is destroyed when no push can be under way, i.e. after vr_feed_stop. */
 enum vr_status vr_handback_create(struct vr_handback **out);
 int vr_handback_fd(const struct vr_handback *list);         /* readable when the list is not empty */
 struct vr_job *vr_handback_drain(struct vr_handback *list); /* oldest first, linked by next; clears the eventfd */
 void vr_handback_push(struct vr_handback *list, struct vr_job *job); /* for lanes */
+/* Each job to its home, those of one home at once, so that their loop wakes once. Clears batch[count]. */
+void vr_handback_push_batch(struct vr_job **batch, uint32_t count);
 void vr_handback_destroy(struct vr_handback *list);
 
 /* ---- the feed ---- */

@@ -215,9 +215,7 @@ static void hand_back(struct vr_lane *lane, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         vr_metrics_count(&lane->metrics, &lane->visit[i], now_us);
     }
-    for (uint32_t i = 0; i < count; i++) {
-        vr_handback_push(lane->batch[i]->home, lane->batch[i]);
-    }
+    vr_handback_push_batch(lane->batch, count);
 }
 
 void vr_batch_run(struct vr_lane *lane, uint32_t count)

@@ -118,6 +118,7 @@ struct vr_bench_load_setup {
     uint32_t timeout_ms;           /* of a request, from when it was to be sent */
     uint32_t limit;                /* requests sent at most, the warm-up's included */
     uint32_t steps;                /* search: rates tried at most */
+    uint32_t at_least;             /* search: requests of a rate that is tried, whatever `seconds`; in 30 s at most */
     uint32_t seed;
     bool no_warm_up, allow_remote;
 };

@@ -6,6 +6,7 @@
 #include "load_parts.h"
 
 #define INTERVALS_MAX 3600.0
+#define TRIAL_MAX_S 30.0 /* what at_least may make of a trial in a search */
 
 static enum vr_status set_defaults(struct vr_bench_load_setup *setup)
 {
@@ -31,6 +32,7 @@ static enum vr_status set_defaults(struct vr_bench_load_setup *setup)
     setup->timeout_ms = setup->timeout_ms > 0 ? setup->timeout_ms : 2000;
     setup->limit = setup->limit > 0 ? setup->limit : 10000000;
     setup->steps = setup->steps > 0 ? setup->steps : 14;
+    setup->at_least = setup->at_least > 0 ? setup->at_least : 300;
     setup->seed = setup->seed > 0 ? setup->seed : 1;
     return setup->connections >= setup->threads ? VR_OK
                                                 : vr_fail(VR_ERR_INVALID, "--connections: fewer than the threads");
@@ -48,10 +50,15 @@ static void cut_to_file(struct load_bench *bench)
     }
 }
 
+/* In a search a 99th percentile is made of enough requests to be one. */
 static enum vr_status try_rate(struct load_bench *bench, double rate, struct load_result *result)
 {
-    const enum vr_status status = load_trial_run(&bench->setup, &bench->target, &bench->requests, rate, result);
-    if (status == VR_OK && bench->setup.p99_ms > 0.0) {
+    struct vr_bench_load_setup setup = bench->setup;
+    if (setup.p99_ms > 0.0) {
+        setup.seconds = fmax(setup.seconds, fmin(setup.at_least / rate, TRIAL_MAX_S));
+    }
+    const enum vr_status status = load_trial_run(&setup, &bench->target, &bench->requests, rate, result);
+    if (status == VR_OK && setup.p99_ms > 0.0) {
         const double p99_ms = load_ms(&result->counts.latency, 0.99);
         bench->tried[bench->tries++] = (struct load_tried){
             .rate = rate,

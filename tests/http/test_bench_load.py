@@ -244,10 +244,13 @@ def test_the_search_ends_under_the_rate_that_fails(tmp_path: Path) -> None:
         result = load(
             tmp_path,
             server.url,
-            *("--rate=20", "--p99-ms=60", "--seconds=0.7", "--warm-up=0.1", "--steps=6", "--timeout-ms=300"),
+            *("--rate=20", "--p99-ms=60", "--seconds=0.5", "--warm-up=0.1", "--steps=6", "--timeout-ms=300"),
+            "--at-least=20",
         )
     search = result["search"]
     assert len(search["tried"]) <= 6 and search["tried"][0]["rate"] == 20
+    # The figures are of the best rate; a run of half a second of it has fewer than twenty requests.
+    assert search["largest_rate"] >= 40 or result["offered"] >= 10
     assert search["largest_rate"] < 100
     passed = [one["rate"] for one in search["tried"] if one["passed"]]
     failed = [one["rate"] for one in search["tried"] if not one["passed"]]

@@ -258,8 +258,9 @@ enum vr_status vr_backend_register(const char *name, vr_backend_opener *open);
 enum vr_status vr_backend_open(const char *name, unsigned threads, struct vr_backend **out);
 void vr_backend_destroy(struct vr_backend *backend); /* NULL is accepted */
 
-/* The kind of index that stands for `wanted` on a backend that may not have it: lists for lists, else exact search. So
- * one configuration serves a device and the CPU that stands in for it. */
+/* The kind of index that stands for `wanted` on a backend that lacks it: only FAISS' kinds are the CPU's alone. Its
+ * lists become those of "ivf", the rest exact search. So one configuration serves a device and the CPU that stands in
+ * for it. */
 enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_index_kind wanted);
 
 /* Names of the backends and retrieval libraries in this build, e.g. "cpu openblas faiss"; for `vireo version`. */

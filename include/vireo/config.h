@@ -65,7 +65,7 @@ enum vr_index_kind {
     VR_INDEX_FAISS_FLAT,
     VR_INDEX_FAISS_HNSW,
     VR_INDEX_FAISS_IVF,
-    VR_INDEX_IVF,       /* lists of the CUDA backend */
+    VR_INDEX_IVF,       /* our own lists */
     VR_INDEX_EXACT_INT8 /* scanned as int8, the best scored exactly: the same answers */
 };
 

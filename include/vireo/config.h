@@ -50,7 +50,10 @@ struct vr_lane_config {
 enum vr_precision {
     VR_PRECISION_F32 = 0,
     VR_PRECISION_F16,  /* halves with float32 sums, or an error where they cannot be had */
-    VR_PRECISION_AUTO, /* halves where the backend is quicker in them and the bundle's ranker fits them, else float32 */
+    VR_PRECISION_AUTO, /* halves, else bfloat16, where the backend is quicker in them and the bundle's ranker passes its
+                          golden outputs so; else float32 */
+    VR_PRECISION_BF16, /* bfloat16 with float32 sums, or an error: processors with AVX512-BF16 or AMX */
+    VR_PRECISION_INT8, /* int8 with int32 sums, scales by output and by row, or an error: AVX512-VNNI or AMX */
 };
 
 /* retrieval: */

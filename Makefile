@@ -11,7 +11,7 @@ TEST_PACKAGES := libcriterion-dev clang clang-tidy clang-format libclang-rt-14-d
 PYTHON := $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
 PIP := .venv/bin/pip --disable-pip-version-check --no-input
 REQUIREMENTS := models/requirements.txt models/requirements-test.txt models/constraints.txt
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 10
 
 .PHONY: all deps deps-test build run test test-long bench bench-gpu format clean
 all: build

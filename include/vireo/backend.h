@@ -1,7 +1,7 @@
 /* The compute contract: dense batches in, dense batches out. A backend (cpu; cuda in kernels/) knows nothing of HTTP,
- * viewers or features. Work is put on a stream in order; nothing here blocks but stream_wait, which polls to a
- * deadline. On the CPU an operation is done when its call returns. Every buffer is taken before warm-up ends: no
- * operation allocates.
+ * viewers or features. Work is put on a stream in order; nothing here blocks but vr_stream_wait, which polls to a
+ * deadline, and stream_destroy. On the CPU an operation is done when its call returns. Every buffer is taken before
+ * warm-up ends: no operation allocates.
  *
  * The plain C reference (src/compute/reference.c) is installed in every table first and a faster path overrides what it
  * has; the reference is also the oracle of the tests. */
@@ -230,7 +230,9 @@ struct vr_backend_ops {
     void *(*buffer_host)(struct vr_buffer *buffer); /* NULL for device memory of a GPU */
 
     enum vr_status (*stream_create)(struct vr_backend *backend, struct vr_stream **out);
-    void (*stream_destroy)(struct vr_stream *stream); /* once what was put on it has ended: buffers may go next */
+    /* Waits until what was put on it has ended, so that buffers may go next: up to a second, for a device that hangs.
+     */
+    void (*stream_destroy)(struct vr_stream *stream);
     enum vr_status (*stream_poll)(struct vr_stream *stream, bool *done); /* everything put on it so far */
 
     enum vr_status (*copy)(struct vr_stream *stream, struct vr_view to, struct vr_view from, size_t bytes);
@@ -280,6 +282,9 @@ enum vr_status vr_backend_register(const char *name, vr_backend_opener *open);
  * The first opening of "cpu" also chooses the BLAS library's core type and must come before threads start. */
 enum vr_status vr_backend_open(const char *name, unsigned threads, struct vr_backend **out);
 void vr_backend_destroy(struct vr_backend *backend); /* NULL is accepted */
+
+/* Whether batches are to run on a CUDA device: it is built in, and the configuration does not say cpu. */
+bool vr_device_is_wanted(const struct vr_compute_config *config);
 
 /* The kind of index that stands for `wanted` on a backend that may not have it: lists for lists, else exact search. So
  * one configuration serves a device and the CPU that stands in for it. */

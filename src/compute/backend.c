@@ -86,6 +86,11 @@ const char *vr_backend_built(void)
     return text;
 }
 
+bool vr_device_is_wanted(const struct vr_compute_config *config)
+{
+    return config->backend != VR_COMPUTE_CPU && strstr(vr_backend_built(), "cuda") != NULL;
+}
+
 enum vr_status vr_stream_wait(struct vr_backend *backend, struct vr_stream *stream, uint64_t deadline_us)
 {
     for (;;) {

@@ -117,23 +117,13 @@ static enum vr_status copy(struct vr_stream *stream, struct vr_view to, struct v
     return VR_OK;
 }
 
-static size_t element_bytes(enum vr_table_dtype dtype)
-{
-    switch (dtype) {
-    case VR_TABLE_F32: return 4;
-    case VR_TABLE_F16: return 2;
-    case VR_TABLE_I8: return 1;
-    }
-    return 1;
-}
-
 enum vr_status vr_cpu_table_at(const struct vr_table *table, struct vr_cpu_table *out)
 {
     const size_t count = (size_t)table->rows * table->width;
     out->rows = table->rows;
     out->width = table->width;
     out->dtype = table->dtype;
-    out->data = vr_cpu_at(table->data, count, element_bytes(table->dtype), "table");
+    out->data = vr_cpu_at(table->data, count, vr_cpu_table_value_bytes(table->dtype), "table");
     out->scale = NULL;
     if (table->dtype == VR_TABLE_I8) {
         out->scale = vr_cpu_at(table->scale, table->rows, sizeof(float), "table: scale");
@@ -192,8 +182,8 @@ static const struct vr_backend_ops reference_ops = {
 
 static const struct vr_backend_ops cpu_ops = {
     OPS_COMMON,
-    .index_kinds =
-        1u << VR_INDEX_EXACT | 1u << VR_INDEX_FAISS_FLAT | 1u << VR_INDEX_FAISS_HNSW | 1u << VR_INDEX_FAISS_IVF,
+    .index_kinds = 1u << VR_INDEX_EXACT | 1u << VR_INDEX_EXACT_INT8 | 1u << VR_INDEX_FAISS_FLAT |
+                   1u << VR_INDEX_FAISS_HNSW | 1u << VR_INDEX_FAISS_IVF,
     .name = "cpu",
     .preferred_rows = PREFERRED_ROWS,
     .preferred_experts = 1,

@@ -18,7 +18,8 @@ struct vr_stream {
     void *scratch; /* [VR_SCRATCH_BYTES], aligned to 64, of the operation that runs; NULL in the reference backend */
 };
 
-#define VR_SCRATCH_BYTES (1024u * 1024u) /* rows and weights (linear_panels.c), selections (scan.c) */
+#define VR_SCRATCH_BYTES (4096u * 1024u) /* rows and weights (linear_panels.c), selections (scan.c, candidates.c) */
+#define VR_DIM_MAX 4096u                 /* of an index */
 #define VR_K_MAX 1000u                   /* of a search */
 
 struct vr_mix_form;
@@ -85,6 +86,12 @@ struct vr_cpu_table {
 };
 enum vr_status vr_cpu_table_at(const struct vr_table *table, struct vr_cpu_table *out);
 
+/* Bytes of one value. */
+static inline size_t vr_cpu_table_value_bytes(enum vr_table_dtype dtype)
+{
+    return dtype == VR_TABLE_F32 ? 4 : dtype == VR_TABLE_F16 ? 2 : 1;
+}
+
 /* Row `row` of a table as floats; zeros outside the table. */
 void vr_cpu_table_row(const struct vr_cpu_table *table, int64_t row, float *out);
 
@@ -125,8 +132,9 @@ enum vr_status vr_openblas_core_set(const char *name);
 /* index.c: the kind that the specification names. */
 enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out);
 
-/* scan.c: exact search. */
+/* scan.c: exact search. scan_int8.c: the same answers, after a first look at int8. */
 enum vr_status vr_scan_index_create(const struct vr_index_spec *spec, struct vr_index **out);
+enum vr_status vr_int8_index_create(const struct vr_index_spec *spec, struct vr_index **out);
 
 /* faiss_index.c */
 enum vr_status vr_faiss_index_create(const struct vr_index_spec *spec, unsigned threads, struct vr_index **out);

@@ -7,9 +7,10 @@
 #include "linear.h"
 #include "panels.h"
 
-#define ROW_PAD 64u            /* bytes between rows of x in scratch, so that they begin at different sets */
-#define X_BYTES (256u * 1024u) /* of the scratch */
-#define WEIGHT_BYTES (VR_SCRATCH_BYTES - X_BYTES)
+#define ROW_PAD 64u                 /* bytes between rows of x in scratch, so that they begin at different sets */
+#define X_BYTES (256u * 1024u)      /* of the scratch */
+#define WEIGHT_BYTES (768u * 1024u) /* so that they stay in the second-level cache */
+_Static_assert(X_BYTES + WEIGHT_BYTES <= VR_SCRATCH_BYTES, "rows and weights fit the scratch");
 
 /* ---- what the backend says of packed weights ---- */
 

@@ -4,11 +4,9 @@
 #include <stdlib.h>
 
 #include "engine_parts.h"
-#include "vireo/clock.h"
 
 #define ALIGNMENT 256u
 #define K_MAX 1000u
-#define DRAIN_LIMIT_US 1000000u
 
 static size_t rounded(size_t bytes)
 {
@@ -297,10 +295,7 @@ void vr_engine_slot_destroy(struct vr_engine_slot *slot)
         return;
     }
     const struct vr_backend_ops *ops = slot_ops(slot);
-    if (slot->busy) { /* a call failed half-way: its copies should end before their memory goes */
-        (void)slot_wait(slot, vr_clock_mono_us() + DRAIN_LIMIT_US);
-    }
-    if (slot->stream != NULL) {
+    if (slot->stream != NULL) { /* first: it waits for what a call that failed half-way left in flight */
         ops->stream_destroy(slot->stream);
     }
     slot_drop_plans(slot);

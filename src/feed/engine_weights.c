@@ -342,20 +342,13 @@ static enum vr_status check(const struct vr_engine *engine, const struct sources
     return precision == VR_PRECISION_F16 ? check_halves(engine, sources) : check_packed(engine, sources, precision);
 }
 
-/* What AUTO tries: the lower precision that the backend is quick in. */
-static enum vr_precision preferred(const struct vr_engine *engine)
-{
-    if (engine->backend->ops->halves == VR_HALF_FAST) {
-        return VR_PRECISION_F16;
-    }
-    return engine->backend->ops->weights_bytes != NULL ? VR_PRECISION_BF16 : VR_PRECISION_F32;
-}
-
-/* Before anything is taken, so that memory can be told. */
+/* Before anything is taken, so that memory can be told. AUTO takes no bfloat16 and no int8: they move probabilities by
+ * thousandths, and answers should not depend on which processor a server was started on until somebody asks for it. */
 static enum vr_status choose_precision(struct vr_engine *engine, const struct sources *sources)
 {
     const bool automatic = engine->precision == VR_PRECISION_AUTO;
-    const enum vr_precision wanted = automatic ? preferred(engine) : engine->precision;
+    const bool halves = engine->backend->ops->halves == VR_HALF_FAST;
+    const enum vr_precision wanted = !automatic ? engine->precision : halves ? VR_PRECISION_F16 : VR_PRECISION_F32;
     engine->runs_in = VR_PRECISION_F32;
     if (wanted == VR_PRECISION_F32) {
         return VR_OK;

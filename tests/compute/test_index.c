@@ -85,8 +85,8 @@ Test(index, faiss_ivf_recall)
     vr_backend_destroy(backend);
 }
 
-static const enum vr_index_kind kinds[] = {VR_INDEX_EXACT, VR_INDEX_FAISS_FLAT, VR_INDEX_FAISS_HNSW,
-                                           VR_INDEX_FAISS_IVF};
+static const enum vr_index_kind kinds[] = {VR_INDEX_EXACT, VR_INDEX_EXACT_INT8, VR_INDEX_FAISS_FLAT,
+                                           VR_INDEX_FAISS_HNSW, VR_INDEX_FAISS_IVF};
 
 Test(index, odd_queries_do_not_crash)
 {
@@ -131,24 +131,6 @@ Test(index, ties_are_the_references)
 {
     struct vr_backend *backend = cpu();
     check_ties(backend, 9001);
-    vr_backend_destroy(backend);
-}
-
-/* Only the CUDA backend scans int8. */
-Test(index, exact_int8_is_refused)
-{
-    struct vr_backend *backend = cpu();
-    static const float vector[2] = {1.0f, 2.0f};
-    struct rig rig;
-    rig_open(&rig, backend);
-    struct vr_index_spec spec = {.config.kind = VR_INDEX_EXACT_INT8, .rows = 2, .dim = 1};
-    spec.vectors = (struct vr_table){rig_put(&rig, vector, sizeof vector), {NULL, 0}, 2, 1, VR_TABLE_F32};
-    struct vr_index *index = NULL;
-    cr_assert_eq(backend->ops->index_create(backend, &spec, &index), VR_ERR_UNSUPPORTED);
-    spec.config.kind = VR_INDEX_EXACT;
-    cr_assert_eq(backend->ops->index_create(backend, &spec, &index), VR_OK, "%s", vr_error_text());
-    backend->ops->index_destroy(index);
-    rig_close(&rig);
     vr_backend_destroy(backend);
 }
 
@@ -202,6 +184,5 @@ Test(index, kinds)
         rig_close(&rig);
     }
     cr_assert_eq(vr_index_kind_on(backend, VR_INDEX_IVF), VR_INDEX_FAISS_IVF);
-    cr_assert_eq(vr_index_kind_on(backend, VR_INDEX_EXACT_INT8), VR_INDEX_EXACT);
     vr_backend_destroy(backend);
 }

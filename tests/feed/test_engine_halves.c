@@ -225,7 +225,7 @@ static int runs_in(const struct vr_engine_options *options, const char *names)
     const struct vr_engine_shape shape = {1, 2, 8, 1};
     struct vr_engine_memory memory;
     struct vr_engine *engine = NULL;
-    const enum vr_status told = vr_engine_memory_with(rig.cpu, rig.bundle, options, &shape, &memory);
+    const enum vr_status told = vr_engine_memory_needed(rig.cpu, rig.bundle, options, &shape, &memory);
     const enum vr_status status = vr_engine_create_with(rig.cpu, rig.bundle, options, &engine);
     cr_assert_eq(told, status);
     if (status != VR_OK) {

@@ -38,14 +38,17 @@ enum vr_compute_backend { VR_COMPUTE_AUTO = 0, VR_COMPUTE_CPU, VR_COMPUTE_CUDA }
 
 /* What the ranker's networks are computed in. */
 enum vr_precision {
-    VR_PRECISION_AUTO = 0, /* halves where the backend is quicker in them and the bundle's ranker fits them, else F32 */
+    VR_PRECISION_AUTO =
+        0, /* the lower precision that the backend is quickest in and the bundle's ranker fits, else F32 */
     VR_PRECISION_F32,
-    VR_PRECISION_F16 /* halves with float32 sums, or an error where they cannot be had */
+    VR_PRECISION_F16,  /* halves with float32 sums, or an error where they cannot be had */
+    VR_PRECISION_BF16, /* bfloat16 with float32 sums, or an error: processors with AMX or AVX512-BF16 */
+    VR_PRECISION_INT8  /* int8 with exact sums, scales by output and by row, or an error: AMX or AVX512-VNNI */
 };
 
 struct vr_compute_config {
     enum vr_compute_backend backend; /* auto | cpu | cuda, default auto: cuda where it is built in and opens */
-    enum vr_precision precision;     /* auto | fp32 | fp16, default auto; of the backend that is wanted */
+    enum vr_precision precision;     /* auto | fp32 | fp16 | bf16 | int8, default auto; of the backend that is wanted */
     uint32_t device_timeout_ms;      /* a batch's wait for the device, past which it hangs; default 500 */
 };
 

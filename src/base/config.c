@@ -75,7 +75,9 @@ const char *vr_compute_backend_name(enum vr_compute_backend backend)
 const char *vr_precision_name(enum vr_precision precision)
 {
     static const char *const names[] = {
-        [VR_PRECISION_AUTO] = "auto", [VR_PRECISION_F32] = "fp32", [VR_PRECISION_F16] = "fp16"};
+        [VR_PRECISION_AUTO] = "auto", [VR_PRECISION_F32] = "fp32",  [VR_PRECISION_F16] = "fp16",
+        [VR_PRECISION_BF16] = "bf16", [VR_PRECISION_INT8] = "int8",
+    };
     return (unsigned)precision < sizeof names / sizeof names[0] ? names[precision] : "unknown";
 }
 

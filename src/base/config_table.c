@@ -21,7 +21,7 @@ static const char *choice_backend(unsigned value)
 
 static const char *choice_precision(unsigned value)
 {
-    return value <= VR_PRECISION_F16 ? vr_precision_name((enum vr_precision)value) : NULL;
+    return value <= VR_PRECISION_INT8 ? vr_precision_name((enum vr_precision)value) : NULL;
 }
 
 static const char *choice_gain(unsigned value)

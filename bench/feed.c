@@ -1,12 +1,14 @@
 /* Cost of a feed in process: no network, no JSON. Keeps `depth` requests in the feed at all times (a closed loop: it
  * shows what a request costs and how batches help, not the latency under an open load) and prints the median of several
  * runs for each depth, with the time of each stage. Usage: bench_feed BUNDLE [REQUESTS [RUNS [BACKEND]]]; the last line
- * is JSON. Exit status 77 and "no device" where the backend's device is not there.
+ * is JSON. Settings come from the environment (VIREO_LANES_COUNT=1 ...). Exit status 77 and "no device" where the
+ * backend's device is not there.
  */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vireo/clock.h"
 #include "vireo/feed.h"
@@ -143,6 +145,10 @@ static enum vr_status open_backend(struct bench *b, const char *name)
 static enum vr_status open_all(struct bench *b, const char *folder, const char *backend)
 {
     enum vr_status status = vr_config_default(&b->config);
+    if (status == VR_OK) {
+        b->config->lanes.target_wait_ms = 60000; /* every run answers with all candidates */
+        status = vr_config_apply_environment(b->config, environ);
+    }
     if (status == VR_OK)
         status = open_backend(b, backend);
     if (status == VR_OK)

@@ -239,14 +239,17 @@ static bool send_parts(struct vr_connection *connection, const struct iovec part
 static size_t compose_head(struct vr_connection *connection, const struct vr_exchange *exchange, size_t body_len,
                            char head[HEAD_BYTES])
 {
-    bool retry = exchange->status == 503;
+    char retry[32] = "";
+    if (exchange->status == 503) {
+        snprintf(retry, sizeof retry, "Retry-After: %u\r\n", exchange->retry_after_s > 0 ? exchange->retry_after_s : 1);
+    }
     int len = snprintf(head, HEAD_BYTES,
                        "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
                        "Cache-Control: no-store\r\n%s%s%s%s%s\r\n",
                        exchange->status, vr_problem_phrase(exchange->status), vr_loop_date(connection->loop),
                        exchange->media_type, body_len, exchange->status == 405 ? "Allow: " : "",
                        exchange->status == 405 ? exchange->match.allow : "", exchange->status == 405 ? "\r\n" : "",
-                       retry ? "Retry-After: 1\r\n" : "", connection->close_after ? "Connection: close\r\n" : "");
+                       retry, connection->close_after ? "Connection: close\r\n" : "");
     return len > 0 && (size_t)len < HEAD_BYTES ? (size_t)len : 0;
 }
 
@@ -281,6 +284,13 @@ static void refuse(struct vr_connection *connection, int status, const char *why
 
 /* ---- requests ---- */
 
+/* A header field's value, or a text without data where it was not sent. */
+static struct vr_str given(const char *base, struct vr_http_slice slice)
+{
+    struct vr_str absent = {NULL, 0};
+    return slice.offset != 0 ? vr_http_text(base, slice) : absent;
+}
+
 static void fill_exchange(const struct vr_connection *connection, struct vr_exchange *exchange)
 {
     const struct vr_http_request *request = &connection->request;
@@ -288,6 +298,8 @@ static void fill_exchange(const struct vr_connection *connection, struct vr_exch
     *exchange = (struct vr_exchange){.method = request->method, .received_us = vr_clock_mono_us()};
     exchange->close = request->close;
     exchange->content_type = vr_http_text(base, request->content_type);
+    exchange->timeout = given(base, request->timeout);
+    exchange->priority = given(base, request->priority);
     exchange->query = vr_http_text(base, request->query);
     exchange->body.data = base + request->body;
     exchange->body.len = (size_t)request->content_length;

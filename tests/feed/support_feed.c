@@ -32,6 +32,7 @@ static void set_up_config(struct feed_rig *rig, void (*change)(struct vr_feed_co
     rig->feed_config.rerank = rig->config->rerank;
     rig->feed_config.state = rig->config->state;
     rig->feed_config.rerank.record_served = false;
+    rig->feed_config.lanes.target_wait_ms = 60000; /* a slow machine does not change answers */
     for (uint32_t s = 0; s < VR_SOURCE_COUNT; s++) {
         rig->feed_config.source[s].budget_us = 10000000;
     }

@@ -38,21 +38,26 @@ enum vr_compute_backend { VR_COMPUTE_AUTO = 0, VR_COMPUTE_CPU, VR_COMPUTE_CUDA }
 
 /* What the ranker's networks are computed in. */
 enum vr_precision {
-    VR_PRECISION_AUTO = 0, /* halves where the backend is quicker in them and the bundle's ranker fits them, else F32 */
+    VR_PRECISION_AUTO =
+        0, /* the lower precision that the backend is quickest in and the bundle's ranker fits, else F32 */
     VR_PRECISION_F32,
-    VR_PRECISION_F16 /* halves with float32 sums, or an error where they cannot be had */
+    VR_PRECISION_F16,  /* halves with float32 sums, or an error where they cannot be had */
+    VR_PRECISION_BF16, /* bfloat16 with float32 sums, or an error: processors with AMX or AVX512-BF16 */
+    VR_PRECISION_INT8  /* int8 with exact sums, scales by output and by row, or an error: AMX or AVX512-VNNI */
 };
 
 struct vr_compute_config {
     enum vr_compute_backend backend; /* auto | cpu | cuda, default auto: cuda where it is built in and opens */
-    enum vr_precision precision;     /* auto | fp32 | fp16, default auto; of the backend that is wanted */
+    enum vr_precision precision;     /* auto | fp32 | fp16 | bf16 | int8, default auto; of the backend that is wanted */
     uint32_t device_timeout_ms;      /* a batch's wait for the device, past which it hangs; default 500 */
 };
 
 /* lanes: */
 struct vr_lane_config {
     uint32_t count;              /* lanes, 1..16, default 2 */
-    uint32_t max_batch;          /* requests a batch, 1..256, default 16 */
+    uint32_t max_batch;          /* requests a batch at most, 1..256, default 16 */
+    uint32_t target_batch_ms;    /* batches are no larger than what is done in this time, default 10 */
+    uint32_t target_wait_ms;     /* jobs that wait longer, all the time, are too many; default 50 */
     uint32_t max_delay_us;       /* longest wait for more while another batch is in flight, default 500 */
     uint32_t queue_capacity;     /* requests waiting, default 1024; more are answered 503 */
     uint32_t pool_workers;       /* shared pool for the CPU steps; default: cores - lanes - 1, at least 0 */
@@ -65,7 +70,7 @@ enum vr_index_kind {
     VR_INDEX_FAISS_FLAT,
     VR_INDEX_FAISS_HNSW,
     VR_INDEX_FAISS_IVF,
-    VR_INDEX_IVF,       /* lists of the CUDA backend */
+    VR_INDEX_IVF,       /* our own lists */
     VR_INDEX_EXACT_INT8 /* scanned as int8, the best scored exactly: the same answers */
 };
 

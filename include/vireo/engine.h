@@ -57,7 +57,7 @@ enum vr_status vr_engine_create_tested(struct vr_backend *backend, const struct 
                                        const struct vr_engine_options *options, struct vr_golden_report *worst,
                                        struct vr_engine **out);
 
-/* What the ranker runs in: VR_PRECISION_F32 or VR_PRECISION_F16. */
+/* What the ranker runs in; never VR_PRECISION_AUTO. */
 enum vr_precision vr_engine_precision(const struct vr_engine *engine);
 
 /* Bytes the engine holds on the backend. */

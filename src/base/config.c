@@ -75,7 +75,9 @@ const char *vr_compute_backend_name(enum vr_compute_backend backend)
 const char *vr_precision_name(enum vr_precision precision)
 {
     static const char *const names[] = {
-        [VR_PRECISION_AUTO] = "auto", [VR_PRECISION_F32] = "fp32", [VR_PRECISION_F16] = "fp16"};
+        [VR_PRECISION_AUTO] = "auto", [VR_PRECISION_F32] = "fp32",  [VR_PRECISION_F16] = "fp16",
+        [VR_PRECISION_BF16] = "bf16", [VR_PRECISION_INT8] = "int8",
+    };
     return (unsigned)precision < sizeof names / sizeof names[0] ? names[precision] : "unknown";
 }
 
@@ -101,7 +103,13 @@ static void set_scalar_defaults(struct vr_config *config)
                    .write_timeout_ms = 10000,
                    .drain_timeout_ms = 10000},
         .compute = {.backend = VR_COMPUTE_AUTO, .precision = VR_PRECISION_AUTO, .device_timeout_ms = 500},
-        .lanes = {.count = 2, .max_batch = 16, .max_delay_us = 500, .queue_capacity = 1024, .default_timeout_ms = 1000},
+        .lanes = {.count = 2,
+                  .max_batch = 16,
+                  .target_batch_ms = 10,
+                  .target_wait_ms = 50,
+                  .max_delay_us = 500,
+                  .queue_capacity = 1024,
+                  .default_timeout_ms = 1000},
         .retrieval = {.kind = VR_INDEX_EXACT, .hnsw_m = 32, .hnsw_ef_search = 256, .ivf_probes = 32},
         .rerank = {.gain = VR_GAIN_MMR,
                    .mmr_lambda = 0.8F,

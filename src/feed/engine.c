@@ -163,7 +163,7 @@ void vr_engine_destroy(struct vr_engine *engine)
 
 enum vr_precision vr_engine_precision(const struct vr_engine *engine)
 {
-    return engine->element == VR_ELEMENT_F16 ? VR_PRECISION_F16 : VR_PRECISION_F32;
+    return engine->runs_in;
 }
 
 const struct vr_bundle *vr_engine_bundle(const struct vr_engine *engine)

@@ -16,7 +16,11 @@
 
 struct vr_golden_bound vr_golden_bound_of(enum vr_precision precision)
 {
-    return precision == VR_PRECISION_F32 ? (struct vr_golden_bound){1e-4, 1e-3} : (struct vr_golden_bound){5e-4, 5e-3};
+    static const struct vr_golden_bound bounds[] = {
+        [VR_PRECISION_AUTO] = {1e-4, 1e-3}, [VR_PRECISION_F32] = {1e-4, 1e-3},  [VR_PRECISION_F16] = {5e-4, 5e-3},
+        [VR_PRECISION_BF16] = {4e-3, 4e-2}, [VR_PRECISION_INT8] = {1e-2, 1e-1},
+    };
+    return bounds[precision];
 }
 
 static const char *const head_names[VR_HEAD_COUNT] = {"click", "watch_s", "like", "finish"};
@@ -208,7 +212,7 @@ enum vr_status vr_engine_create_tested(struct vr_backend *backend, const struct 
 {
     struct vr_golden_report report = {0};
     enum vr_status status = create_tested(backend, bundle, options, &report, out);
-    if (status == VR_ERR_CHECKSUM && options->precision == VR_PRECISION_AUTO && report.precision == VR_PRECISION_F16) {
+    if (status == VR_ERR_CHECKSUM && options->precision == VR_PRECISION_AUTO && report.precision != VR_PRECISION_F32) {
         const struct vr_engine_options exact = {options->index, VR_PRECISION_F32};
         vr_log(VR_LOG_WARN, "ranker_in_float32", "reason=\"%s\"", vr_error_text());
         status = create_tested(backend, bundle, &exact, &report, out);

@@ -10,11 +10,11 @@ struct vr_feed {
     struct vr_feed_config config;
     struct vr_pool *pool;
     struct vr_queue *queue;
-    struct vr_lane **lane; /* [lane_count] */
-    uint32_t lane_count;   /* made */
-    uint32_t running;      /* threads started and not yet joined */
-    pthread_mutex_t mutex; /* of model */
-    struct vr_model *model;
+    struct vr_lane **lane;    /* [lane_count] */
+    uint32_t lane_count;      /* made */
+    uint32_t running;         /* threads started and not yet joined */
+    pthread_mutex_t mutex;    /* of model */
+    struct vr_model *model;   /* submit only asks whether it is there, without the mutex */
     struct vr_health health;  /* of the device */
     pthread_mutex_t stopping; /* held while the lanes are joined: the second to stop waits for the first */
 };
@@ -58,6 +58,14 @@ static enum vr_status start_lanes(struct vr_feed *feed, struct vr_state *state)
     return VR_OK;
 }
 
+/* Until batches have told what a request costs. */
+static void guess_cost(struct vr_feed *feed, const struct vr_model *model)
+{
+    if (model != NULL && model->device == NULL && model->row_us > 0.0) {
+        vr_queue_guess(feed->queue, model->row_us * vr_binding_max_candidates(&feed->config));
+    }
+}
+
 static enum vr_status build(struct vr_feed *feed, struct vr_state *state)
 {
     enum vr_status status = vr_health_open(&feed->health);
@@ -69,6 +77,9 @@ static enum vr_status build(struct vr_feed *feed, struct vr_state *state)
     }
     if (status == VR_OK) {
         status = vr_queue_create(&feed->config.lanes, &feed->queue);
+    }
+    if (status == VR_OK) {
+        guess_cost(feed, feed->model);
     }
     return status == VR_OK ? start_lanes(feed, state) : status;
 }
@@ -107,24 +118,18 @@ enum vr_status vr_feed_set_model(struct vr_feed *feed, struct vr_model *model)
 {
     pthread_mutex_lock(&feed->mutex);
     struct vr_model *old = feed->model;
-    feed->model = model != NULL ? vr_model_retain(model) : NULL;
+    __atomic_store_n(&feed->model, model != NULL ? vr_model_retain(model) : NULL, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&feed->mutex);
     vr_model_release(old);
+    guess_cost(feed, model);
     vr_queue_nudge(feed->queue); /* idle lanes follow now, the others after their batch */
     return VR_OK;
 }
 
-static bool has_model(struct vr_feed *feed)
-{
-    pthread_mutex_lock(&feed->mutex);
-    bool has = feed->model != NULL;
-    pthread_mutex_unlock(&feed->mutex);
-    return has;
-}
-
 enum vr_status vr_feed_submit(struct vr_feed *feed, struct vr_job *job)
 {
-    return has_model(feed) ? vr_queue_push(feed->queue, job) : vr_fail(VR_ERR_CLOSED, "no model is in service");
+    bool has_model = __atomic_load_n(&feed->model, __ATOMIC_RELAXED) != NULL;
+    return has_model ? vr_queue_push(feed->queue, job) : vr_fail(VR_ERR_CLOSED, "no model is in service");
 }
 
 void vr_feed_hold(struct vr_feed *feed, uint32_t n)
@@ -180,7 +185,8 @@ int vr_feed_device_fd(const struct vr_feed *feed)
 
 void vr_feed_metrics_read(struct vr_feed *feed, struct vr_feed_metrics *out)
 {
-    *out = (struct vr_feed_metrics){.queued = vr_queue_length(feed->queue)};
+    *out = (struct vr_feed_metrics){0};
+    vr_queue_load(feed->queue, &out->load);
     for (uint32_t i = 0; i < feed->lane_count; i++) {
         vr_metrics_add(out, &feed->lane[i]->metrics);
     }

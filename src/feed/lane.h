@@ -39,6 +39,7 @@ struct vr_lane {
     pthread_t thread;
     struct vr_binding *binding;        /* NULL before the first batch */
     struct vr_job **batch;             /* [max_batch] */
+    uint32_t level;                    /* of quality, of the batch at hand */
     struct vr_visit *visit;            /* [max_batch] */
     struct vr_visit **open;            /* [max_batch], the visits of one engine call */
     struct vr_engine_user *user;       /* [max_batch] */
@@ -84,8 +85,11 @@ void vr_kit_give_back(struct vr_kit *kit);
 
 /* ---- batch.c ---- */
 
-/* Walk `count` jobs of lane->batch through all steps and hand them back. */
-void vr_batch_run(struct vr_lane *lane, uint32_t count);
+/* Walk `count` jobs of lane->batch through all steps and hand them back. Returns how many were worked on. */
+uint32_t vr_batch_run(struct vr_lane *lane, uint32_t count);
+
+/* Answer jobs that died waiting, linked by next, without work. */
+void vr_batch_bury(struct vr_lane *lane, struct vr_job *dead);
 
 /* ---- metrics.c ---- */
 

@@ -28,6 +28,7 @@ static enum vr_status set_defaults(struct vr_bench_load_setup *setup)
     setup->step_for_s = setup->step_for_s > 0.0 ? setup->step_for_s : third;
     setup->interval_s = fmax(setup->interval_s > 0.0 ? setup->interval_s : 1.0, setup->seconds / INTERVALS_MAX);
     setup->loss = setup->loss > 0.0 ? setup->loss : 0.001;
+    setup->degraded = setup->degraded > 0.0 ? setup->degraded : 0.01;
     setup->viewers = setup->viewers > 0 ? setup->viewers : 1000;
     setup->count = setup->count > 0 ? setup->count : 30;
     setup->threads = setup->threads > 0 ? setup->threads : 1;
@@ -67,7 +68,9 @@ static enum vr_status try_rate(struct load_bench *bench, double rate, struct loa
             .rate = rate,
             .p99_ms = p99_ms,
             .lost = result->lost,
-            .passed = result->counts.ok > 0 && p99_ms <= bench->setup.p99_ms && result->lost <= bench->setup.loss,
+            .degraded = result->degraded,
+            .passed = result->counts.ok > 0 && p99_ms <= setup.p99_ms && result->lost <= setup.loss &&
+                      result->degraded <= setup.degraded,
             .sound = result->sound,
         };
     }

@@ -261,6 +261,17 @@ def test_the_search_ends_under_the_rate_that_fails(tmp_path: Path) -> None:
     assert result["settings"]["rate"] == 20
 
 
+def test_a_search_is_not_won_by_lesser_answers(tmp_path: Path) -> None:
+    body = b'{"coverage":{"degraded":["fewer_candidates"]}}'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    words = ("--rate=50", "--p99-ms=2000", "--seconds=0.2", "--no-warm-up", "--steps=1", "--at-least=5")
+    with standing_in(answer=answer) as server:
+        search = load(tmp_path, server.url, *words)["search"]
+        assert search["tried"][0]["degraded"] == 1 and search["largest_rate"] == 0
+        search = load(tmp_path, server.url, *words, "--degraded=1")["search"]
+        assert search["largest_rate"] == 50
+
+
 def test_many_connections_are_kept_alive(tmp_path: Path) -> None:
     """More than the soft limit of open files that the program is started under; each takes its turn."""
     with standing_in() as server:

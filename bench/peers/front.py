@@ -3,9 +3,9 @@
     run.py front [--short]
 
 GET of Vireo's /healthz, one loop, one worker and one thread; the others answer the same bytes. What a request
-costs beside the making of its answer is in it: parse, route, send. It is the CPU of the server's processes, at
-a rate that all hold, by `vireo bench load` with 32 keep-alive connections, in turns; medians. nginx and a C
-compiler with libevent are taken from the machine; where one is missing it is "not there".
+costs beside the making of its answer is in it: parse, route, send. Told is the CPU of the server's processes
+at a rate that all hold, by `vireo bench load` with 32 keep-alive connections, in turns; medians. nginx and a
+C compiler with libevent are taken from the machine; where one is missing it is "not there".
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ everywhere."""
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -141,6 +141,22 @@ def gates(axes: Axes, found: Metrics) -> None:
     axes.legend(
         frameon=False, ncols=min(len(experts), 4), loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8
     )
+
+
+def architecture_lines(axes: Axes, correlations: Sequence[float], loss: Mapping[str, list[Metrics]]) -> None:
+    """Losses of architectures by the correlation of their tasks, with intervals."""
+    colours = {"hard": BASELINE, "moe": GREY, "mmoe": MODEL, "ple": MARK}
+    for shift, (name, each) in enumerate(loss.items()):
+        places = [p + 0.004 * shift for p in correlations]
+        errors = [[value for one in each for value in _error(one)[side]] for side in (0, 1)]
+        values = [one["value"] for one in each]
+        axes.errorbar(places, values, yerr=errors, fmt="-o", ms=4, capsize=3, color=colours[name], label=name)
+    axes.set(
+        title="Loss by relatedness of the tasks, equal parameters",
+        xlabel="cosine of the tasks' weights",
+        ylabel="mean squared error",
+    )
+    axes.legend(frameon=False)
 
 
 def all_plots(found: Metrics) -> list[str]:

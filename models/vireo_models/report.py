@@ -46,7 +46,8 @@ def _number(value: float | None, digits: int = 4) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _interval(one: dict[str, float] | None, digits: int = 4) -> str:
+def interval_text(one: dict[str, float] | None, digits: int = 4) -> str:
+    """A signed difference with its interval, "" for none."""
     return (
         ""
         if one is None
@@ -67,10 +68,10 @@ def probability_table(found: Metrics) -> Table:
                 _number(one["rate"]),
                 _number(model["auc"]),
                 _number(other.get("auc")),
-                _interval(one.get("auc_gain")),
+                interval_text(one.get("auc_gain")),
                 _number(model["log_loss"]),
                 _number(other.get("log_loss")),
-                _interval(one.get("log_loss_gain"), 5),
+                interval_text(one.get("log_loss_gain"), 5),
                 _number(model["ece"]),
             ]
         )
@@ -91,7 +92,7 @@ def watch_table(found: Metrics) -> Table:
         ("E[watch_s] / observed mean", "mean_ratio", "", "model", ridge, 3),
     ):
         values = [_number(one[reading][figure], digits), _number(other.get(figure), digits)]
-        rows.append([title, *values, _interval(one.get(gain), digits)])
+        rows.append([title, *values, interval_text(one.get(gain), digits)])
     return rows
 
 
@@ -114,7 +115,9 @@ def recall_table(found: Metrics) -> Table:
             continue
         cuts = [found["retrieval"][name][f"recall@{k}"] for k in (100, 500)]
         cells = [
-            cell for one in cuts for cell in (_number(one["value"]), _interval(one.get("over_popularity")))
+            cell
+            for one in cuts
+            for cell in (_number(one["value"]), interval_text(one.get("over_popularity")))
         ]
         rows.append([name.replace("_", " "), *cells])
     return rows

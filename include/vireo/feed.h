@@ -33,13 +33,13 @@ struct vr_model {
 
 /* Open, check, self-test and join a bundle; imports its seed state into an empty store. One reference is the caller's.
  */
-enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_index_config *index,
+enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_config *config,
                              struct vr_state *state, int64_t now_ms, struct vr_model **out);
 
 /* `base` with its bundle on a device too, uploaded and self-tested there; `base` stays as it is and keeps serving. The
  * feed then runs batches on the device and what fails there on base's engine. One reference is the caller's. The
  * device's own error, VR_ERR_CHECKSUM when it computes something else than the bundle says. */
-enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *device, const struct vr_index_config *index,
+enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *device, const struct vr_config *config,
                                   struct vr_model **out);
 
 struct vr_model *vr_model_retain(struct vr_model *model);
@@ -217,12 +217,14 @@ struct vr_job {
 /* Give back the model that a job holds; call once the reply has been printed. */
 void vr_job_release(struct vr_job *job);
 
-/* A loop's list of answered jobs: lanes append under a short lock and write the eventfd only when the list was empty;
- * the loop drains it whole. */
+/* A loop's list of answered jobs: lanes push without a lock and write the eventfd only when the list was empty; the
+ * loop drains it whole. It is destroyed when no push can be under way, i.e. after vr_feed_stop. */
 enum vr_status vr_handback_create(struct vr_handback **out);
 int vr_handback_fd(const struct vr_handback *list);         /* readable when the list is not empty */
 struct vr_job *vr_handback_drain(struct vr_handback *list); /* oldest first, linked by next; clears the eventfd */
 void vr_handback_push(struct vr_handback *list, struct vr_job *job); /* for lanes */
+/* Each job to its home, those of one home at once, so that their loop wakes once. Clears batch[count]. */
+void vr_handback_push_batch(struct vr_job **batch, uint32_t count);
 void vr_handback_destroy(struct vr_handback *list);
 
 /* ---- the feed ---- */
@@ -236,6 +238,12 @@ struct vr_feed_config {
     struct vr_state_config state;
     uint32_t device_timeout_ms; /* a batch's wait for the device; past it the device hangs. 0: no limit */
 };
+
+/* The feed's part of a configuration; its strings and arrays stay the configuration's. */
+struct vr_feed_config vr_feed_config_of(const struct vr_config *config);
+
+/* The slots that the feed's lanes take on an engine. */
+struct vr_engine_shape vr_feed_engine_shape(const struct vr_feed_config *config);
 
 /* Start the lanes. Config is copied as a struct: the strings and arrays in it must outlive the feed. backend and state
  * are borrowed. Without a model (NULL) submitted jobs are refused with VR_ERR_CLOSED until one is set.
@@ -270,6 +278,10 @@ void vr_feed_hold(struct vr_feed *feed, uint32_t n);
 void vr_feed_stop(struct vr_feed *feed);
 void vr_feed_destroy(struct vr_feed *feed); /* stops first; NULL is accepted */
 
+/* The steps of a batch that are timed. */
+enum vr_stage { VR_STAGE_RETRIEVE = 0, VR_STAGE_MERGE, VR_STAGE_RANK, VR_STAGE_RERANK };
+#define VR_STAGE_COUNT 4u
+
 /* Why a job was refused. */
 enum vr_shed { VR_SHED_FULL = 0, VR_SHED_LIMIT, VR_SHED_DEADLINE };
 #define VR_SHEDS 3u
@@ -291,6 +303,7 @@ struct vr_feed_load {
 
 /* Counters of all lanes, merged; for /metrics. */
 struct vr_feed_metrics {
+    uint64_t cpu_ns[VR_STAGE_COUNT]; /* of the lanes' own threads in each step; the pool's workers are not in it */
     uint64_t jobs, batches, timeouts, cancelled, errors, dropped_scores;
     uint64_t device_batches, replayed_batches; /* wholly on the device; failed there and run again on the stand-by */
     uint64_t source_late[VR_SOURCE_COUNT], source_error[VR_SOURCE_COUNT];

@@ -1,5 +1,6 @@
 /* JSON in and out. Reading goes through simdjson behind a C shim; writing is our own.
- * Only src/model (bundle.json, safetensors headers) and src/server (requests, answers) use this room. */
+ * Only src/model (bundle.json, safetensors headers), src/server (requests, answers) and src/bench (results) use this
+ * room. */
 #ifndef VIREO_JSON_H
 #define VIREO_JSON_H
 

@@ -318,12 +318,6 @@ def refit(run: Run) -> Run:
     return again
 
 
-def predictions(run: Run, rows: np.ndarray) -> np.ndarray:
-    """Heads of impressions ``rows``, float64 [n, 4]."""
-    assert run.ranker is not None
-    return run.ranker.predict(rows_of(run, rows))
-
-
 def state_block(run: Run, state: counters.State, viewers: np.ndarray) -> ViewerBlock:
     """The user tower's view of ``viewers`` at the moment of ``state``."""
     nothing = np.zeros(len(viewers))
@@ -331,4 +325,4 @@ def state_block(run: Run, state: counters.State, viewers: np.ndarray) -> ViewerB
     return viewer_block(run.maker, query, run.content)
 
 
-__all__ = ["Run", "predictions", "prepare", "refit", "state_block", "train"]
+__all__ = ["Run", "prepare", "refit", "state_block", "train"]

@@ -59,12 +59,10 @@ const struct vr_backend_ops *vr_backend_ops_of(const struct vr_backend *backend)
 
 enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_index_kind wanted)
 {
-    const bool lists = wanted == VR_INDEX_IVF || wanted == VR_INDEX_FAISS_IVF;
-    const enum vr_index_kind other = wanted == VR_INDEX_IVF ? VR_INDEX_FAISS_IVF : VR_INDEX_IVF;
-    if ((backend->ops->index_kinds >> (unsigned)wanted & 1u) != 0) {
-        return wanted;
-    }
-    return lists && (backend->ops->index_kinds >> (unsigned)other & 1u) != 0 ? other : VR_INDEX_EXACT;
+    const enum vr_index_kind there = wanted == VR_INDEX_FAISS_IVF ? VR_INDEX_IVF : VR_INDEX_EXACT;
+    const bool has_wanted = (backend->ops->index_kinds >> (unsigned)wanted & 1u) != 0;
+    const bool has_other = (backend->ops->index_kinds >> (unsigned)there & 1u) != 0;
+    return has_wanted ? wanted : has_other ? there : VR_INDEX_EXACT;
 }
 
 /* Space-separated; filled once, before threads start. */
@@ -84,6 +82,11 @@ const char *vr_backend_built(void)
         memcpy(text + length, libraries, sizeof libraries);
     }
     return text;
+}
+
+bool vr_device_is_wanted(const struct vr_compute_config *config)
+{
+    return config->backend != VR_COMPUTE_CPU && strstr(vr_backend_built(), "cuda") != NULL;
 }
 
 enum vr_status vr_stream_wait(struct vr_backend *backend, struct vr_stream *stream, uint64_t deadline_us)

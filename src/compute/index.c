@@ -3,8 +3,6 @@
 
 #include "cpu.h"
 
-#define DIM_MAX 4096u
-
 enum vr_status vr_cpu_index_wrap(const struct vr_index_spec *spec, struct vr_index_kind_ops ops, void *state,
                                  struct vr_index **out)
 {
@@ -30,17 +28,18 @@ void vr_cpu_index_destroy(struct vr_index *index)
 
 enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out)
 {
-    if (spec->vectors.width != spec->dim || spec->vectors.rows < spec->rows || spec->dim == 0 || spec->dim > DIM_MAX ||
-        spec->rows > INT32_MAX) {
+    if (spec->vectors.width != spec->dim || spec->vectors.rows < spec->rows || spec->dim == 0 ||
+        spec->dim > VR_DIM_MAX || spec->rows > INT32_MAX) {
         return vr_fail(VR_ERR_INVALID, "index: %u rows of %u from a table of %u rows of %u", spec->rows, spec->dim,
                        spec->vectors.rows, spec->vectors.width);
     }
-    if (spec->config.kind == VR_INDEX_EXACT) {
-        return vr_scan_index_create(spec, out);
-    }
-    if (spec->config.kind == VR_INDEX_IVF || spec->config.kind == VR_INDEX_EXACT_INT8) {
-        return vr_fail(VR_ERR_UNSUPPORTED, "index %s is the CUDA backend's; this one has exact and faiss_ivf",
-                       vr_index_kind_name(spec->config.kind));
+    switch (spec->config.kind) {
+    case VR_INDEX_EXACT: return vr_scan_index_create(spec, out);
+    case VR_INDEX_EXACT_INT8: return vr_int8_index_create(spec, out);
+    case VR_INDEX_IVF: return vr_ivf_index_create(spec, out);
+    case VR_INDEX_FAISS_FLAT:
+    case VR_INDEX_FAISS_HNSW:
+    case VR_INDEX_FAISS_IVF: break;
     }
     return vr_faiss_index_create(spec, backend->device->threads, out);
 }

@@ -159,12 +159,23 @@ static void conclude(const struct vr_lane *lane, struct vr_visit *visit)
 
 /* ---- the whole way ---- */
 
-/* Microseconds since *mark, which moves to now. */
-static uint32_t lap(uint64_t *mark)
+/* Where a step began: on the clock, and of the thread's CPU. */
+struct mark {
+    uint64_t us, cpu_ns;
+};
+
+static struct mark mark_now(void)
 {
-    uint64_t now_us = vr_clock_mono_us();
-    uint64_t us = now_us - *mark;
-    *mark = now_us;
+    return (struct mark){vr_clock_mono_us(), vr_clock_thread_cpu_ns()};
+}
+
+/* Microseconds of the step since *mark, which moves to now; its CPU is counted. */
+static uint32_t lap(struct vr_lane *lane, enum vr_stage stage, struct mark *mark)
+{
+    const struct mark now = mark_now();
+    const uint64_t us = now.us - mark->us;
+    vr_metrics_count_cpu(&lane->metrics, stage, now.cpu_ns - mark->cpu_ns);
+    *mark = now;
     return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }
 
@@ -198,18 +209,18 @@ static uint32_t drop_late(struct vr_lane *lane, uint32_t count)
 
 static void recommend(struct vr_lane *lane, uint32_t batch)
 {
-    uint64_t mark = vr_clock_mono_us();
+    struct mark mark = mark_now();
     uint32_t count = gather_open(lane, batch, VR_JOB_RECOMMEND);
     count = run_spread(lane, count, prepare);
     vr_step_search(lane, count);
-    uint32_t retrieve_us = lap(&mark);
+    uint32_t retrieve_us = lap(lane, VR_STAGE_RETRIEVE, &mark);
     count = run_spread(lane, count, combine);
-    uint32_t merge_us = lap(&mark);
+    uint32_t merge_us = lap(lane, VR_STAGE_MERGE, &mark);
     count = drop_late(lane, count);
     vr_step_rank(lane, count);
-    uint32_t rank_us = lap(&mark);
+    uint32_t rank_us = lap(lane, VR_STAGE_RANK, &mark);
     count = run_spread(lane, count, conclude);
-    uint32_t rerank_us = lap(&mark);
+    uint32_t rerank_us = lap(lane, VR_STAGE_RERANK, &mark);
     for (uint32_t i = 0; i < count; i++) {
         vr_device_tell(&lane->run, lane->open[i]);
         struct vr_feed_reply *reply = &lane->open[i]->job->reply;
@@ -229,9 +240,7 @@ static void hand_back(struct vr_lane *lane, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         vr_metrics_count(&lane->metrics, &lane->visit[i], now_us);
     }
-    for (uint32_t i = 0; i < count; i++) {
-        vr_handback_push(lane->batch[i]->home, lane->batch[i]);
-    }
+    vr_handback_push_batch(lane->batch, count);
 }
 
 uint32_t vr_batch_run(struct vr_lane *lane, uint32_t count)

@@ -55,9 +55,9 @@ static enum vr_status count(struct vr_engine *engine, const struct vr_engine_sha
     return VR_OK;
 }
 
-enum vr_status vr_engine_memory_with(struct vr_backend *backend, const struct vr_bundle *bundle,
-                                     const struct vr_engine_options *options, const struct vr_engine_shape *shape,
-                                     struct vr_engine_memory *out)
+enum vr_status vr_engine_memory_needed(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                       const struct vr_engine_options *options, const struct vr_engine_shape *shape,
+                                       struct vr_engine_memory *out)
 {
     struct vr_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
@@ -72,12 +72,4 @@ enum vr_status vr_engine_memory_with(struct vr_backend *backend, const struct vr
     const enum vr_status status = count(engine, shape, out);
     vr_engine_destroy(engine);
     return status;
-}
-
-enum vr_status vr_engine_memory_needed(struct vr_backend *backend, const struct vr_bundle *bundle,
-                                       const struct vr_index_config *index, const struct vr_engine_shape *shape,
-                                       struct vr_engine_memory *out)
-{
-    const struct vr_engine_options options = {*index, VR_PRECISION_F32};
-    return vr_engine_memory_with(backend, bundle, &options, shape, out);
 }

@@ -97,6 +97,7 @@ void vr_batch_bury(struct vr_lane *lane, struct vr_job *dead);
 void vr_metrics_count_device(struct vr_feed_metrics *metrics, const struct vr_device_run *run);
 /* Count an answered job; before it is handed back. */
 void vr_metrics_count(struct vr_feed_metrics *metrics, const struct vr_visit *visit, uint64_t now_us);
+void vr_metrics_count_cpu(struct vr_feed_metrics *metrics, enum vr_stage stage, uint64_t ns);
 void vr_metrics_count_batch(struct vr_feed_metrics *metrics, uint32_t jobs);
 /* Add a lane's counters to `into`. */
 void vr_metrics_add(struct vr_feed_metrics *into, const struct vr_feed_metrics *lane);

@@ -97,6 +97,11 @@ void vr_metrics_count_batch(struct vr_feed_metrics *metrics, uint32_t jobs)
     vr_histogram_record(&metrics->batch_size, jobs);
 }
 
+void vr_metrics_count_cpu(struct vr_feed_metrics *metrics, enum vr_stage stage, uint64_t ns)
+{
+    COUNT(metrics->cpu_ns[stage], ns);
+}
+
 static void add_histograms(struct vr_feed_metrics *into, const struct vr_feed_metrics *lane)
 {
     vr_histogram_merge(&into->queue_us, &lane->queue_us);
@@ -119,6 +124,9 @@ void vr_metrics_add(struct vr_feed_metrics *into, const struct vr_feed_metrics *
     add_counter(&into->errors, &lane->errors);
     add_counter(&into->dropped_scores, &lane->dropped_scores);
     add_counter(&into->short_feeds, &lane->short_feeds);
+    for (uint32_t s = 0; s < VR_STAGE_COUNT; s++) {
+        add_counter(&into->cpu_ns[s], &lane->cpu_ns[s]);
+    }
     for (uint32_t s = 0; s < VR_SOURCE_COUNT; s++) {
         add_counter(&into->source_late[s], &lane->source_late[s]);
         add_counter(&into->source_error[s], &lane->source_error[s]);

@@ -72,7 +72,7 @@ void vr_call_drain(struct vr_loop *loop)
     while (job != NULL) {
         struct vr_job *next = job->next;
         struct vr_call *call = (struct vr_call *)((char *)job - offsetof(struct vr_call, job));
-        loop->calls--;
+        vr_count(&loop->counts.calls, -1);
         if (call->connection != NULL) {
             answer(loop, call);
         } else {

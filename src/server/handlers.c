@@ -94,7 +94,8 @@ static enum vr_status parse_body(struct vr_loop *loop, const struct vr_exchange 
 static enum vr_status make_id(struct vr_loop *loop, struct vr_arena *arena, struct vr_str *out)
 {
     char text[48];
-    snprintf(text, sizeof text, "%s-%" PRIx64, loop->shared->id_prefix, ++loop->next_id);
+    loop->next_id += loop->shared->loop_count;
+    snprintf(text, sizeof text, "%s-%" PRIx64, loop->shared->id_prefix, loop->next_id);
     *out = vr_arena_copy(arena, vr_str_of(text));
     return out->data != NULL ? VR_OK : VR_ERR_NOMEM;
 }
@@ -174,7 +175,7 @@ static enum vr_handled submit(struct vr_loop *loop, struct vr_exchange *exchange
         vr_call_put(loop, taken);
         return VR_HANDLED_ANSWERED;
     }
-    loop->calls++;
+    vr_count(&loop->counts.calls, 1);
     *call = taken;
     return VR_HANDLED_PENDING;
 }
@@ -281,7 +282,7 @@ static void apply_event(struct vr_loop *loop, const struct vr_model *model, int6
             result->reason = vr_arena_copy(arena, vr_str_of(vr_error_text())).data; /* NULL: no memory for it */
         }
     }
-    loop->metrics.events[result->verdict]++;
+    vr_count(&loop->metrics.events[result->verdict], 1);
 }
 
 static enum vr_status apply_events(struct vr_loop *loop, struct vr_event_batch *batch, int64_t now_ms,

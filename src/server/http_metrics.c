@@ -15,8 +15,27 @@ void vr_http_metrics_answer(struct vr_http_metrics *metrics, enum vr_route route
     while (i + 1 < VR_HTTP_STATUSES && statuses[i] != status) {
         i++;
     }
-    metrics->answers[route][i]++;
+    vr_count(&metrics->answers[route][i], 1);
     vr_histogram_record(&metrics->seconds[route], took_us);
+}
+
+static void add(uint64_t *into, const uint64_t *from, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        into[i] += vr_counted(&from[i]);
+    }
+}
+
+void vr_http_metrics_add(struct vr_http_metrics *into, const struct vr_http_metrics *loop)
+{
+    for (uint32_t r = 0; r < VR_ROUTE_COUNT; r++) {
+        add(into->answers[r], loop->answers[r], VR_HTTP_STATUSES);
+        vr_histogram_merge(&into->seconds[r], &loop->seconds[r]);
+    }
+    add(&into->accepted, &loop->accepted, 1);
+    add(&into->refused, &loop->refused, 1);
+    add(&into->cancelled, &loop->cancelled, 1);
+    add(into->events, loop->events, sizeof into->events / sizeof *into->events);
 }
 
 static void write_answers(const struct vr_http_metrics *metrics, struct vr_exposition *out)

@@ -1,9 +1,10 @@
-/* What a loop counts of its HTTP traffic, for /metrics. One writer, the loop. */
+/* What a loop counts of its HTTP traffic, for /metrics. One writer, the loop (counter.h). */
 #ifndef VIREO_SERVER_HTTP_METRICS_H
 #define VIREO_SERVER_HTTP_METRICS_H
 
 #include <stdint.h>
 
+#include "counter.h"
 #include "exposition.h"
 #include "route.h"
 #include "vireo/histogram.h"
@@ -15,6 +16,9 @@ struct vr_http_metrics {
     struct vr_histogram seconds[VR_ROUTE_COUNT];      /* microseconds from the complete request to its answer */
     uint64_t accepted, refused, cancelled, events[3]; /* events by enum vr_event_verdict */
 };
+
+/* Add what a loop has counted, whose thread may go on counting. */
+void vr_http_metrics_add(struct vr_http_metrics *into, const struct vr_http_metrics *loop);
 
 /* Count an answer. */
 void vr_http_metrics_answer(struct vr_http_metrics *metrics, enum vr_route route, int status, uint64_t took_us);

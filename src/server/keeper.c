@@ -30,7 +30,7 @@ static bool must_have(const struct vr_keeper *keeper)
 enum vr_status vr_keeper_open(struct vr_keeper *keeper, const struct vr_keeper_setup *setup)
 {
     *keeper = (struct vr_keeper){.setup = *setup, .built_fd = -1, .delay_ms = DELAY_MS};
-    keeper->wanted = vr_supervisor_is_needed(setup->config);
+    keeper->wanted = vr_device_is_wanted(&setup->config->compute);
     if (setup->config->compute.backend == VR_COMPUTE_CUDA && !keeper->wanted) {
         return vr_fail(VR_ERR_INVALID, "compute.backend: this build has no cuda");
     }
@@ -53,7 +53,7 @@ enum vr_status vr_keeper_open(struct vr_keeper *keeper, const struct vr_keeper_s
 enum vr_status vr_keeper_load(struct vr_keeper *keeper, struct vr_model *base, struct vr_model **out)
 {
     if (keeper->device != NULL) {
-        keeper->load_status = vr_model_on_device(base, keeper->device, &keeper->setup.config->retrieval, out);
+        keeper->load_status = vr_model_on_device(base, keeper->device, keeper->setup.config, out);
         if (keeper->load_status == VR_OK) {
             return VR_OK;
         }
@@ -121,8 +121,7 @@ static void *build(void *argument)
     struct vr_keeper *keeper = argument;
     keeper->build_status = keeper->device != NULL ? VR_OK : vr_backend_open("cuda", 1, &keeper->device);
     if (keeper->build_status == VR_OK) {
-        keeper->build_status =
-            vr_model_on_device(keeper->base, keeper->device, &keeper->setup.config->retrieval, &keeper->model);
+        keeper->build_status = vr_model_on_device(keeper->base, keeper->device, keeper->setup.config, &keeper->model);
     }
     if (keeper->build_status != VR_OK) {
         vr_log(VR_LOG_WARN, "device_not_back", "error=\"%s\"", vr_error_text());

@@ -256,7 +256,16 @@ static void write_process(struct vr_exposition *out, const struct vr_loop *loop)
     gauge(out, "process_start_time_seconds", "Start, in seconds since 1970-01-01 UTC.",
           (double)loop->shared->started_ms * 1e-3);
     gauge(out, "vireo_http_connections", "Open connections of the public port.",
-          loop->connection_count[VR_PORT_PUBLIC] - loop->refused_count[VR_PORT_PUBLIC]);
+          vr_admission_count(loop->shared->admission, VR_PORT_PUBLIC));
+}
+
+static void sum_http_metrics(struct vr_loop *loop)
+{
+    const struct vr_shared *shared = loop->shared;
+    memset(&loop->http_metrics, 0, sizeof loop->http_metrics);
+    for (uint32_t i = 0; i < shared->loop_count; i++) {
+        vr_http_metrics_add(&loop->http_metrics, &shared->loop[i]->metrics);
+    }
 }
 
 void vr_handle_metrics(struct vr_loop *loop, struct vr_exchange *exchange)
@@ -265,7 +274,8 @@ void vr_handle_metrics(struct vr_loop *loop, struct vr_exchange *exchange)
     struct vr_str none = {NULL, 0};
     vr_feed_metrics_read(loop->shared->feed, &loop->feed_metrics);
     write_model(&out, loop);
-    vr_http_metrics_write(&loop->metrics, &out);
+    sum_http_metrics(loop);
+    vr_http_metrics_write(&loop->http_metrics, &out);
     write_feed(&out, &loop->feed_metrics);
     write_device_metrics(&out, loop);
     write_state(&out, loop->shared->state);

@@ -52,7 +52,7 @@ static bool open_all(void)
     }
     feed_rig_open(&rig, small);
     cr_assert_eq(vr_cuda_backend_open(1, &device), VR_OK, "%s", vr_error_text());
-    cr_assert_eq(vr_model_on_device(rig.model, device, &rig.config->retrieval, &model), VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_model_on_device(rig.model, device, rig.config, &model), VR_OK, "%s", vr_error_text());
     for (uint32_t g = 0; g < GUESTS; g++) {
         plain[g] = new_job(g);
         feed_ask(&rig, plain[g]);
@@ -374,8 +374,7 @@ Test(device_faults, a_model_that_does_not_get_onto_the_device_costs_nothing)
         for (uint64_t at = 1; at < 80; at += 13) {
             struct vr_model *other = NULL;
             vr_seam_fail(ANY, at, failure[i]);
-            cr_expect_eq(vr_model_on_device(rig.model, device, &rig.config->retrieval, &other), status[i], "%s",
-                         vr_error_text());
+            cr_expect_eq(vr_model_on_device(rig.model, device, rig.config, &other), status[i], "%s", vr_error_text());
             vr_seam_heal();
         }
     }

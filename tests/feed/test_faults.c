@@ -161,8 +161,8 @@ Test(faults, a_model_that_no_lane_can_bind_leaves_the_old_one_in_service)
     }
     struct vr_model *other;
     struct vr_job *before = ask("6");
-    cr_assert_eq(vr_model_load(feed_bundle(2), rig.backend, &rig.config->retrieval, rig.state, FEED_NOW_MS, &other),
-                 VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_model_load(feed_bundle(2), rig.backend, rig.config, rig.state, FEED_NOW_MS, &other), VR_OK, "%s",
+                 vr_error_text());
     set(&buffers_fail, true);
     cr_assert_eq(vr_feed_set_model(rig.feed, other), VR_OK);
     struct vr_job *during = ask("6");

@@ -24,6 +24,14 @@ void close_cuda(void)
     cr_assert_eq(vr_emulator_memory_used(), 0);
 }
 
+void reopen_with_shared(struct vr_backend **backend, size_t bytes)
+{
+    vr_backend_destroy(*backend);
+    vr_emulator_shared_limit(bytes);
+    cr_assert_eq(vr_cuda_backend_open(1, backend), VR_OK, "%s", vr_error_text());
+    (*backend)->device->seam.shared_bytes = bytes; /* a GPU has what it has: the launches keep within less */
+}
+
 void pair_open(struct pair *pair, const struct setting *setting)
 {
     static struct vr_backend *cpu; /* for the process */

@@ -13,6 +13,12 @@ extern struct vr_backend *cuda;
 void open_cuda(void);  /* a test's .init */
 void close_cuda(void); /* its .fini: nothing is left in device memory */
 
+/* `backend` becomes one whose device gives a block so much shared memory: compute capability 8.6 and 8.9 have 99
+ * KiB, 8.0 has 163. */
+#define SHARED_OF_86 (99u * 1024)
+#define SHARED_OF_80 (163u * 1024)
+void reopen_with_shared(struct vr_backend **backend, size_t bytes);
+
 /* The same vectors and queries in both backends. */
 struct pair {
     struct setting setting;

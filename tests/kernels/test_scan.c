@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/emulator/emulator.h"
+#include "support_parity.h"
 #include "support_scan.h"
 
 TestSuite(scan, .init = open_cuda, .fini = close_cuda);
@@ -35,6 +36,7 @@ static void check_size(const struct setting *s, uint64_t seed)
         cr_assert_eq(counts.whole + counts.proved, all, "%llu overflowed, %llu unproved", counts.overflowed,
                      counts.unproved);
     }
+    parity_same_bits(s->kind == VR_INDEX_EXACT ? "scan f16" : "scan int8", 2, seed);
     free(offset);
     free(exclude);
     pair_close(&pair);
@@ -133,13 +135,12 @@ static void shape_thin_queries(struct world *w, const struct setting *s, struct 
     }
 }
 
-/* Blocks with less shared memory (compute capability 8.6 has 99 KB, 8.0 has 163 KB) take fewer queries a launch: here
- * 64 and 16, each with its own threshold. */
+/* Blocks with less shared memory take fewer queries a launch: here 64 and 16, each with its own threshold. */
 Test(scan, small_devices)
 {
     const struct setting s = {
         .dtype = VR_TABLE_F16, .rows = 8200, .queries = 80, .k = 10, .dim = 256, .shape = shape_thin_queries};
-    cuda->device->seam.shared_bytes = 99 * 1024;
+    reopen_with_shared(&cuda, SHARED_OF_86);
     vr_emulator_seed(1);
     struct pair pair;
     pair_open(&pair, &s);
@@ -153,9 +154,9 @@ Test(scan, small_devices)
 
 Test(scan, devices_between)
 {
-    static const size_t shared[] = {99 * 1024, 163 * 1024};
+    static const size_t shared[] = {SHARED_OF_86, SHARED_OF_80};
     for (unsigned i = 0; i < 2; i++) {
-        cuda->device->seam.shared_bytes = shared[i];
+        reopen_with_shared(&cuda, shared[i]);
         struct setting s = {.dtype = VR_TABLE_F16, .rows = 300, .queries = 100, .k = 10, .dim = 256};
         check_size(&s, 1 + i);
         s.dtype = VR_TABLE_F32;

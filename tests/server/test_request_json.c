@@ -176,7 +176,7 @@ static const struct {
     {"{}", "event_id", "{" EVENT "}"},
     {"{\"events\":[]}", "events", "{\"events\":[{" EVENT "}]}"},
     {"{\"events\":{}}", "events", "{\"events\":[{" EVENT "}]}"},
-    {"{\"events\":[1]}", "events[0]", "{\"events\":[{" EVENT "}]}"},
+    {"{\"events\":[1]}", "events[0]: an event is an object", "{\"events\":[{" EVENT "}]}"},
     {"{\"events\":[{" EVENT "}],\"x\":1}", "events", "{\"events\":[{" EVENT "}]}"},
     {"{\"events\":[{" EVENT "},{" EVENT_BUT_TYPE "}]}", "events[1].type", "{\"events\":[{" EVENT "},{" EVENT "}]}"},
     {"{" EVENT_BUT_TYPE "}", "type", "{" EVENT "}"},

@@ -94,7 +94,7 @@ int main(void)
         return 77; /* seen as skipped by CTest and tests/run_all.py */
     }
     feed_rig_open(&rig, many_lanes);
-    must(vr_model_load(feed_bundle(2), rig.backend, &rig.config->retrieval, rig.state, FEED_NOW_MS, &other), "model");
+    must(vr_model_load(feed_bundle(2), rig.backend, rig.config, rig.state, FEED_NOW_MS, &other), "model");
     for (uint32_t i = 0; i < SUBMITTERS; i++) {
         pthread_create(&thread[i], NULL, submit, &job[i * EACH]);
     }

@@ -1,9 +1,10 @@
 /* The decisions of dispatch.h. */
 #include "dispatch.h"
 
-#define RATE_WEIGHT 0.5    /* of the latest interval */
-#define IDLE_STEPS_MAX 64u /* intervals caught up with at once: enough to forget everything */
-#define CARRIES_SHARE 0.8  /* of its capacity that a better level has to carry to come back */
+#define INTERVAL_WEIGHT 0.5 /* of the latest one in moving means */
+#define IDLE_STEPS_MAX 64u  /* intervals caught up with at once: enough to forget everything */
+#define EXPLORE_EVERY 8u    /* batches */
+#define CARRIES_SHARE 0.8   /* of its capacity that a better level has to carry to come back */
 
 static uint32_t most_inside(const struct vr_lane_config *limits)
 {
@@ -89,11 +90,22 @@ static uint64_t nearest_deadline(const struct vr_dispatch *dispatch)
     return nearest;
 }
 
+/* Under load all batches would be of the largest size, and what a batch costs by itself never be told from what a
+ * request costs: one in EXPLORE_EVERY is half as large. */
+static uint32_t batch_limit(const struct vr_dispatch *dispatch)
+{
+    uint32_t batch = largest_batch(dispatch, service_now(dispatch));
+    if (dispatch->hold > 0) {
+        return dispatch->limits.max_batch;
+    }
+    return dispatch->full_batches + 1 >= EXPLORE_EVERY ? (batch + 1) / 2 : batch;
+}
+
 struct vr_take vr_dispatch_decide(const struct vr_dispatch *dispatch, uint64_t now_us)
 {
     const struct vr_lineup *lineup = &dispatch->lineup;
     const struct vr_service *service = service_now(dispatch);
-    uint32_t batch = dispatch->hold > 0 ? dispatch->limits.max_batch : largest_batch(dispatch, service);
+    uint32_t batch = batch_limit(dispatch);
     struct vr_take_state state = {
         .queued = lineup->length,
         .max_batch = batch,
@@ -146,19 +158,39 @@ void vr_dispatch_take(struct vr_dispatch *dispatch, uint64_t now_us, uint32_t co
             out->batch[out->count++] = job;
         }
     }
+    bool explored = dispatch->full_batches + 1 >= EXPLORE_EVERY;
+    dispatch->full_batches = out->count < batch_limit(dispatch) || explored ? 0 : dispatch->full_batches + 1;
     dispatch->hold = 0; /* for good, or every lane would wait for as many again */
     dispatch->in_flight += out->count > 0 ? 1 : 0;
     dispatch->working += out->count;
     dispatch->least_wait_us = longest_us < dispatch->least_wait_us ? longest_us : dispatch->least_wait_us;
 }
 
+/* A level that runs for the first time divides its time as the next better one does; what a batch costs by itself is
+ * the same at all of them. */
+static void learn(struct vr_dispatch *dispatch, const struct vr_batch_done *done)
+{
+    struct vr_service *service = &dispatch->service[done->on_device][done->level];
+    const struct vr_service *better = service_at(dispatch, done->level);
+    if (service->seen == 0 && better->seen > 0) {
+        vr_service_guess(service, better->base_us, better->each_us);
+    }
+    vr_service_learn(service, done->requests, (double)done->us);
+    for (uint32_t level = 0; level < VR_QUALITY_LEVELS; level++) {
+        if (level != done->level) {
+            vr_service_take_base(&dispatch->service[done->on_device][level], service->base_us);
+        }
+    }
+}
+
 void vr_dispatch_done(struct vr_dispatch *dispatch, const struct vr_batch_done *done)
 {
     dispatch->in_flight--;
     dispatch->working -= done->jobs;
+    dispatch->busy_us += done->us;
     if (done->requests > 0) {
         dispatch->on_device = done->on_device;
-        vr_service_learn(&dispatch->service[done->on_device][done->level], done->requests, (double)done->us);
+        learn(dispatch, done);
     }
 }
 
@@ -189,17 +221,26 @@ static uint64_t target_wait(const struct vr_dispatch *dispatch)
     return target_us > two_batches_us ? target_us : two_batches_us;
 }
 
+/* By the estimate of the better level; or by how busy lanes are at this one, since what grows with the candidates grows
+ * no more than they do. */
 static bool better_level_fits(const struct vr_dispatch *dispatch)
 {
     uint32_t level = dispatch->governor.level;
-    double us = level > 0 ? job_us(dispatch, service_at(dispatch, level - 1)) : 0.0;
-    return dispatch->rate * us < CARRIES_SHARE * dispatch->limits.count;
+    if (level == 0) {
+        return true;
+    }
+    double lanes = CARRIES_SHARE * dispatch->limits.count;
+    double growth = (double)(VR_QUALITY_LEVELS - level + 1) / (VR_QUALITY_LEVELS - level);
+    return dispatch->rate * job_us(dispatch, service_at(dispatch, level - 1)) < lanes ||
+           dispatch->busy * growth < lanes;
 }
 
 static void step(struct vr_dispatch *dispatch, uint64_t now_us, uint32_t refused)
 {
     double rate = (double)(dispatch->arrived + refused) / VR_GOVERNOR_INTERVAL_US;
-    dispatch->rate += RATE_WEIGHT * (rate - dispatch->rate);
+    double busy = (double)dispatch->busy_us / VR_GOVERNOR_INTERVAL_US;
+    dispatch->rate += INTERVAL_WEIGHT * (rate - dispatch->rate);
+    dispatch->busy += INTERVAL_WEIGHT * (busy - dispatch->busy);
     struct vr_interval interval = {
         .wait_us = standing_wait(dispatch, now_us),
         .target_us = target_wait(dispatch),
@@ -212,6 +253,7 @@ static void step(struct vr_dispatch *dispatch, uint64_t now_us, uint32_t refused
     };
     vr_governor_step(&dispatch->governor, &interval);
     dispatch->arrived = 0;
+    dispatch->busy_us = 0;
     dispatch->least_wait_us = UINT64_MAX;
 }
 

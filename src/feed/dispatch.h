@@ -17,13 +17,16 @@ struct vr_dispatch {
     bool on_device;                                  /* the latest batch was */
     struct vr_governor governor;
     uint32_t in_flight, working; /* batches and jobs that lanes are at */
+    uint32_t full_batches;       /* taken in a row, as large as they might be */
     uint32_t hold;               /* tests: take nothing until so many wait */
     uint64_t hold_until_us;
     bool closed;
     uint64_t interval_ends_us;
     uint64_t least_wait_us; /* of the interval's batches; UINT64_MAX: there was none */
     uint32_t arrived;       /* in the interval */
+    uint64_t busy_us;       /* of all lanes in the interval, by batches that ended in it */
     double rate;            /* jobs a microsecond that wanted in, moving mean over intervals */
+    double busy;            /* lanes at work, moving mean over intervals */
 };
 
 /* A batch that a lane takes. */

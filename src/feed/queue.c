@@ -332,7 +332,7 @@ void vr_queue_nudge(struct vr_queue *queue)
 void vr_queue_guess(struct vr_queue *queue, double request_us)
 {
     pthread_mutex_lock(&queue->mutex);
-    vr_service_guess(&queue->dispatch.service[0][0], request_us);
+    vr_service_guess(&queue->dispatch.service[0][0], 0.0, request_us);
     publish(queue);
     pthread_mutex_unlock(&queue->mutex);
 }

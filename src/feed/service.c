@@ -6,6 +6,7 @@
 #define FORGETTING 0.95    /* weight of all that was learnt, beside the next batch: some 20 batches count */
 #define MOST_COVARIANCE 10 /* its trace: what no batch says anything about does not become ever less certain */
 #define SPREAD_WEIGHT 0.125
+#define USUAL_WEIGHT 0.125
 #define CLIP_SPREADS 3.0
 #define LEAST_SPREAD 0.02 /* of the expected time, or a line that fitted well for long could not move any more */
 
@@ -14,18 +15,20 @@ static double clip(double value, double limit)
     return fmax(-limit, fmin(limit, value));
 }
 
-void vr_service_guess(struct vr_service *service, double each_us)
+void vr_service_guess(struct vr_service *service, double base_us, double each_us)
 {
     if (service->seen == 0) {
-        service->base_us = 0.0;
+        service->base_us = base_us;
         service->each_us = each_us;
     }
 }
 
 static void learn_first(struct vr_service *service, uint32_t requests, double us)
 {
-    service->base_us = 0.0;
-    service->each_us = us / requests;
+    double guess_us = vr_service_us(service, requests);
+    service->each_us = guess_us > 0.0 ? service->each_us * us / guess_us : us / requests;
+    service->base_us = us - service->each_us * requests;
+    service->usual = requests;
     service->spread_us = us / 2.0;
     service->p00 = service->p11 = 1.0;
     service->p01 = 0.0;
@@ -48,9 +51,18 @@ static void move(struct vr_service *service, double x, double error)
     service->p11 = p11 * scale;
 }
 
-/* A line through the nearest allowed point: neither part costs less than nothing. */
+/* Neither part costs less than nothing. A part that would is set to nothing and the other moved along with it, as the
+ * covariance says: to cut off the one alone would leave a line that fits no batch, and the next errors would drive the
+ * other away. */
 static void keep_sane(struct vr_service *service)
 {
+    if (service->base_us < 0.0) {
+        service->each_us -= service->base_us * service->p01 / service->p00;
+        service->base_us = 0.0;
+    } else if (service->each_us < 0.0) {
+        service->base_us -= service->each_us * service->p01 / service->p11;
+        service->each_us = 0.0;
+    }
     service->base_us = fmax(service->base_us, 0.0);
     service->each_us = fmax(service->each_us, 0.0);
 }
@@ -65,9 +77,19 @@ void vr_service_learn(struct vr_service *service, uint32_t requests, double us)
     double error = clip(us - expected, CLIP_SPREADS * service->spread_us);
     move(service, requests, error);
     keep_sane(service);
+    service->usual += USUAL_WEIGHT * (requests - service->usual);
     service->spread_us += SPREAD_WEIGHT * (fabs(error) - service->spread_us);
     service->spread_us = fmax(service->spread_us, LEAST_SPREAD * expected + 1.0);
     service->seen += service->seen < UINT32_MAX ? 1 : 0;
+}
+
+void vr_service_take_base(struct vr_service *service, double base_us)
+{
+    if (service->seen > 0) {
+        double us = service->base_us + service->each_us * service->usual;
+        service->base_us = fmin(base_us, us);
+        service->each_us = (us - service->base_us) / service->usual;
+    }
 }
 
 double vr_service_us(const struct vr_service *service, uint32_t requests)

@@ -12,16 +12,22 @@
 
 struct vr_service {
     double base_us, each_us; /* the line; both 0: nothing is known */
+    double usual;            /* requests of a batch, moving mean */
     double spread_us;        /* usual deviation of a batch from it */
     double p00, p01, p11;    /* covariance of base and each, in units of a batch's variance */
     uint32_t seen;           /* batches, saturating; 0: the line is a guess, or nothing */
 };
 
-/* A first guess of what a request costs; counts for nothing once a batch has been seen. */
-void vr_service_guess(struct vr_service *service, double each_us);
+/* A first guess of the line: the first batch only says how long or short it is altogether. Nothing once a batch has
+ * been seen. */
+void vr_service_guess(struct vr_service *service, double base_us, double each_us);
 
 /* A batch of `requests` (at least 1) took `us`. */
 void vr_service_learn(struct vr_service *service, uint32_t requests, double us);
+
+/* The same backend at another quality spends base_us on a batch by itself: take it over, and let a batch of the usual
+ * size cost what it did. Nothing where no batch was seen. */
+void vr_service_take_base(struct vr_service *service, double base_us);
 
 /* What a batch of `requests` is expected to take; 0: nothing is known. */
 double vr_service_us(const struct vr_service *service, uint32_t requests);

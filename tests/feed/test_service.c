@@ -23,15 +23,44 @@ static void expect_near(const struct vr_service *service, uint32_t requests, dou
                        requests, vr_service_us(service, requests), truth);
 }
 
+Test(service, the_first_batch_scales_a_guessed_line)
+{
+    struct vr_service service = {0};
+    vr_service_guess(&service, 3000.0, 500.0);
+    vr_service_learn(&service, 2, 2000.0); /* half of what was guessed */
+    cr_expect_float_eq(service.base_us, 1500.0, 1e-9);
+    cr_expect_float_eq(service.each_us, 250.0, 1e-9);
+    service = (struct vr_service){0};
+    vr_service_learn(&service, 2, 2000.0);
+    cr_expect_float_eq(service.each_us, 1000.0, 1e-9);
+    cr_expect_float_eq(service.base_us, 0.0, 1e-9);
+}
+
+/* A line that is pressed against its bounds stays a line through what is seen. */
+Test(service, a_part_that_cannot_be_negative_does_not_drive_the_other_away)
+{
+    for (uint32_t seed = 1; seed <= 50; seed++) {
+        struct random r = {seed};
+        struct vr_service service = {0};
+        for (uint32_t i = 0; i < 5000; i++) { /* dearer by the request the more there are, and often alone */
+            uint32_t requests = i % 3 == 0 ? 1 : 1 + random_below(&r, 8);
+            double wobble = 0.5 + (double)random_below(&r, 1001) / 1000.0;
+            vr_service_learn(&service, requests, 100.0 * requests * requests * wobble);
+            cr_assert(service.base_us >= 0.0 && service.each_us >= 0.0);
+            cr_assert_lt(vr_service_us(&service, 8), 20000.0, "seed %u, batch %u", seed, i);
+        }
+    }
+}
+
 Test(service, the_first_batch_counts_whole_and_a_guess_before_it_for_nothing)
 {
     struct vr_service service = {0};
     cr_expect_eq(vr_service_us(&service, 8), 0.0);
-    vr_service_guess(&service, 500.0);
+    vr_service_guess(&service, 0.0, 500.0);
     cr_expect_eq(vr_service_us(&service, 2), 1000.0);
     vr_service_learn(&service, 4, 8000.0);
     cr_expect_eq(vr_service_us(&service, 4), 8000.0);
-    vr_service_guess(&service, 500.0);
+    vr_service_guess(&service, 0.0, 500.0);
     cr_expect_eq(vr_service_us(&service, 4), 8000.0);
 }
 
@@ -82,6 +111,19 @@ Test(service, full_batches_do_not_forget_what_one_request_costs)
         vr_service_learn(&service, 10, 28000.0 * (1.0 + 0.02 * ((i % 2) * 2.0 - 1.0)));
     }
     cr_expect_float_eq(vr_service_us(&service, 1), before, 0.05 * before);
+}
+
+Test(service, another_levels_base_changes_no_batch_of_the_usual_size)
+{
+    struct vr_service service = {0};
+    vr_service_take_base(&service, 500.0);
+    cr_expect_eq(service.base_us, 0.0, "nothing to divide yet");
+    vr_service_learn(&service, 4, 8000.0);
+    vr_service_take_base(&service, 6000.0);
+    cr_expect_float_eq(vr_service_us(&service, 4), 8000.0, 1e-6);
+    cr_expect_float_eq(vr_service_us(&service, 8), 10000.0, 1e-6);
+    vr_service_take_base(&service, 90000.0);
+    cr_expect_float_eq(vr_service_us(&service, 8), 8000.0, 1e-6, "no more than all of it");
 }
 
 Test(service, the_largest_batch_fits_the_target_and_shares_the_fixed_part)

@@ -41,7 +41,7 @@ class Settings:
     seeds: int = 20
     steps: int = 1000
     batch: int = 64
-    dim: int = 32
+    dim: int = 16
     sinusoids: int = 2
     architectures: tuple[str, ...] = ARCHITECTURES
     rates: tuple[float, ...] = RATES

@@ -12,9 +12,13 @@ from . import recall, scores
 from .baselines import Baselines, fit_baselines
 from .data import counters
 from .data.labels import RetrievalTargets, day_start_ms, retrieval_targets
+from .health import expert_health
 from .pipeline import Run, index_sizes, rows_of, state_block
 from .ranker import watch_readings
+from .rows import chunks
 from .towers import serve_users
+
+MOST_HEALTH_ROWS = 20_000
 
 
 def run_baselines(run: Run) -> Baselines:
@@ -71,19 +75,13 @@ def _cold_ranking(run: Run, targets: RetrievalTargets, users: np.ndarray) -> np.
 
 
 @torch.no_grad()
-def gate_report(run: Run, rows: np.ndarray) -> list[dict[str, Any]]:
-    """Mean weight of each expert by level and gate, over impressions ``rows``."""
+def health_report(run: Run, rows: np.ndarray) -> dict[str, Any]:
+    """Load, activity and entropy of the ranker's experts and gates over impressions ``rows``."""
     assert run.ranker is not None
-    judged = rows_of(run, rows[:20_000])
-    run.ranker.eval()
-    weights = run.ranker.ranker.gate_weights(run.ranker.assemble(judged))
-    found = []
-    for level, gates in enumerate(weights):
-        for gate, weight in zip(run.ranker.ranker.spec["levels"][level]["gates"], gates, strict=True):
-            mean, spread = weight.mean(dim=0), weight.std(dim=0)
-            one = {"level": level, "gate": gate["name"], "experts": gate["experts"]}
-            found.append(one | {"mean": mean.tolist(), "std": spread.tolist()})
-    return found
+    judged = rows_of(run, rows[:MOST_HEALTH_ROWS])
+    model = run.ranker.eval()
+    parts = chunks(len(judged), 4096)
+    return expert_health(model.ranker, (model.assemble(judged.take(part)) for part in parts))
 
 
 def full_report(run: Run, baselines: Baselines | None) -> dict[str, Any]:
@@ -103,7 +101,7 @@ def full_report(run: Run, baselines: Baselines | None) -> dict[str, Any]:
         },
         "ranker": rank_report(run, days.report, baselines),
         "retrieval": retrieval,
-        "gates": gate_report(run, days.report),
+        "health": health_report(run, days.report),
         "calibration": {name: dataclasses.asdict(one) for name, one in run.calibration.items()},
         "training": {
             "ranker": run.history.epochs,

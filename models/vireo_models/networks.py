@@ -208,7 +208,7 @@ class Level(nn.Module):
         self.gate_b = nn.Parameter(torch.zeros(len(self.gates), count))
         self.dropout = dropout
 
-    def _experts(self, inputs: Sequence[Tensor]) -> Tensor:
+    def expert_outputs(self, inputs: Sequence[Tensor]) -> Tensor:
         """All experts' outputs, [experts, n, width]."""
         if len(set(self.expert_input)) == 1:
             x = inputs[self.expert_input[0]]
@@ -230,7 +230,7 @@ class Level(nn.Module):
         return found
 
     def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        experts = self._experts(inputs)
+        experts = self.expert_outputs(inputs)
         mixed = []
         for gate, weight in zip(self.gates, self.gate_weights(inputs), strict=True):
             mixed.append(torch.einsum("ne,enw->nw", weight, experts[gate["experts"]]))

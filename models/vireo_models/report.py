@@ -123,6 +123,23 @@ def recall_table(found: Metrics) -> Table:
     return rows
 
 
+def gate_table(found: Metrics) -> Table:
+    """Mean weight of each expert by gate, and the gate's entropy (1: all experts alike, 0: one alone)."""
+    gates = found["health"]["gates"]
+    experts = range(max(expert for one in gates for expert in one["experts"]) + 1)
+    rows = [["level, gate", *(f"expert {expert}" for expert in experts), "entropy"]]
+    for one in gates:
+        mean = dict(zip(one["experts"], one["mean"], strict=True))
+        cells = [_number(mean.get(expert), 3) for expert in experts]
+        rows.append([f"{one['level']}, {one['gate']}", *cells, _number(one["entropy"], 3)])
+    return rows
+
+
+def problem_table(found: Metrics) -> Table:
+    """What is wrong with experts and gates, a line each."""
+    return [[line] for line in found["health"]["problems"] or ["no dead expert, no collapsed gate"]]
+
+
 def tables(found: Metrics) -> list[tuple[str, Table]]:
     """Titles and tables of the report."""
     rows, viewers = found["ranker"]["rows"], found["ranker"]["viewers"]
@@ -135,6 +152,8 @@ def tables(found: Metrics) -> list[tuple[str, Table]]:
             recall_table(found),
         ),
     ]
+    if "health" in found:
+        made += [("Gates and experts", gate_table(found)), ("Expert health", problem_table(found))]
     if "truth" in found["ranker"]:
         made.append(("Against the simulator's truth", _truth_table(found["ranker"]["truth"])))
     return made

@@ -16,7 +16,11 @@ def add_parsers(experiments: argparse._SubParsersAction) -> None:
     synthetic = experiments.add_parser("synthetic", help="architectures on tasks of set relatedness")
     synthetic.add_argument("--seeds", type=int, default=20)
     synthetic.add_argument("--steps", type=int, default=1000)
-    for parser in (synthetic,):
+    architectures = experiments.add_parser("architectures", help="the four rankers on one log")
+    architectures.add_argument("--data", required=True, help="as train takes it")
+    architectures.add_argument("--config", type=Path, help="settings; the widths are those of the MMoE")
+    architectures.add_argument("--seeds", type=int, default=5)
+    for parser in (synthetic, architectures):
         parser.add_argument("--out", required=True, type=Path, help="folder for the results")
 
 

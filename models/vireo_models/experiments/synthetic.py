@@ -27,8 +27,8 @@ from .synthetic_tasks import Problems, label_correlation, make_problems
 ARCHITECTURES = ("hard", "moe", "mmoe", "ple")
 TASKS = ("first", "second")
 LIKE = Sizes(experts=4, hidden=32, width=16, tower_hidden=16)
-RATES = (0.003, 0.01, 0.03)
-TUNING_SEEDS = (9001, 9002, 9003)
+RATES = (0.01, 0.03, 0.1)
+TUNING_SEEDS = (9001, 9002, 9003, 9004, 9005)
 TEST_ROWS, TEST_SEED, BATCH_SEED = 1000, 5, 9
 DRAWS = 2000
 
@@ -41,7 +41,7 @@ class Settings:
     seeds: int = 20
     steps: int = 1000
     batch: int = 64
-    dim: int = 32
+    dim: int = 16
     sinusoids: int = 2
     architectures: tuple[str, ...] = ARCHITECTURES
     rates: tuple[float, ...] = RATES

@@ -52,7 +52,7 @@ def _two_directions(dim: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def make_problems(
-    correlations: Sequence[float], seeds: Sequence[int], dim: int = 32, sinusoids: int = 2
+    correlations: Sequence[float], seeds: Sequence[int], dim: int = 16, sinusoids: int = 2
 ) -> Problems:
     """Problems of every correlation and seed."""
     found = []

@@ -69,7 +69,7 @@ def test_losses_fall(tiny_run: TinyRun) -> None:
 
 def test_the_folder_holds_the_report(tiny_run: TinyRun) -> None:
     page = (tiny_run.folder / "report.html").read_text()
-    assert page.count("<svg") == 10
+    assert page.count("<svg") == 11
     assert "simulated platform" in page
     assert "http-equiv" not in page and "src=" not in page  # self-contained
     assert json.loads((tiny_run.folder / "config.json").read_text())["ranker"]["experts"] == 3

@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 /* For the writer; the count may not fall below 0. */
-/* NOLINTNEXTLINE(readability-non-const-parameter): the builtin writes through it */
 static inline void vr_count(uint64_t *counter, int by)
 {
     uint64_t now = __atomic_load_n(counter, __ATOMIC_RELAXED);

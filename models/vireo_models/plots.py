@@ -155,6 +155,19 @@ def expert_load(axes: Axes, found: Metrics) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
+def importances(axes: Axes, found: Metrics, most: int = 15) -> None:
+    """What click and watch time lose when a feature is shuffled, the most important ones."""
+    by_name = {name: one["importance"] for name, one in found["features"]["by_name"].items()}
+    names = sorted(by_name, key=lambda name: -max(by_name[name]["click"], by_name[name]["watch_s"]))[:most]
+    for shift, head, colour in ((-0.2, "click", MODEL), (0.2, "watch_s", MARK)):
+        places = [place + shift for place in range(len(names))]
+        axes.barh(places, [by_name[name][head] for name in names], 0.38, color=colour, label=head)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set(title="What is lost without a feature", xlabel="AUC (XAUC of watch_s)")
+    axes.legend(frameon=False)
+
+
 def architecture_lines(axes: Axes, correlations: Sequence[float], loss: Mapping[str, list[Metrics]]) -> None:
     """Losses of architectures by the correlation of their tasks, with intervals."""
     colours = {"hard": BASELINE, "moe": GREY, "mmoe": MODEL, "ple": MARK}
@@ -182,6 +195,7 @@ def all_plots(found: Metrics) -> list[str]:
         *(lambda axes, name=name: calibration(axes, found, name) for name in ("click", "finish", "like")),
         *(lambda axes, level=level: gates(axes, found, level) for level in levels),
         lambda axes: expert_load(axes, found),
+        lambda axes: importances(axes, found),
         lambda axes: tower_losses(axes, found),
         lambda axes: ranker_losses(axes, found),
     ]

@@ -140,6 +140,27 @@ def problem_table(found: Metrics) -> Table:
     return [[line] for line in found["health"]["problems"] or ["no dead expert, no collapsed gate"]]
 
 
+def feature_table(found: Metrics) -> Table:
+    """Each feature, by what click loses without it."""
+    rows = [["feature", "coverage, fit", "report", "drift (PSI)", "unseen ids", "AUC alone"]]
+    rows[0] += ["click loses", "watch_s loses", "like loses", "finish loses"]
+    by_name = found["features"]["by_name"]
+    for name in sorted(by_name, key=lambda name: -by_name[name]["importance"]["click"]):
+        one = by_name[name]
+        alone = max(one.get("auc_alone", {}).items(), key=lambda pair: pair[1], default=("", None))
+        cells = [_number(value, 3) for value in one.get("coverage", (None, None))]
+        cells += [_number(one.get("psi"), 3), _number(one.get("unseen"), 3)]
+        cells += [f"{_number(alone[1], 3)} {alone[0]}".strip()]
+        lost = [one["importance"][head] for head in ("click", "watch_s", "like", "finish")]
+        rows.append([name, *cells, *(_number(value) for value in lost)])
+    return rows
+
+
+def alarm_table(found: Metrics) -> Table:
+    """Features that know the future, a line each."""
+    return [[line] for line in found["features"]["alarms"] or ["no feature knows the future"]]
+
+
 def tables(found: Metrics) -> list[tuple[str, Table]]:
     """Titles and tables of the report."""
     rows, viewers = found["ranker"]["rows"], found["ranker"]["viewers"]
@@ -152,6 +173,8 @@ def tables(found: Metrics) -> list[tuple[str, Table]]:
             recall_table(found),
         ),
     ]
+    if "features" in found:
+        made += [("Features", feature_table(found)), ("Leakage alarms", alarm_table(found))]
     if "health" in found:
         made += [("Gates and experts", gate_table(found)), ("Expert health", problem_table(found))]
     if "truth" in found["ranker"]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import feature_report, leakage, recall, scores
+from . import feature_report, leakage, recall, retrieval_baselines, scores
 from .baselines import Baselines, fit_baselines
 from .data import counters
 from .data.labels import RetrievalTargets, day_start_ms, retrieval_targets
@@ -51,17 +51,25 @@ def rank_report(run: Run, rows: np.ndarray, baselines: Baselines | None) -> dict
     return found | ({"truth": truth} if truth else {})
 
 
+def frozen_users(run: Run, targets: RetrievalTargets) -> np.ndarray:
+    """User vectors [viewers, dim] of the judged viewers at the moment that they are frozen."""
+    assert run.towers is not None and run.items is not None
+    state = counters.state_at(run.data, targets.frozen_ms)
+    return serve_users(run.towers, state_block(run, state, targets.viewers), run.items)
+
+
 def retrieval_report(run: Run, days: tuple[int, ...], known_until: int) -> tuple[dict[str, Any], np.ndarray]:
     """Recall on ``days`` and the towers' ranking of the judged viewers; the marks know the log up to
     ``known_until`` (UTC ms), as the towers do."""
-    assert run.towers is not None and run.items is not None
+    assert run.items is not None
     targets = retrieval_targets(run.data, days)
-    state = counters.state_at(run.data, targets.frozen_ms)
-    users = serve_users(run.towers, state_block(run, state, targets.viewers), run.items)
+    users = frozen_users(run, targets)
     ranked = {
         "towers": recall.rank_all(targets, users, run.items),
-        "popularity": recall.popularity_ranking(run.data, targets, known_until),
-        "svd": recall.svd_ranking(run.data, targets, known_until, run.config.tower.dim, run.config.seed),
+        "popularity": retrieval_baselines.popularity_ranking(run.data, targets, known_until),
+        "svd": retrieval_baselines.svd_ranking(
+            run.data, targets, known_until, run.config.tower.dim, run.config.seed
+        ),
         "cold_start": _cold_ranking(run, targets, users),
     }
     found = recall.recall_report(targets, ranked, run.config.bootstrap, run.config.seed)

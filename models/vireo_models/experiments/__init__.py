@@ -20,7 +20,11 @@ def add_parsers(experiments: argparse._SubParsersAction) -> None:
     architectures.add_argument("--data", required=True, help="as train takes it")
     architectures.add_argument("--config", type=Path, help="settings; the widths are those of the MMoE")
     architectures.add_argument("--seeds", type=int, default=5)
-    for parser in (synthetic, architectures):
+    retrieval = experiments.add_parser("retrieval", help="negatives of the towers, and the marks beside them")
+    retrieval.add_argument("--data", required=True, help="as train takes it")
+    retrieval.add_argument("--config", type=Path, help="settings of the towers")
+    retrieval.add_argument("--seed", type=int)
+    for parser in (synthetic, architectures, retrieval):
         parser.add_argument("--out", required=True, type=Path, help="folder for the results")
 
 

@@ -65,6 +65,28 @@ __device__ void score_stage(const vr_scan_pass &pass, const unsigned char *stage
     }
 }
 
+/* The launch's thresholds to limit [whole groups of VR_SLAB_M]; false when no query of the launch needs a scan, as all
+ * of them are zeros or go the safe way. */
+template <unsigned B, class Code>
+__device__ bool load_limits(typename Code::sum *limit, const vr_scan_pass &pass, const vr_slab_queries &part)
+{
+    VR_SHARED(uint32_t, asking, 1);
+    if (threadIdx.x == 0) {
+        *asking = 0;
+    }
+    __syncthreads();
+    const unsigned whole = (part.count + VR_SLAB_M - 1) / VR_SLAB_M * VR_SLAB_M;
+    for (unsigned q = threadIdx.x; q < whole; q += vr_slab<B>::THREADS) {
+        const float threshold = pass.state[part.first + q].threshold;
+        limit[q] = Code::limit_of(threshold);
+        if (threshold != INFINITY) {
+            atomicOr(asking, 1u);
+        }
+    }
+    __syncthreads();
+    return *asking != 0;
+}
+
 template <unsigned B, class Code, bool SAMPLE>
 __global__ void __launch_bounds__(vr_slab<B>::THREADS, vr_slab<B>::BLOCKS)
     scan_tiles_kernel(const vr_scan_pass pass, const uint32_t slabs, const vr_slab_queries part)
@@ -74,9 +96,8 @@ __global__ void __launch_bounds__(vr_slab<B>::THREADS, vr_slab<B>::BLOCKS)
     VR_SHARED_LAUNCH(unsigned char, stages); /* [STAGES, SLOTS, B], then queries [.., B] */
     VR_SHARED(sum_type, limit, VR_SCAN_QUERIES);
     unsigned char *queries = stages + STAGES * BYTES;
-    const unsigned whole = (part.count + VR_SLAB_M - 1) / VR_SLAB_M * VR_SLAB_M;
-    for (unsigned q = threadIdx.x; q < whole; q += vr_slab<B>::THREADS) {
-        limit[q] = Code::limit_of(pass.state[part.first + q].threshold);
+    if (!load_limits<B, Code>(limit, pass, part)) {
+        return;
     }
     vr_slab_load_queries<B>(queries, pass, part);
     for (unsigned s = 0; s < AHEAD; s++) {

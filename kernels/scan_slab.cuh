@@ -58,7 +58,7 @@ static inline enum vr_status vr_slab_launch(struct vr_stream *stream, uint32_t q
                        device.shared_bytes);
     }
     enum vr_status status = VR_OK;
-    for (uint32_t first = 0; status == VR_OK && first < queries; first += most) {
+    for (uint32_t first = 0; status == VR_OK && slabs > 0 && first < queries; first += most) {
         const uint32_t left = queries - first, count = left < most ? left : most;
         const size_t shared = vr_slab_shared_for<B>(vr_blocks_for(count, VR_SLAB_M) * VR_SLAB_M);
         const unsigned fit = static_cast<unsigned>(device.shared_bytes / (shared + VR_SLAB_RESERVED));

@@ -18,7 +18,7 @@ __device__ void strike_excluded(const vr_scan_pass &pass, float *sampled)
     const vr_excluded list = vr_excluded_of(pass.exclude, pass.first + blockIdx.x);
     for (uint32_t i = threadIdx.x; i < list.count; i += VR_RADIX_THREADS) {
         const int32_t row = list.begin[i];
-        if (row < 0 || static_cast<uint32_t>(row) >= pass.vectors.rows) {
+        if (row < 0 || static_cast<uint32_t>(row) >= pass.vectors.rows + pass.vectors.apart) {
             continue;
         }
         const uint32_t slot = static_cast<uint32_t>(pass.vectors.slot_of_row[row]);

@@ -286,8 +286,9 @@ void vr_backend_destroy(struct vr_backend *backend); /* NULL is accepted */
 /* Whether batches are to run on a CUDA device: it is built in, and the configuration does not say cpu. */
 bool vr_device_is_wanted(const struct vr_compute_config *config);
 
-/* The kind of index that stands for `wanted` on a backend that may not have it: lists for lists, else exact search. So
- * one configuration serves a device and the CPU that stands in for it. */
+/* The kind of index that stands for `wanted` on a backend that lacks it: only FAISS' kinds are the CPU's alone. Its
+ * lists become those of "ivf", the rest exact search. So one configuration serves a device and the CPU that stands in
+ * for it. */
 enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_index_kind wanted);
 
 /* Names of the backends and retrieval libraries in this build, e.g. "cpu openblas faiss"; for `vireo version`. */

@@ -111,6 +111,7 @@ struct vr_bench_load_setup {
     double interval_s;    /* of the course over time */
     double p99_ms;        /* above 0: search the largest rate whose p99 is under this, `rate` being the first tried */
     double loss;          /* search: the share of requests that may stay without a 2xx answer */
+    double degraded;      /* search: the share of 2xx answers that may say that they are degraded */
     uint32_t schedule;    /* enum vr_bench_schedule */
     uint32_t method;      /* enum vr_bench_method */
     uint32_t viewers, count;
@@ -118,6 +119,7 @@ struct vr_bench_load_setup {
     uint32_t timeout_ms;           /* of a request, from when it was to be sent */
     uint32_t limit;                /* requests sent at most, the warm-up's included */
     uint32_t steps;                /* search: rates tried at most */
+    uint32_t at_least;             /* search: requests of a rate that is tried, whatever `seconds`; in 30 s at most */
     uint32_t seed;
     bool no_warm_up, allow_remote;
 };

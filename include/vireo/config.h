@@ -55,7 +55,9 @@ struct vr_compute_config {
 /* lanes: */
 struct vr_lane_config {
     uint32_t count;              /* lanes, 1..16, default 2 */
-    uint32_t max_batch;          /* requests a batch, 1..256, default 16 */
+    uint32_t max_batch;          /* requests a batch at most, 1..256, default 16 */
+    uint32_t target_batch_ms;    /* batches are no larger than what is done in this time, default 10 */
+    uint32_t target_wait_ms;     /* jobs that wait longer, all the time, are too many; default 50 */
     uint32_t max_delay_us;       /* longest wait for more while another batch is in flight, default 500 */
     uint32_t queue_capacity;     /* requests waiting, default 1024; more are answered 503 */
     uint32_t pool_workers;       /* shared pool for the CPU steps; default: cores - lanes - 1, at least 0 */
@@ -68,7 +70,7 @@ enum vr_index_kind {
     VR_INDEX_FAISS_FLAT,
     VR_INDEX_FAISS_HNSW,
     VR_INDEX_FAISS_IVF,
-    VR_INDEX_IVF,       /* lists of the CUDA backend */
+    VR_INDEX_IVF,       /* our own lists */
     VR_INDEX_EXACT_INT8 /* scanned as int8, the best scored exactly: the same answers */
 };
 

@@ -59,8 +59,15 @@ struct vr_context_value {
 
 enum vr_job_kind { VR_JOB_RECOMMEND = 0, VR_JOB_SIMILAR };
 
+/* Whose request is served first and refused last under load. A share of its time is all that a request of a lower class
+ * lets others pass: NORMAL a quarter, LOW half; then it goes before whatever comes later. */
+enum vr_priority { VR_PRIORITY_NORMAL = 0, VR_PRIORITY_HIGH, VR_PRIORITY_LOW };
+#define VR_PRIORITIES 3u
+const char *vr_priority_name(enum vr_priority priority); /* "normal", "high", "low" */
+
 struct vr_feed_request {
     enum vr_job_kind kind;
+    enum vr_priority priority;
     struct vr_str request_id; /* never empty: the server makes one where the client gave none */
     struct vr_str user_id;    /* RECOMMEND */
     struct vr_str video_id;   /* SIMILAR */
@@ -135,6 +142,11 @@ enum vr_filter {
 #define VR_FILTER_COUNT 7u
 const char *vr_filter_name(enum vr_filter filter);
 
+/* Under load feeds are made of fewer candidates before any request is refused: each source gives all that it is asked
+ * for at level 0, two thirds at level 1, a third at level 2. */
+#define VR_QUALITY_LEVELS 3u
+uint32_t vr_quality_count(uint32_t count, uint32_t level); /* of `count` candidates, rounded up */
+
 #define VR_DEGRADED_MAX 16u
 
 struct vr_feed_reply {
@@ -146,7 +158,8 @@ struct vr_feed_reply {
     const char *degraded[VR_DEGRADED_MAX]; /* static strings: "source_late:social", "short:seen",
                                               "rule_gave_way:topic_cap", "device_down", ... (docs/api.md) */
     uint32_t degraded_count;
-    uint32_t candidates; /* after merge */
+    uint32_t retry_after_s; /* of a job that vr_feed_submit refused: ask again then; 0: it did not say */
+    uint32_t candidates;    /* after merge */
     uint32_t filtered[VR_FILTER_COUNT];
     uint32_t queue_us, retrieve_us, merge_us, rank_us, rerank_us;
     uint32_t batch;            /* requests that shared the batch */
@@ -238,11 +251,23 @@ struct vr_engine_shape vr_feed_engine_shape(const struct vr_feed_config *config)
 enum vr_status vr_feed_create(const struct vr_feed_config *config, struct vr_backend *backend, struct vr_state *state,
                               struct vr_model *model, struct vr_feed **out);
 
-/* Hand a job over. VR_ERR_BUSY when the queue is full, VR_ERR_CLOSED while stopping or without a model: the job stays
- * the caller's. */
+/* Hand a job over; any thread, no lock. VR_ERR_BUSY when the queue is full, when the feed holds as many jobs as it gets
+ * done in good time, or when this one's deadline would pass before its turn (reply.retry_after_s says when to come
+ * again); VR_ERR_CLOSED while stopping or without a model. The job then stays the caller's. */
 enum vr_status vr_feed_submit(struct vr_feed *feed, struct vr_job *job);
 
-/* Swap the model between two batches; the feed takes its own reference. */
+/* A model made ready for the feed's lanes: their slots, with all plans captured, and their terms. */
+struct vr_swap;
+
+/* Make it, which takes memory and time, on any thread: nothing that serves waits for it. The swap takes a reference of
+ * the model. The slots' and the terms' own errors, on the model's device too; nothing has changed then. */
+enum vr_status vr_feed_prepare(struct vr_feed *feed, struct vr_model *model, struct vr_swap **out);
+
+/* Put it in service, each lane between two of its batches; the swap is gone then. Does not wait for the lanes. */
+void vr_feed_swap(struct vr_feed *feed, struct vr_swap *swap);
+void vr_swap_destroy(struct vr_swap *swap); /* one that was not put in service; NULL is accepted */
+
+/* Both at once. NULL takes the model out of service: jobs are refused from then on, lanes keep what they hold. */
 enum vr_status vr_feed_set_model(struct vr_feed *feed, struct vr_model *model);
 
 /* A counted reference to the serving model, or NULL; vr_model_release it. */
@@ -268,6 +293,25 @@ void vr_feed_destroy(struct vr_feed *feed); /* stops first; NULL is accepted */
 enum vr_stage { VR_STAGE_RETRIEVE = 0, VR_STAGE_MERGE, VR_STAGE_RANK, VR_STAGE_RERANK };
 #define VR_STAGE_COUNT 4u
 
+/* Why a job was refused. */
+enum vr_shed { VR_SHED_FULL = 0, VR_SHED_LIMIT, VR_SHED_DEADLINE };
+#define VR_SHEDS 3u
+const char *vr_shed_name(enum vr_shed reason); /* "queue_full", "limit", "deadline" */
+
+/* What answers were less than they could be for, by the first word of `degraded`. */
+#define VR_DEGRADED_REASONS 16u
+const char *vr_degraded_reason(uint32_t reason); /* "source_late", ...; the last is "other" */
+
+/* How the feed stands against its load, for /metrics. */
+struct vr_feed_load {
+    uint32_t waiting[VR_PRIORITIES];        /* jobs */
+    uint64_t shed[VR_SHEDS][VR_PRIORITIES]; /* jobs refused */
+    uint32_t quality_level;                 /* 0: all candidates */
+    uint32_t limit;                         /* jobs that the feed takes at a time, waiting and worked on */
+    uint32_t largest_batch;                 /* that is done within lanes.target_batch_ms */
+    double batch_base_us, batch_each_us;    /* estimate of a batch: base + each * requests; 0: not known yet */
+};
+
 /* Counters of all lanes, merged; for /metrics. */
 struct vr_feed_metrics {
     uint64_t cpu_ns[VR_STAGE_COUNT]; /* of the lanes' own threads in each step; the pool's workers are not in it */
@@ -275,7 +319,8 @@ struct vr_feed_metrics {
     uint64_t device_batches, replayed_batches; /* wholly on the device; failed there and run again on the stand-by */
     uint64_t source_late[VR_SOURCE_COUNT], source_error[VR_SOURCE_COUNT];
     uint64_t rule_gave_way[VR_RULE_COUNT], filtered[VR_FILTER_COUNT], short_feeds;
-    uint32_t queued;
+    uint64_t degraded[VR_DEGRADED_REASONS];
+    struct vr_feed_load load;
     struct vr_histogram queue_us, retrieve_us, merge_us, rank_us, rerank_us, total_us, batch_size;
 };
 void vr_feed_metrics_read(struct vr_feed *feed, struct vr_feed_metrics *out);

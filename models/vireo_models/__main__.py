@@ -1,9 +1,10 @@
-"""Command line: ``python -m vireo_models train | evaluate | demo``.
+"""Command line: ``python -m vireo_models train | evaluate | experiment | demo``.
 
     python -m vireo_models train --data kuairand:DIR --out DIR [--config FILE] [--seed N] [--refit]
         [--report-days 20220501,20220502]
     python -m vireo_models train --data simulate:viewers=500,videos=2000 --out DIR
     python -m vireo_models evaluate --bundle DIR --data kuairand:DIR [--days 20220505,20220506]
+    python -m vireo_models experiment synthetic --out DIR [--seeds N] [--steps N]
     python -m vireo_models demo --out models/demo
 
 ``train`` leaves DIR/bundle (what `vireo serve --bundle` takes), DIR/report.html, metrics.json, tables.txt
@@ -19,6 +20,8 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+
+from . import experiments
 
 
 def _days(text: str) -> tuple[int, ...]:
@@ -62,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--data", required=True)
     judge.add_argument("--days", type=_days, help="YYYYMMDD,...; default: the days of report")
     judge.add_argument("--json", type=Path, help="file for the figures")
+    experiment = commands.add_parser("experiment", help="a comparison that repeats: table, JSON and plot")
+    experiments.add_parsers(experiment.add_subparsers(dest="experiment", required=True))
     demo = commands.add_parser("demo", help="make the demo bundle")
     demo.add_argument("--out", required=True, type=Path)
     demo.add_argument("--seed", type=int, default=1)
@@ -108,6 +113,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(as_text(found))
 
 
+def _experiment(options: argparse.Namespace) -> None:
+    _check_place(options.out)
+    print(experiments.run(options))
+
+
 def _demo(options: argparse.Namespace) -> None:
     from .demo import make_demo
     from .export import check_target
@@ -115,6 +125,9 @@ def _demo(options: argparse.Namespace) -> None:
     _check_place(options.out)
     check_target(options.out)
     print(make_demo(options.out, options.seed))
+
+
+COMMANDS = {"train": _train, "evaluate": _evaluate, "experiment": _experiment, "demo": _demo}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -126,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .native import NativeError
 
     try:
-        {"train": _train, "evaluate": _evaluate, "demo": _demo}[options.command](options)
+        COMMANDS[options.command](options)
     except (ValueError, OSError, NativeError) as error:
         print(f"vireo_models: {error}", file=sys.stderr)
         return 2

@@ -28,7 +28,9 @@ class TowerConfig:
     item_layers: list[int] = field(default_factory=lambda: [128])
     temperature: float = 0.08
     batch: int = 1024
+    logq: bool = True  # correct the softmax by how often a video is drawn
     uniform_negatives: int = 512  # beside those of the batch
+    hard_negatives: int = 0  # a row, from the places after its best in the towers' own ranking
     epochs: int = 4  # over the first part
     day_epochs: int = 2  # over each later day
     lr: float = 0.003
@@ -87,7 +89,15 @@ class Config:
 
 ARCHITECTURES = ("hard", "moe", "mmoe", "ple")
 RATES = ("dropout", "input_dropout", "unknown_rate", "average")  # at least 0, below 1
-FROM_ZERO = ("seed", "day_epochs", "uniform_negatives", "least_context", "weight_decay", "loss_weight")
+FROM_ZERO = (
+    "seed",
+    "day_epochs",
+    "uniform_negatives",
+    "hard_negatives",
+    "least_context",
+    "weight_decay",
+    "loss_weight",
+)
 MOST_HIDDEN_LAYERS = 3  # a bundle's tower has up to 4 layers
 
 
@@ -142,7 +152,7 @@ def _check(path: str, value: Any) -> None:
         raise ConfigError(f"{path}: {value!r} is none of {', '.join(ARCHITECTURES)}")
     if isinstance(value, list):
         _check_layers(path, value)
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         _check_number(path, value)
 
 

@@ -29,6 +29,7 @@ from .rows import Histories, Query, RowMaker, chunks
 
 torch.sparse.check_sparse_tensor_invariants.disable()  # the places come from checked tables
 
+HARD_FROM, HARD_TO = 20, 200  # places of the towers' ranking that hard negatives come from
 POSITIVE = counters.LONG_VIEW | counters.LIKE
 
 
@@ -224,20 +225,45 @@ def make_samples(maker: RowMaker, query: Query, day: np.ndarray, content: np.nda
 
 
 def sampled_softmax(
-    user: Tensor, items: Tensor, target: Tensor, drawn: Tensor, log_expected: Tensor, temperature: float
+    user: Tensor,
+    items: Tensor,
+    target: Tensor,
+    drawn: Tensor,
+    log_expected: Tensor,
+    temperature: float,
+    hard: Tensor | None = None,
 ) -> Tensor:
-    """Mean loss of n positives against the batch's own videos and ``drawn`` ones.
+    """Mean loss of n positives against the batch's own videos, ``drawn`` ones and each row's ``hard`` ones.
 
-    user [n, dim], items [videos, dim], target [n] and drawn [m] video rows; log_expected [videos] is the
-    log of how often a video is expected among the n + m candidates. A candidate equal to a row's target
-    is struck out of that row.
+    user [n, dim], items [videos, dim], target [n], drawn [m] and hard [n, h] video rows; log_expected
+    [videos] is the log of how often a video is expected among the n + m candidates, zeros for no
+    correction. Hard ones are not drawn by chance and get none. A candidate equal to a row's target is
+    struck out of that row.
     """
     candidates = torch.cat([target, drawn])
     logits = user @ items[candidates].T / temperature - log_expected[candidates]
     same = candidates[None, :] == target[:, None]
     same[torch.arange(len(target)), torch.arange(len(target))] = False
     logits = logits.masked_fill(same, float("-inf"))
+    if hard is not None:
+        own = torch.einsum("nd,nhd->nh", user, items[hard]) / temperature
+        logits = torch.cat([logits, own.masked_fill(hard == target[:, None], float("-inf"))], dim=1)
     return nn.functional.cross_entropy(logits, torch.arange(len(target)))
+
+
+@torch.no_grad()
+def hard_negatives(
+    user: Tensor, items: Tensor, block: ViewerBlock, count: int, generator: torch.Generator
+) -> Tensor:
+    """``count`` videos for each row [n, count] from places HARD_FROM to HARD_TO of the towers' own ranking,
+    recent watches left out: near misses and not the very best, which are often positives yet to come
+    (Huang et al., KDD 2020)."""
+    scores = user @ items.T
+    watched = torch.zeros_like(scores).scatter_add_(1, block.hist_video, block.hist_weight)
+    ranked = scores.masked_fill_(watched > 0, float("-inf")).topk(min(HARD_TO, len(items)), dim=1).indices
+    first = min(HARD_FROM, ranked.shape[1] // 2)
+    picked = torch.randint(first, ranked.shape[1], (len(user), count), generator=generator)
+    return ranked.gather(1, picked)
 
 
 def log_expected_draws(target_count: Tensor, batch: int, uniform: int) -> Tensor:
@@ -273,6 +299,8 @@ class TowerTrainer:
         counts = torch.bincount(samples.item[rows], minlength=videos).float()
         batch = min(config.batch, len(rows))
         log_expected = log_expected_draws(counts, batch, config.uniform_negatives)
+        if not config.logq:
+            log_expected = torch.zeros(videos)
         steps = max(len(rows) // batch, 1)
         self.model.train()
         bar = tqdm(range(epochs), desc=f"towers, {label}", leave=False)
@@ -293,12 +321,15 @@ class TowerTrainer:
         others["lr"], tables["lr"] = lr, lr * self.config.table_speed
 
     def _step(self, samples: Samples, picked: Tensor, log_expected: Tensor) -> float:
+        config, block = self.config, samples.block.take(picked)
         items = self.model.item_vectors()
-        user = self.model.user_vectors(samples.block.take(picked), items)
-        drawn = torch.randint(len(items), (self.config.uniform_negatives,), generator=self.rng)
-        loss = sampled_softmax(
-            user, items, samples.item[picked], drawn, log_expected, self.config.temperature
-        )
+        user = self.model.user_vectors(block, items)
+        drawn = torch.randint(len(items), (config.uniform_negatives,), generator=self.rng)
+        hard = None
+        if config.hard_negatives:
+            hard = hard_negatives(user, items, block, config.hard_negatives, self.rng)
+        target = samples.item[picked]
+        loss = sampled_softmax(user, items, target, drawn, log_expected, config.temperature, hard)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

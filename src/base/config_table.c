@@ -84,6 +84,8 @@ const struct setting config_settings[] = {
     U32("compute.device_timeout_ms", compute.device_timeout_ms, 1, 60000),
     U32("lanes.count", lanes.count, 1, 16),
     U32("lanes.max_batch", lanes.max_batch, 1, 256),
+    U32("lanes.target_batch_ms", lanes.target_batch_ms, 1, 1000),
+    U32("lanes.target_wait_ms", lanes.target_wait_ms, 1, 60000),
     U32("lanes.max_delay_us", lanes.max_delay_us, 0, 1000000),
     U32("lanes.queue_capacity", lanes.queue_capacity, 1, 1048576),
     U32("lanes.pool_workers", lanes.pool_workers, 0, 256),

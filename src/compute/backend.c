@@ -59,12 +59,10 @@ const struct vr_backend_ops *vr_backend_ops_of(const struct vr_backend *backend)
 
 enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_index_kind wanted)
 {
-    const bool lists = wanted == VR_INDEX_IVF || wanted == VR_INDEX_FAISS_IVF;
-    const enum vr_index_kind other = wanted == VR_INDEX_IVF ? VR_INDEX_FAISS_IVF : VR_INDEX_IVF;
-    if ((backend->ops->index_kinds >> (unsigned)wanted & 1u) != 0) {
-        return wanted;
-    }
-    return lists && (backend->ops->index_kinds >> (unsigned)other & 1u) != 0 ? other : VR_INDEX_EXACT;
+    const enum vr_index_kind there = wanted == VR_INDEX_FAISS_IVF ? VR_INDEX_IVF : VR_INDEX_EXACT;
+    const bool has_wanted = (backend->ops->index_kinds >> (unsigned)wanted & 1u) != 0;
+    const bool has_other = (backend->ops->index_kinds >> (unsigned)there & 1u) != 0;
+    return has_wanted ? wanted : has_other ? there : VR_INDEX_EXACT;
 }
 
 /* Space-separated; filled once, before threads start. */

@@ -2,9 +2,23 @@
 #include "candidates.h"
 
 #include <math.h>
+#include <string.h>
 
 #define NOTED(k) (4u * (k) + 1024u) /* room: few shrinkings, and a whole group in the second-level cache */
 #define BEST(k) ((k) + 256u)
+
+struct vr_candidates_memory vr_candidates_memory_of(uint32_t dim, void *scratch, size_t bytes)
+{
+    struct vr_candidates_memory memory;
+    char *next = scratch;
+    memory.turn = next;
+    next += vr_codes_turn_bytes(dim);
+    memory.code = (int8_t *)next;
+    next += (size_t)VR_CANDIDATES_QUERIES * ((dim + 3) / 4 * 4);
+    memory.key = (uint64_t *)(void *)next;
+    memory.keys = (bytes - (size_t)(next - (char *)scratch)) / sizeof *memory.key;
+    return memory;
+}
 
 uint32_t vr_candidates_queries(const struct vr_candidates_memory *memory, uint32_t k)
 {
@@ -153,6 +167,11 @@ static void shrink(struct vr_candidates *c)
 
 /* ---- a block ---- */
 
+static uint32_t tiles_of(const struct vr_codes_block *block)
+{
+    return (block->rows + VR_CODE_LANES - 1) / VR_CODE_LANES;
+}
+
 /* The least sum of codes that may be of interest. The 2^-20 is for the rounding of this very number: one sum too low
  * costs a comparison, one too high a row. */
 static int32_t limit_of(const struct vr_candidates *c, const struct vr_codes_block *block, float bound)
@@ -188,14 +207,27 @@ static void take_tile(struct vr_candidates *c, const struct vr_codes_block *bloc
 static void take_block(struct vr_candidates *c, const struct vr_codes_block *block, const struct vr_code_sums *sums,
                        float bound)
 {
-    const uint32_t tiles = (block->rows + VR_CODE_LANES - 1) / VR_CODE_LANES;
+    const uint32_t tiles = tiles_of(block);
     const uint32_t past = tiles * VR_CODE_LANES - block->rows; /* lanes of the last tile that are no rows */
-    for (uint32_t t = 0; t < tiles; t++) {
-        const uint32_t there = t + 1 < tiles ? 0xffffu : 0xffffu >> past;
-        const uint32_t lanes = sums->reaching[t] & there;
-        if (lanes != 0) {
-            take_tile(c, block, t, lanes, sums, bound);
+    for (uint32_t t = 0; t < tiles; t += 4) {
+        uint64_t four;
+        memcpy(&four, &sums->reaching[t], sizeof four);
+        for (uint32_t i = t; four != 0 && i < tiles; i++, four >>= VR_CODE_LANES) {
+            const uint32_t there = i + 1 < tiles ? 0xffffu : 0xffffu >> past;
+            if ((four & there) != 0) {
+                take_tile(c, block, i, (uint32_t)four & there, sums, bound);
+            }
         }
+    }
+}
+
+/* Part `part` of `parts` of a block's codes to the second-level cache. */
+static void fetch(const struct vr_codes *codes, const struct vr_codes_block *block, uint32_t part, uint32_t parts)
+{
+    const uint8_t *tile = codes->tile + (size_t)block->slot * codes->groups * 4;
+    const size_t lines = (size_t)tiles_of(block) * codes->groups, step = (lines + parts - 1) / parts;
+    for (size_t i = part * step; i < lines && i < (part + 1) * step; i++) {
+        __builtin_prefetch(tile + i * 64, 0, 2);
     }
 }
 
@@ -211,16 +243,20 @@ static void scan_some(const struct vr_codes *codes, const struct vr_codes_block 
         code[q] = (struct vr_code_query){one->code, one->start, limit_of(query[q], block, bound[q])};
     }
     const uint8_t *tile = codes->tile + (size_t)block->slot * codes->groups * 4;
-    codes->sums(tile, (block->rows + VR_CODE_LANES - 1) / VR_CODE_LANES, codes->groups, code, count, sums);
+    codes->sums(tile, tiles_of(block), codes->groups, code, count, sums);
     for (uint32_t q = 0; q < count; q++) {
         take_block(query[q], block, &sums[q], bound[q]);
     }
 }
 
-void vr_candidates_scan(const struct vr_codes *codes, uint32_t block, struct vr_candidates *const *query,
+void vr_candidates_scan(const struct vr_codes *codes, uint32_t block, uint32_t next, struct vr_candidates *const *query,
                         uint32_t count)
 {
+    const uint32_t parts = (count + VR_CODE_QUERIES - 1) / VR_CODE_QUERIES;
     for (uint32_t q = 0; q < count; q += VR_CODE_QUERIES) {
+        if (next < codes->blocks) {
+            fetch(codes, &codes->block[next], q / VR_CODE_QUERIES, parts);
+        }
         scan_some(codes, &codes->block[block], query + q, count - q < VR_CODE_QUERIES ? count - q : VR_CODE_QUERIES);
     }
 }

@@ -33,13 +33,15 @@ struct vr_candidates {
     void *turn;            /* for vr_codes_score */
 };
 
-/* Memory for a group of queries, from a stream's scratch. */
+/* Memory for a group of queries, from a stream's scratch: aligned to 64 bytes, at least 2 MB. */
 struct vr_candidates_memory {
     void *turn;    /* vr_codes_turn_bytes(dim), shared */
     int8_t *code;  /* [VR_CANDIDATES_QUERIES, groups, 4] */
     uint64_t *key; /* [keys] */
     size_t keys;
 };
+
+struct vr_candidates_memory vr_candidates_memory_of(uint32_t dim, void *scratch, size_t bytes);
 
 /* How many queries of `k` walk together in that memory. */
 uint32_t vr_candidates_queries(const struct vr_candidates_memory *memory, uint32_t k);
@@ -48,8 +50,8 @@ uint32_t vr_candidates_queries(const struct vr_candidates_memory *memory, uint32
 void vr_candidates_open(const struct vr_codes *codes, const struct vr_search_at *at, uint32_t first, uint32_t count,
                         bool ascending, const struct vr_candidates_memory *memory, struct vr_candidates *out);
 
-/* Look through one block for `count` queries. */
-void vr_candidates_scan(const struct vr_codes *codes, uint32_t block, struct vr_candidates *const *query,
+/* Look through one block for `count` queries. Meanwhile the codes of block `next` are asked for, if there is one. */
+void vr_candidates_scan(const struct vr_codes *codes, uint32_t block, uint32_t next, struct vr_candidates *const *query,
                         uint32_t count);
 
 /* The answer: score [k], row [k]. */

@@ -76,16 +76,12 @@ static void code_block(struct vr_codes *codes, struct vr_codes_block *block, con
     block->unit = vr_codes_unit(largest_of(value, (size_t)block->rows * dim));
     for (uint32_t r = 0; r < block->rows; r++) {
         double row_norm = 0.0, lost = 0.0;
-        const uint32_t slot = block->slot + r;
-        uint8_t *tile = codes->tile + (size_t)(slot / VR_CODE_LANES) * codes->groups * VR_CODE_LANES * 4;
         vr_codes_encode(value + (size_t)r * dim, dim, block->unit, code);
         measure(value + (size_t)r * dim, code, dim, block->unit, &row_norm, &lost);
         finite = finite && isfinite(lost);
         norm = row_norm > norm ? row_norm : norm;
         residual = lost > residual ? lost : residual;
-        for (uint32_t i = 0; i < dim; i++) {
-            tile[((size_t)(i / 4) * VR_CODE_LANES + slot % VR_CODE_LANES) * 4 + i % 4] = (uint8_t)(code[i] + 128);
-        }
+        vr_codes_put(codes->tile, block->slot + r, codes->groups, code, dim);
     }
     block->norm = finite ? above(norm) : INFINITY;
     block->residual = finite ? above(residual) : INFINITY;
@@ -109,17 +105,6 @@ struct vr_codes_query vr_codes_query_make(uint32_t dim, const float *value, int8
     query.norm = isfinite(squares) ? above(sqrt(squares)) : INFINITY;
     query.lost = isfinite(lost) ? above(lost) : INFINITY;
     return query;
-}
-
-/* Of the products' absolute sum: a chain of dim multiply-adds rounds by 2^-24 at most each time (twice that without
- * fused ones), a score of codes three times more. Sums that float32 does not hold, or that are so small that it loses
- * bits of them, are bounded by nothing, or by more than they are. */
-float vr_codes_bound(uint32_t dim, const struct vr_codes_block *block, const struct vr_codes_query *query)
-{
-    const float sums = ((float)dim + 8.0f) * 0x1p-23f * (query->norm + query->lost) * (block->norm + block->residual);
-    const float coding = query->lost * block->norm + query->norm * block->residual;
-    const float bound = (coding + sums) * 1.0001f + 0x1p-90f;
-    return bound < 0x1p80f ? bound : INFINITY;
 }
 
 /* ---- the index ---- */

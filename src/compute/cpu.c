@@ -182,7 +182,7 @@ static const struct vr_backend_ops reference_ops = {
 
 static const struct vr_backend_ops cpu_ops = {
     OPS_COMMON,
-    .index_kinds = 1u << VR_INDEX_EXACT | 1u << VR_INDEX_EXACT_INT8 | 1u << VR_INDEX_FAISS_FLAT |
+    .index_kinds = 1u << VR_INDEX_EXACT | 1u << VR_INDEX_EXACT_INT8 | 1u << VR_INDEX_IVF | 1u << VR_INDEX_FAISS_FLAT |
                    1u << VR_INDEX_FAISS_HNSW | 1u << VR_INDEX_FAISS_IVF,
     .name = "cpu",
     .preferred_rows = PREFERRED_ROWS,

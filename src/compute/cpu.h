@@ -136,6 +136,9 @@ enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_i
 enum vr_status vr_scan_index_create(const struct vr_index_spec *spec, struct vr_index **out);
 enum vr_status vr_int8_index_create(const struct vr_index_spec *spec, struct vr_index **out);
 
+/* ivf.c */
+enum vr_status vr_ivf_index_create(const struct vr_index_spec *spec, struct vr_index **out);
+
 /* faiss_index.c */
 enum vr_status vr_faiss_index_create(const struct vr_index_spec *spec, unsigned threads, struct vr_index **out);
 

@@ -36,7 +36,7 @@ enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_i
     switch (spec->config.kind) {
     case VR_INDEX_EXACT: return vr_scan_index_create(spec, out);
     case VR_INDEX_EXACT_INT8: return vr_int8_index_create(spec, out);
-    case VR_INDEX_IVF: return vr_fail(VR_ERR_UNSUPPORTED, "index ivf is the CUDA backend's; this one has faiss_ivf");
+    case VR_INDEX_IVF: return vr_ivf_index_create(spec, out);
     case VR_INDEX_FAISS_FLAT:
     case VR_INDEX_FAISS_HNSW:
     case VR_INDEX_FAISS_IVF: break;

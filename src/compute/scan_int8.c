@@ -5,23 +5,10 @@
 
 #include "candidates.h"
 
-static struct vr_candidates_memory memory_of(const struct vr_codes *codes, void *scratch)
-{
-    struct vr_candidates_memory memory;
-    char *next = scratch;
-    memory.turn = next;
-    next += vr_codes_turn_bytes(codes->dim);
-    memory.code = (int8_t *)next;
-    next += (size_t)VR_CANDIDATES_QUERIES * codes->groups * 4;
-    memory.key = (uint64_t *)(void *)next;
-    memory.keys = (VR_SCRATCH_BYTES - (size_t)(next - (char *)scratch)) / sizeof *memory.key;
-    return memory;
-}
-
 static enum vr_status search(struct vr_stream *stream, struct vr_index *index, const struct vr_search_at *at)
 {
     const struct vr_codes *codes = index->state;
-    const struct vr_candidates_memory memory = memory_of(codes, stream->scratch);
+    const struct vr_candidates_memory memory = vr_candidates_memory_of(codes->dim, stream->scratch, VR_SCRATCH_BYTES);
     const uint32_t group = vr_candidates_queries(&memory, at->k);
     for (uint32_t first = 0; first < at->queries; first += group) {
         struct vr_candidates query[VR_CANDIDATES_QUERIES], *all[VR_CANDIDATES_QUERIES];
@@ -31,7 +18,7 @@ static enum vr_status search(struct vr_stream *stream, struct vr_index *index, c
             all[q] = &query[q];
         }
         for (uint32_t b = 0; b < codes->blocks; b++) {
-            vr_candidates_scan(codes, b, all, count);
+            vr_candidates_scan(codes, b, b + 1, all, count);
         }
         for (uint32_t q = 0; q < count; q++) {
             const size_t place = (size_t)(first + q) * at->k;

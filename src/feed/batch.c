@@ -16,26 +16,34 @@ static enum vr_status refuse(const struct vr_lane *lane, const struct vr_job *jo
         return vr_fail(VR_ERR_CLOSED, "the client has gone");
     }
     if (now_us >= job->request.deadline_us) {
-        return vr_fail(VR_ERR_TIMEOUT, "the deadline passed while the request waited");
+        return vr_fail(VR_ERR_TIMEOUT, "the deadline passed before the feed was made");
     }
     return lane->binding != NULL ? VR_OK : vr_fail(VR_ERR_CLOSED, "no model is in service");
+}
+
+static void begin_visit(struct vr_visit *visit, struct vr_job *job, uint64_t now_us)
+{
+    uint64_t received_us = job->request.received_us;
+    memset(visit, 0, sizeof *visit);
+    memset(&job->reply, 0, sizeof job->reply);
+    visit->job = job;
+    job->model = NULL;
+    job->reply.queue_us = now_us > received_us ? (uint32_t)(now_us - received_us) : 0;
 }
 
 static void open_visit(struct vr_lane *lane, uint32_t index, uint32_t count, uint64_t now_us)
 {
     struct vr_visit *visit = &lane->visit[index];
     struct vr_job *job = lane->batch[index];
-    uint64_t received_us = job->request.received_us;
-    memset(visit, 0, sizeof *visit);
-    memset(&job->reply, 0, sizeof job->reply);
-    visit->job = job;
-    job->model = NULL;
+    begin_visit(visit, job, now_us);
     job->reply.batch = count;
-    job->reply.queue_us = now_us > received_us ? (uint32_t)(now_us - received_us) : 0;
     enum vr_status status = refuse(lane, job, now_us);
     if (status != VR_OK) {
         vr_visit_fail(visit, status);
         return;
+    }
+    if (lane->level > 0 && job->request.kind == VR_JOB_RECOMMEND) {
+        vr_visit_degrade(visit, "fewer_candidates");
     }
     job->model = vr_model_retain(lane->binding->model);
     job->reply.model_version = job->model->bundle->model_version;
@@ -183,6 +191,22 @@ static uint32_t gather_open(struct vr_lane *lane, uint32_t count, enum vr_job_ki
     return open;
 }
 
+/* The ranker is the most of the work: whoever can only be late, or has gone, is let go before it. */
+static uint32_t drop_late(struct vr_lane *lane, uint32_t count)
+{
+    uint64_t now_us = vr_clock_mono_us();
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        enum vr_status status = refuse(lane, lane->open[i]->job, now_us);
+        if (status != VR_OK) {
+            vr_visit_fail(lane->open[i], status);
+        } else {
+            lane->open[left++] = lane->open[i];
+        }
+    }
+    return left;
+}
+
 static void recommend(struct vr_lane *lane, uint32_t batch)
 {
     struct mark mark = mark_now();
@@ -192,6 +216,7 @@ static void recommend(struct vr_lane *lane, uint32_t batch)
     uint32_t retrieve_us = lap(lane, VR_STAGE_RETRIEVE, &mark);
     count = run_spread(lane, count, combine);
     uint32_t merge_us = lap(lane, VR_STAGE_MERGE, &mark);
+    count = drop_late(lane, count);
     vr_step_rank(lane, count);
     uint32_t rank_us = lap(lane, VR_STAGE_RANK, &mark);
     count = run_spread(lane, count, conclude);
@@ -218,11 +243,13 @@ static void hand_back(struct vr_lane *lane, uint32_t count)
     vr_handback_push_batch(lane->batch, count);
 }
 
-void vr_batch_run(struct vr_lane *lane, uint32_t count)
+uint32_t vr_batch_run(struct vr_lane *lane, uint32_t count)
 {
     uint64_t now_us = vr_clock_mono_us();
+    uint32_t worked = 0;
     for (uint32_t i = 0; i < count; i++) {
         open_visit(lane, i, count, now_us);
+        worked += vr_visit_is_open(&lane->visit[i]);
     }
     vr_device_begin(lane);
     recommend(lane, count);
@@ -233,4 +260,21 @@ void vr_batch_run(struct vr_lane *lane, uint32_t count)
     }
     vr_device_end(lane);
     hand_back(lane, count);
+    return worked;
+}
+
+void vr_batch_bury(struct vr_lane *lane, struct vr_job *dead)
+{
+    uint64_t now_us = vr_clock_mono_us();
+    while (dead != NULL) {
+        struct vr_job *next = dead->next;
+        struct vr_visit visit;
+        begin_visit(&visit, dead, now_us);
+        bool gone = __atomic_load_n(&dead->cancelled, __ATOMIC_RELAXED);
+        vr_visit_fail(&visit, gone ? vr_fail(VR_ERR_CLOSED, "the client has gone")
+                                   : vr_fail(VR_ERR_TIMEOUT, "the deadline passed, or would have, before an answer"));
+        vr_metrics_count(&lane->metrics, &visit, now_us);
+        vr_handback_push(dead->home, dead);
+        dead = next;
+    }
 }

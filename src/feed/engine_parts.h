@@ -300,8 +300,9 @@ void slot_fill_user(struct vr_engine_slot *slot, uint32_t r, const double *viewe
 /* Padding behind `requests` requests: no history, features of zero. */
 void slot_pad_users(struct vr_engine_slot *slot, uint32_t requests);
 
-/* Transforms of row r of an input's blocks into its two staging matrices; raw[block]. */
-void inputs_fill(const struct vr_engine *engine, const struct engine_inputs *inputs, uint32_t r,
+/* Transforms of `rows` rows of an input's blocks into its two staging matrices, from row `first` on; raw[block] [rows,
+ * the entity's fields]. */
+void inputs_fill(const struct vr_engine *engine, const struct engine_inputs *inputs, uint32_t first, uint32_t rows,
                  const double *const *raw, const struct engine_pair *dense, const struct engine_pair *index);
 
 /* Raw rows of an input's blocks, by entity, in the order of the blocks. */

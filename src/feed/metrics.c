@@ -1,4 +1,6 @@
 /* Counters of the lanes: each lane writes its own with relaxed atomics, readers add them up. */
+#include <string.h>
+
 #include "lane.h"
 
 #define COUNT(counter, by) __atomic_fetch_add(&(counter), (by), __ATOMIC_RELAXED)
@@ -24,6 +26,28 @@ static void count_stages(struct vr_feed_metrics *metrics, const struct vr_feed_r
     vr_histogram_record(&metrics->rerank_us, reply->rerank_us);
 }
 
+const char *vr_degraded_reason(uint32_t reason)
+{
+    static const char *const reasons[VR_DEGRADED_REASONS] = {
+        "fewer_candidates", "source_late",         "source_error", "short",
+        "rule_gave_way",    "ranker_error",        "ranker_late",  "ranker_fewer",
+        "terms_nonlinear",  "served_not_recorded", "device_error", "device_no_memory",
+        "device_lost",      "device_hang",         "device_down",  "other"};
+    return reason < VR_DEGRADED_REASONS ? reasons[reason] : "unknown";
+}
+
+/* The place of what stands before the colon. */
+static uint32_t reason_of(const char *word)
+{
+    size_t len = strcspn(word, ":");
+    uint32_t reason = 0;
+    while (reason + 1 < VR_DEGRADED_REASONS &&
+           (strlen(vr_degraded_reason(reason)) != len || memcmp(vr_degraded_reason(reason), word, len) != 0)) {
+        reason++;
+    }
+    return reason;
+}
+
 static void count_answer(struct vr_feed_metrics *metrics, const struct vr_visit *visit)
 {
     const struct vr_feed_reply *reply = &visit->job->reply;
@@ -34,6 +58,9 @@ static void count_answer(struct vr_feed_metrics *metrics, const struct vr_visit 
         COUNT(metrics->rule_gave_way[r], visit->gave_way[r]);
     }
     COUNT(metrics->dropped_scores, reply->filtered[VR_FILTER_SCORE]);
+    for (uint32_t d = 0; d < reply->degraded_count; d++) {
+        COUNT(metrics->degraded[reason_of(reply->degraded[d])], 1);
+    }
     COUNT(metrics->short_feeds, reply->short_reason != NULL ? 1 : 0);
     count_sources(metrics, reply);
     if (visit->job->request.kind == VR_JOB_RECOMMEND) {
@@ -109,6 +136,9 @@ void vr_metrics_add(struct vr_feed_metrics *into, const struct vr_feed_metrics *
     }
     for (uint32_t f = 0; f < VR_FILTER_COUNT; f++) {
         add_counter(&into->filtered[f], &lane->filtered[f]);
+    }
+    for (uint32_t d = 0; d < VR_DEGRADED_REASONS; d++) {
+        add_counter(&into->degraded[d], &lane->degraded[d]);
     }
     add_histograms(into, lane);
 }

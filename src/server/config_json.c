@@ -70,6 +70,8 @@ static void put_lanes(struct vr_json_writer *out, const struct vr_lane_config *l
     open_object(out, "lanes");
     put_uint(out, "count", lanes->count);
     put_uint(out, "max_batch", lanes->max_batch);
+    put_uint(out, "target_batch_ms", lanes->target_batch_ms);
+    put_uint(out, "target_wait_ms", lanes->target_wait_ms);
     put_uint(out, "max_delay_us", lanes->max_delay_us);
     put_uint(out, "queue_capacity", lanes->queue_capacity);
     put_uint(out, "pool_workers", lanes->pool_workers);

@@ -271,12 +271,13 @@ static bool send_parts(struct vr_connection *connection, const struct iovec part
 
 static size_t write_head(const struct vr_connection *connection, const struct vr_exchange *exchange, char *out)
 {
+    const uint32_t retry_after_s = exchange->retry_after_s > 0 ? exchange->retry_after_s : 1;
     struct vr_answer_head head = {.status = exchange->status,
                                   .date = vr_loop_date(connection->loop),
                                   .media_type = exchange->media_type,
                                   .body_bytes = connection->loop->writer.len,
                                   .allow = exchange->status == 405 ? exchange->match.allow : NULL,
-                                  .retry_after_s = exchange->status == 503 ? 1 : 0,
+                                  .retry_after_s = exchange->status == 503 ? retry_after_s : 0,
                                   .close = connection->close_after};
     return vr_answer_write_head(&head, out);
 }
@@ -311,6 +312,13 @@ static void refuse(struct vr_connection *connection, int status, const char *why
 
 /* ---- requests ---- */
 
+/* A header field's value, or a text without data where it was not sent. */
+static struct vr_str given(const char *base, struct vr_http_slice slice)
+{
+    struct vr_str absent = {NULL, 0};
+    return slice.offset != 0 ? vr_http_text(base, slice) : absent;
+}
+
 static void fill_exchange(const struct vr_connection *connection, struct vr_exchange *exchange)
 {
     const struct vr_http_request *request = &connection->request;
@@ -318,6 +326,8 @@ static void fill_exchange(const struct vr_connection *connection, struct vr_exch
     *exchange = (struct vr_exchange){.method = request->method, .received_us = vr_clock_mono_us()};
     exchange->close = request->close;
     exchange->content_type = vr_http_text(base, request->content_type);
+    exchange->timeout = given(base, request->timeout);
+    exchange->priority = given(base, request->priority);
     exchange->query = vr_http_text(base, request->query);
     exchange->body.data = base + request->body;
     exchange->body.len = (size_t)request->content_length;

@@ -56,9 +56,11 @@ struct vr_call {
 struct vr_exchange {
     struct vr_route_match match;
     enum vr_http_method method;
+    struct vr_str timeout, priority;         /* of the request's header fields; data NULL: absent. Borrowed as well */
     struct vr_str content_type, query, body; /* borrowed from the connection's buffer until the handler returns */
     uint64_t received_us;                    /* monotonic, when the request was complete */
     int status;                              /* of the answer */
+    uint32_t retry_after_s;                  /* of a 503; 0: a second */
     const char *media_type;                  /* of the answer's body, which lies in the loop's writer */
     bool close;                              /* close after the answer */
 };

@@ -28,6 +28,7 @@ static void set_up_config(struct feed_rig *rig, void (*change)(struct vr_feed_co
     must(vr_config_default(&rig->config), "configuration");
     rig->feed_config = vr_feed_config_of(rig->config);
     rig->feed_config.rerank.record_served = false;
+    rig->feed_config.lanes.target_wait_ms = 60000; /* a slow machine does not change answers */
     for (uint32_t s = 0; s < VR_SOURCE_COUNT; s++) {
         rig->feed_config.source[s].budget_us = 10000000;
     }

@@ -37,25 +37,35 @@ static void *produce(void *argument)
     return NULL;
 }
 
+static void give_back(struct vr_job *mine)
+{
+    mine->reply.batch++; /* how often a lane had it */
+    vr_handback_push(mine->home, mine);
+}
+
 static void *work(void *argument)
 {
     struct vr_job *batch[8];
-    uint32_t count;
+    struct vr_taken taken = {.batch = batch};
     uint32_t nudges = 0;
     (void)argument;
-    while (vr_queue_take(queue, &nudges, batch, &count)) {
-        if (count == 0) {
-            continue; /* a nudge */
+    while (vr_queue_take(queue, &nudges, &taken)) {
+        for (struct vr_job *dead = taken.dead, *next; dead != NULL; dead = next) {
+            next = dead->next;
+            give_back(dead);
         }
-        for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t i = 0; i < taken.count; i++) {
             batch[i]->reply.batch++; /* how often the job was worked on */
         }
-        if (count > 1) {
-            vr_handback_push_batch(batch, count);
-        } else {
+        if (taken.count > 1) {
+            vr_handback_push_batch(batch, taken.count);
+        } else if (taken.count == 1) {
             vr_handback_push(batch[0]->home, batch[0]);
         }
-        vr_queue_done(queue, 50);
+        if (taken.count > 0) { /* else a nudge, or nothing but the dead */
+            struct vr_batch_done done = {.jobs = taken.count, .requests = taken.count, .us = 50};
+            vr_queue_done(queue, &done);
+        }
     }
     return NULL;
 }
@@ -86,7 +96,12 @@ static void start(pthread_t *thread, void *(*body)(void *), void *argument)
 
 int main(void)
 {
-    const struct vr_lane_config limits = {.count = LANES, .max_batch = 8, .max_delay_us = 200, .queue_capacity = 64};
+    const struct vr_lane_config limits = {.count = LANES,
+                                          .max_batch = 8,
+                                          .target_batch_ms = 10,
+                                          .target_wait_ms = 50,
+                                          .max_delay_us = 200,
+                                          .queue_capacity = 64};
     pthread_t producer[PRODUCERS], lane[LANES], loop[HOMES];
     if (vr_queue_create(&limits, &queue) != VR_OK) {
         return 2;

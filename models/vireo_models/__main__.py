@@ -1,5 +1,6 @@
 """Command line: ``python -m vireo_models train | evaluate | experiment | demo``.
 
+    python -m vireo_models train --config run.yaml --out DIR
     python -m vireo_models train --data kuairand:DIR --out DIR [--config FILE] [--seed N] [--refit]
         [--report-days 20220501,20220502]
     python -m vireo_models train --data simulate:viewers=500,videos=2000 --out DIR
@@ -8,7 +9,7 @@
     python -m vireo_models demo --out models/demo
 
 ``train`` leaves DIR/bundle (what `vireo serve --bundle` takes), DIR/report.html, metrics.json, tables.txt
-and config.json.
+and config.yaml.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import experiments
+
+if TYPE_CHECKING:
+    from .config import Config
 
 
 def _days(text: str) -> tuple[int, ...]:
@@ -49,17 +54,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train, evaluate and export a bundle")
-    train.add_argument("--data", required=True, help="kuairand:DIR, simulate or simulate:name=value,...")
+    train.add_argument("--data", help="kuairand:DIR, simulate or simulate:name=value,...")
     train.add_argument("--out", required=True, type=Path, help="folder of the run")
-    train.add_argument("--config", type=Path, help="JSON file that replaces settings")
+    train.add_argument("--config", type=Path, help="YAML file that replaces settings")
     train.add_argument("--seed", type=int)
     train.add_argument(
-        "--refit", action="store_true", help="export models refitted on all days, the report's days included"
+        "--refit",
+        action="store_true",
+        default=None,
+        help="export models refitted on all days, the report's days included",
     )
     train.add_argument(
         "--report-days", type=_days, help="YYYYMMDD,...: judge on these, calibrate and stop on the two before"
     )
-    train.add_argument("--no-baselines", dest="baselines", action="store_false", help="skip the baselines")
+    train.add_argument(
+        "--no-baselines", dest="baselines", action="store_false", default=None,
+        help="skip the baselines",
+    )  # fmt: skip
     judge = commands.add_parser("evaluate", help="judge a bundle on days of a log")
     judge.add_argument("--bundle", required=True, type=Path)
     judge.add_argument("--data", required=True)
@@ -73,8 +84,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train_settings(options: argparse.Namespace) -> Config:
+    """The configuration file with what the command line says in its place."""
     from . import config as settings
+
+    config = settings.load(options.config, options.seed)
+    given = {name: getattr(options, name) for name in ("data", "refit", "baselines")}
+    if options.report_days is not None:
+        given["report_days"] = list(options.report_days)
+    settings.update(config, {name: value for name, value in given.items() if value is not None}, "")
+    if not config.data:
+        raise ValueError("no data: --data, or data in the configuration file, is wanted")
+    return config
+
+
+def _train(options: argparse.Namespace) -> None:
     from . import report
     from .data import load
     from .evaluate import full_report, run_baselines
@@ -84,16 +108,16 @@ def _train(options: argparse.Namespace) -> None:
     started = time.monotonic()
     _check_place(options.out)
     check_target(options.out / "bundle")
-    config = settings.load(options.config, options.seed)
-    data = load(options.data)
-    run = train(data, config, options.report_days)
-    found = full_report(run, run_baselines(run) if options.baselines else None)
-    found["refit"] = bool(options.refit)
+    config = _train_settings(options)
+    data = load(config.data)
+    run = train(data, config)
+    found = full_report(run, run_baselines(run) if config.baselines else None)
+    found["refit"] = config.refit
     found["seconds"] = round(time.monotonic() - started)  # without the refit
     report.write(options.out, found, config)
     print(report.as_text(found), flush=True)
     version = f"{data.name}-{config.ranker.architecture}-{config.seed}"
-    write_bundle(refit(run) if options.refit else run, options.out / "bundle", version)
+    write_bundle(refit(run) if config.refit else run, options.out / "bundle", version)
     seconds = round(time.monotonic() - started)
     print(f"\n{options.out / 'bundle'}: {version}; report: {options.out / 'report.html'}; {seconds} s")
 

@@ -92,7 +92,7 @@ class Run:
     first_days: tuple[int, ...] = ()
 
 
-def prepare(data: Dataset, config: Config, report_days: tuple[int, ...] | None = None) -> Run:
+def prepare(data: Dataset, config: Config) -> Run:
     """Days, declaration, content vectors and the query of every impression."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -102,7 +102,7 @@ def prepare(data: Dataset, config: Config, report_days: tuple[int, ...] | None =
     return Run(
         data,
         config,
-        split(data, report_days),
+        split(data, tuple(sorted(config.report_days))),
         declaration,
         maker,
         codes,
@@ -288,9 +288,9 @@ def fit_ranker(run: Run) -> None:
     fold(run.ranker, run.calibration)
 
 
-def train(data: Dataset, config: Config, report_days: tuple[int, ...] | None = None) -> Run:
+def train(data: Dataset, config: Config) -> Run:
     """The run whose figures are reported: fit days, tune day, calibration day (``data.splits``)."""
-    run = prepare(data, config, report_days)
+    run = prepare(data, config)
     train_towers(run, run.days.fit_days)
     build_rank_rows(run, run.days.fit_days)
     fit_ranker(run)

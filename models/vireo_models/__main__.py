@@ -2,7 +2,7 @@
 
     python -m vireo_models train --config run.yaml --out DIR
     python -m vireo_models train --data kuairand:DIR --out DIR [--config FILE] [--seed N] [--refit]
-        [--report-days 20220501,20220502]
+        [--resume] [--report-days 20220501,20220502]
     python -m vireo_models train --data simulate:viewers=500,videos=2000 --out DIR
     python -m vireo_models evaluate --bundle DIR --data kuairand:DIR [--days 20220505,20220506]
     python -m vireo_models experiment synthetic --out DIR [--seeds N] [--steps N]
@@ -58,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", required=True, type=Path, help="folder of the run")
     train.add_argument("--config", type=Path, help="YAML file that replaces settings")
     train.add_argument("--seed", type=int)
+    train.add_argument("--resume", action="store_true", help="go on where a stopped run in --out was")
+    train.add_argument("--tensorboard", action="store_true", default=None, help="losses for TensorBoard")
     train.add_argument(
         "--refit",
         action="store_true",
@@ -89,7 +91,7 @@ def _train_settings(options: argparse.Namespace) -> Config:
     from . import config as settings
 
     config = settings.load(options.config, options.seed)
-    given = {name: getattr(options, name) for name in ("data", "refit", "baselines")}
+    given = {name: getattr(options, name) for name in ("data", "refit", "baselines", "tensorboard")}
     if options.report_days is not None:
         given["report_days"] = list(options.report_days)
     settings.update(config, {name: value for name, value in given.items() if value is not None}, "")
@@ -103,14 +105,16 @@ def _train(options: argparse.Namespace) -> None:
     from .data import load
     from .evaluate import full_report, run_baselines
     from .export import check_target, write_bundle
+    from .keeper import Keeper
     from .pipeline import refit, train
 
     started = time.monotonic()
     _check_place(options.out)
     check_target(options.out / "bundle")
     config = _train_settings(options)
+    keeper = Keeper(options.out, config, options.resume)
     data = load(config.data)
-    run = train(data, config)
+    run = train(data, config, keeper)
     found = full_report(run, run_baselines(run) if config.baselines else None)
     found["refit"] = config.refit
     found["seconds"] = round(time.monotonic() - started)  # without the refit
@@ -118,6 +122,7 @@ def _train(options: argparse.Namespace) -> None:
     print(report.as_text(found), flush=True)
     version = f"{data.name}-{config.ranker.architecture}-{config.seed}"
     write_bundle(refit(run) if config.refit else run, options.out / "bundle", version)
+    keeper.finish()
     seconds = round(time.monotonic() - started)
     print(f"\n{options.out / 'bundle'}: {version}; report: {options.out / 'report.html'}; {seconds} s")
 

@@ -1,11 +1,13 @@
-"""Command line: ``python -m vireo_models train | evaluate | experiment | demo``.
+"""Command line: ``python -m vireo_models train | evaluate | search | experiment | demo``.
 
     python -m vireo_models train --config run.yaml --out DIR
     python -m vireo_models train --data kuairand:DIR --out DIR [--config FILE] [--seed N] [--refit]
         [--resume] [--report-days 20220501,20220502]
     python -m vireo_models train --data simulate:viewers=500,videos=2000 --out DIR
     python -m vireo_models evaluate --bundle DIR --data kuairand:DIR [--days 20220505,20220506]
+    python -m vireo_models search --data kuairand:DIR --minutes 30 --out DIR
     python -m vireo_models experiment synthetic --out DIR [--seeds N] [--steps N]
+    python -m vireo_models experiment architectures|retrieval --data kuairand:DIR --out DIR
     python -m vireo_models demo --out models/demo
 
 ``train`` leaves DIR/bundle (what `vireo serve --bundle` takes), DIR/report.html, metrics.json, tables.txt
@@ -78,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--data", required=True)
     judge.add_argument("--days", type=_days, help="YYYYMMDD,...; default: the days of report")
     judge.add_argument("--json", type=Path, help="file for the figures")
+    search = commands.add_parser("search", help="settings of the ranker within a time budget, by Optuna")
+    search.add_argument("--data", help="as train takes it")
+    search.add_argument("--config", type=Path, help="YAML file to start from")
+    search.add_argument("--seed", type=int)
+    search.add_argument("--minutes", type=float, required=True, help="for all of it")
+    search.add_argument("--out", required=True, type=Path, help="folder for best.yaml and search.json")
     experiment = commands.add_parser("experiment", help="a comparison that repeats: table, JSON and plot")
     experiments.add_parsers(experiment.add_subparsers(dest="experiment", required=True))
     demo = commands.add_parser("demo", help="make the demo bundle")
@@ -86,13 +94,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train_settings(options: argparse.Namespace) -> Config:
+def _settings(options: argparse.Namespace) -> Config:
     """The configuration file with what the command line says in its place."""
     from . import config as settings
 
     config = settings.load(options.config, options.seed)
-    given = {name: getattr(options, name) for name in ("data", "refit", "baselines", "tensorboard")}
-    if options.report_days is not None:
+    names = ("data", "refit", "baselines", "tensorboard")
+    given = {name: getattr(options, name, None) for name in names}
+    if getattr(options, "report_days", None) is not None:
         given["report_days"] = list(options.report_days)
     settings.update(config, {name: value for name, value in given.items() if value is not None}, "")
     if not config.data:
@@ -111,7 +120,7 @@ def _train(options: argparse.Namespace) -> None:
     started = time.monotonic()
     _check_place(options.out)
     check_target(options.out / "bundle")
-    config = _train_settings(options)
+    config = _settings(options)
     keeper = Keeper(options.out, config, options.resume)
     data = load(config.data)
     run = train(data, config, keeper)
@@ -142,6 +151,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(as_text(found))
 
 
+def _search(options: argparse.Namespace) -> None:
+    from . import search
+    from .data import load
+
+    if not 0 < options.minutes < float("inf"):
+        raise ValueError(f"--minutes {options.minutes}: above 0 is wanted")
+    _check_place(options.out)
+    config = _settings(options)
+    search.optuna()  # before the data is read
+    print(search.write(options.out, *search.search(load(config.data), config, options.minutes)))
+
+
 def _experiment(options: argparse.Namespace) -> None:
     _check_place(options.out)
     print(experiments.run(options))
@@ -156,7 +177,13 @@ def _demo(options: argparse.Namespace) -> None:
     print(make_demo(options.out, options.seed))
 
 
-COMMANDS = {"train": _train, "evaluate": _evaluate, "experiment": _experiment, "demo": _demo}
+COMMANDS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "search": _search,
+    "experiment": _experiment,
+    "demo": _demo,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -52,6 +52,7 @@ class RankerConfig:
     """Multi-task ranker."""
 
     architecture: str = "mmoe"
+    precision: str = "auto"  # of training: fp32, bf16 (mixed), or bf16 where there is a GPU that has it
     experts: int = 4
     hidden: int = 128
     width: int = 64
@@ -100,7 +101,7 @@ class Config:
 
 
 ARCHITECTURES = ("hard", "moe", "mmoe", "ple")
-CHOICES = {"architecture": ARCHITECTURES}
+CHOICES = {"architecture": ARCHITECTURES, "precision": ("auto", "fp32", "bf16")}
 RATES = ("dropout", "input_dropout", "unknown_rate", "average")  # at least 0, below 1
 FROM_ZERO = (
     "seed",

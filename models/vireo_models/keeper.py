@@ -76,7 +76,7 @@ def _read(path: Path, settings: str) -> State:
     if not path.exists():
         return {}
     try:
-        found = torch.load(path, weights_only=True)
+        found = torch.load(path, map_location="cpu", weights_only=True)
         theirs, parts = found["settings"], found["parts"]
     except Exception as error:  # whatever a damaged file makes of the reader
         raise ValueError(f"{path}: not a checkpoint: {str(error).partition('.')[0]}") from error

@@ -55,6 +55,16 @@ class RankRows:
             self.video[rows], self.content, self.labels[rows], self.known[rows],
         )  # fmt: skip
 
+    def to(self, device: torch.device) -> RankRows:
+        """The rows on ``device``."""
+        return RankRows(
+            *(
+                {name: one.to(device) for name, one in part.items()}
+                for part in (self.dense, self.index, self.vectors)
+            ),
+            *(one.to(device) for one in (self.video, self.content, self.labels, self.known)),
+        )
+
     def batch_vectors(self) -> dict[str, Tensor]:
         """All vectors of these rows as float32."""
         found = {name: vector.float() for name, vector in self.vectors.items()}
@@ -199,13 +209,16 @@ def evaluate_losses(model: RankerModel, rows: RankRows) -> dict[str, float]:
 
 def _epoch(
     model: RankerModel, average: WeightAverage, rows: RankRows, config: RankerConfig,
-    optimizer: torch.optim.Optimizer, generator: torch.Generator,
+    optimizer: torch.optim.Optimizer, generator: torch.Generator, autocast: torch.autocast,
 ) -> float:  # fmt: skip
     model.train()
     total, steps = 0.0, 0
     for picked in _batches(len(rows), config.batch, generator):
         batch = rows.take(picked)
-        loss = _weighted(task_losses(model.ranker, model(batch), batch.labels, batch.known), config)
+        with autocast:
+            logits = model(batch)
+        logits = {name: one.float() for name, one in logits.items()}
+        loss = _weighted(task_losses(model.ranker, logits, batch.labels, batch.known), config)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -232,6 +245,14 @@ def constant_losses(model: RankerModel, rows: RankRows) -> dict[str, float]:
     return {name: float(loss) for name, loss in found.items()}
 
 
+def mixed_precision(precision: str, device: torch.device) -> torch.autocast:
+    """The context of the forward pass: bf16 products over fp32 weights where asked for, or where ``auto``
+    finds a GPU that has them. Losses and evaluation are always fp32."""
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    wanted = precision == "bf16" or (precision == "auto" and able)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+
+
 class RankerTrainer:
     """The training of one ranker, epoch by epoch: model, average, optimiser, losses and the best so far.
 
@@ -248,12 +269,15 @@ class RankerTrainer:
         seed: int,
         epochs: int | None = None,
     ) -> None:
-        self.model, self.fit, self.tune, self.config = model, fit, tune, config
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.autocast = mixed_precision(config.precision, device)
+        self.model, self.fit, self.config = model.to(device), fit.to(device), config
+        self.tune = None if tune is None else tune.to(device)
         self.generator = torch.Generator().manual_seed(seed)
         self.optimizer, self.average = _optimizer(model, config), WeightAverage(model, config.average)
         self.history = RankerHistory()
         self.best_loss, self.best_state = float("inf"), None
-        self.base = constant_losses(model, tune) if tune is not None else {}
+        self.base = constant_losses(model, self.tune) if self.tune is not None else {}
         self.epochs = epochs or config.epochs
 
     def state(self) -> dict[str, Any]:
@@ -290,7 +314,9 @@ class RankerTrainer:
     def epoch(self) -> dict[str, Any]:
         """Runs the next epoch; returns its losses."""
         number = len(self.history.epochs) + 1
-        loss = _epoch(self.model, self.average, self.fit, self.config, self.optimizer, self.generator)
+        loss = _epoch(
+            self.model, self.average, self.fit, self.config, self.optimizer, self.generator, self.autocast
+        )
         entry: dict[str, Any] = {"epoch": number, "fit": loss}
         if self.tune is None:
             self.history.best = number
@@ -307,7 +333,7 @@ class RankerTrainer:
         """The averaged model of the best epoch, the one to use."""
         if self.best_state is not None:
             self.average.model.load_state_dict(self.best_state)
-        return self.average.model.eval()
+        return self.average.model.cpu().eval()
 
 
 def train_ranker(

@@ -112,6 +112,14 @@ def test_another_run_s_checkpoint_is_refused_and_its_own_taken(tmp_path: Path) -
     assert Keeper(tmp_path, _config()).load("towers") is None  # not asked to resume
 
 
+def test_a_part_stays_as_it_was_saved(tmp_path: Path) -> None:
+    keeper, tensor = Keeper(tmp_path, _config()), torch.zeros(2)
+    keeper.save("ranker", {"weight": tensor})
+    tensor.fill_(5)  # as folding the calibration does
+    keeper.save("refit towers", {})
+    assert Keeper(tmp_path, _config(), resume=True).load("ranker")["weight"].tolist() == [0, 0]
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"PK half of it")
     with pytest.raises(ValueError, match=r"checkpoint\.pt: not a checkpoint"):

@@ -153,7 +153,7 @@ static struct numbers numbers_of(const struct vr_engine *engine, enum vr_precisi
     switch (precision) {
     case VR_PRECISION_F16: return (struct numbers){VR_ELEMENT_F16, VR_ELEMENT_F16, false};
     case VR_PRECISION_BF16: return (struct numbers){VR_ELEMENT_BF16, VR_ELEMENT_BF16, true};
-    case VR_PRECISION_INT8: return (struct numbers){VR_ELEMENT_F32, VR_ELEMENT_I8, true};
+    case VR_PRECISION_INT8: return (struct numbers){VR_ELEMENT_BF16, VR_ELEMENT_I8, true};
     case VR_PRECISION_F32:
     case VR_PRECISION_AUTO: break;
     }

@@ -11,7 +11,7 @@
 #ifndef VIREO_COMPUTE_PANELS_H
 #define VIREO_COMPUTE_PANELS_H
 
-#include <xmmintrin.h>
+#include <immintrin.h>
 
 #include "vireo/backend.h"
 

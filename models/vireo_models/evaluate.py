@@ -20,7 +20,8 @@ from .rows import chunks
 from .towers import serve_users
 
 MOST_HEALTH_ROWS = 20_000
-MOST_FEATURE_ROWS = 20_000
+MOST_FEATURE_ROWS = 20_000  # of the report days
+MOST_FIT_ROWS = 200_000  # that unseen ids are looked up among
 
 
 def run_baselines(run: Run) -> Baselines:
@@ -97,10 +98,10 @@ def health_report(run: Run, rows: np.ndarray) -> dict[str, Any]:
 # ---- features ----
 
 
-def _sampled(rows: np.ndarray, seed: int) -> np.ndarray:
-    if len(rows) <= MOST_FEATURE_ROWS:
+def _sampled(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+    if len(rows) <= most:
         return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, MOST_FEATURE_ROWS, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def _values(run: Run, rows: np.ndarray) -> dict[str, feature_report.Value]:
@@ -121,7 +122,8 @@ def _values(run: Run, rows: np.ndarray) -> dict[str, feature_report.Value]:
 def features_report(run: Run) -> dict[str, Any]:
     """Coverage, drift, AUC alone and importance of each feature of the ranker, and the leakage alarms."""
     assert run.fit_rows is not None and run.ranker is not None
-    fit, report = (_sampled(rows, run.config.seed) for rows in (run.fit_rows, run.days.report))
+    fit = _sampled(run.fit_rows, MOST_FIT_ROWS, run.config.seed)
+    report = _sampled(run.days.report, MOST_FEATURE_ROWS, run.config.seed)
     before, after = _values(run, fit), _values(run, report)
     learnt, judged = rows_of(run, fit), rows_of(run, report)
     labels = leakage.binary_labels(judged.labels.numpy(), judged.known.numpy(), TASKS)

@@ -73,7 +73,7 @@ class Assemble(nn.Module):
         rows = index[:, column.slot]
         rate = self.unknown_rate.get(column.table, 0.0)
         if self.training and rate > 0:
-            rows = torch.where(torch.rand(len(rows)) < rate, torch.zeros_like(rows), rows)
+            rows = torch.where(torch.rand(len(rows), device=rows.device) < rate, torch.zeros_like(rows), rows)
         return nn.functional.embedding(rows, self.tables[column.table])
 
 

@@ -1,4 +1,4 @@
-"""The written report of a run: metrics.json, config.json, tables as text and one self-contained
+"""The written report of a run: metrics.json, config.yaml, tables as text and one self-contained
 report.html with plots."""
 
 from __future__ import annotations
@@ -225,13 +225,13 @@ def _finite(value: Any) -> Any:
 
 
 def write(folder: Path, found: Metrics, config: Config) -> None:
-    """Writes metrics.json, config.json, tables.txt and report.html into ``folder``."""
+    """Writes metrics.json, config.yaml, tables.txt and report.html into ``folder``."""
     from .plots import all_plots
 
     folder.mkdir(parents=True, exist_ok=True)
-    settings = json.dumps(config.as_dict(), indent=1)
+    settings = config.as_yaml()
     (folder / "metrics.json").write_text(as_json(found))
-    (folder / "config.json").write_text(settings + "\n")
+    (folder / "config.yaml").write_text(settings)
     (folder / "tables.txt").write_text(as_text(found) + "\n")
     page = Environment(autoescape=True).from_string(PAGE)
     html = page.render(

@@ -13,8 +13,9 @@ would know the labels of its own row, and the ranker would trust it more than it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -277,7 +278,7 @@ def log_expected_draws(target_count: Tensor, batch: int, uniform: int) -> Tensor
 
 
 class TowerTrainer:
-    """Adam over a model; ``run`` makes passes over the samples it is given."""
+    """Adam over a model; ``run`` makes passes over the samples of one part of the log after another."""
 
     def __init__(self, model: TowerModel, config: TowerConfig, seed: int) -> None:
         self.model, self.config = model, config
@@ -289,36 +290,76 @@ class TowerTrainer:
         ]  # why: ranker.py, _optimizer
         self.optimizer = torch.optim.Adam(groups, lr=config.lr, weight_decay=config.weight_decay)
         self.rng = torch.Generator().manual_seed(seed)
-        self.losses: list[dict[str, float]] = []
+        self.losses: list[dict[str, Any]] = []
+        self.part, self.epoch = 0, 0  # parts that are done, and passes over the next one
+        self.after_epoch: Callable[[], None] = lambda: None
+
+    def state(self) -> dict[str, Any]:
+        """Everything that later passes depend on."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": self.rng.get_state(),
+            "losses": self.losses,
+            "place": [self.part, self.epoch],
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """The reverse of ``state``."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rng.set_state(state["rng"])
+        self.losses = list(state["losses"])
+        self.part, self.epoch = state["place"]
 
     def run(self, samples: Samples, rows: np.ndarray, epochs: int, lr: float, label: str) -> None:
-        """``epochs`` passes over the samples ``rows``; the rate falls to a tenth along a cosine."""
-        if not len(rows):
-            return
-        config, videos = self.config, len(self.model.content)
+        """``epochs`` passes over the samples ``rows``, those that are done left out; the rate falls to a
+        tenth along a cosine."""
+        if len(rows):
+            log_expected = self._log_expected(samples, rows)
+            self.model.train()
+            bar = tqdm(range(self.epoch, epochs), desc=f"towers, {label}", leave=False)
+            for epoch in bar:
+                loss = self._pass(
+                    samples, rows, log_expected, lambda done, at=epoch: (at + done) / epochs, lr
+                )
+                self.losses.append({"part": label, "epoch": epoch + 1, "loss": loss})
+                bar.set_postfix(loss=f"{loss:.4f}")
+                self.epoch = epoch + 1
+                self.after_epoch()
+            self.model.eval()
+        self.part, self.epoch = self.part + 1, 0
+
+    def _log_expected(self, samples: Samples, rows: np.ndarray) -> Tensor:
+        """The correction of the softmax for the samples ``rows``, [videos]."""
+        videos = len(self.model.content)
+        if not self.config.logq:
+            return torch.zeros(videos)
         counts = torch.bincount(samples.item[rows], minlength=videos).float()
-        batch = min(config.batch, len(rows))
-        log_expected = log_expected_draws(counts, batch, config.uniform_negatives)
-        if not config.logq:
-            log_expected = torch.zeros(videos)
+        return log_expected_draws(counts, min(self.config.batch, len(rows)), self.config.uniform_negatives)
+
+    def _pass(
+        self,
+        samples: Samples,
+        rows: np.ndarray,
+        log_expected: Tensor,
+        share: Callable[[float], float],
+        lr: float,
+    ) -> float:
+        """One pass in a new order; ``share`` of the whole training by the share of the pass. Mean loss."""
+        batch = min(self.config.batch, len(rows))
         steps = max(len(rows) // batch, 1)
-        self.model.train()
-        bar = tqdm(range(epochs), desc=f"towers, {label}", leave=False)
-        for epoch in bar:
-            order = torch.randperm(len(rows), generator=self.rng).numpy()
-            total = 0.0
-            for step in range(steps):
-                share = (epoch + step / steps) / epochs
-                self._set_rate(lr * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * share))))
-                picked = torch.from_numpy(rows[order[step * batch : (step + 1) * batch]])
-                total += self._step(samples, picked, log_expected)
-            self.losses.append({"part": label, "epoch": epoch + 1, "loss": total / steps})
-            bar.set_postfix(loss=f"{total / steps:.4f}")
-        self.model.eval()
+        order = torch.randperm(len(rows), generator=self.rng).numpy()
+        total = 0.0
+        for step in range(steps):
+            self._set_rate(lr * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * share(step / steps)))))
+            picked = torch.from_numpy(rows[order[step * batch : (step + 1) * batch]])
+            total += self._step(samples, picked, log_expected)
+        return total / steps
 
     def _set_rate(self, lr: float) -> None:
         others, tables = self.optimizer.param_groups
-        others["lr"], tables["lr"] = lr, lr * self.config.table_speed
+        others["lr"], tables["lr"] = float(lr), float(lr * self.config.table_speed)
 
     def _step(self, samples: Samples, picked: Tensor, log_expected: Tensor) -> float:
         config, block = self.config, samples.block.take(picked)
@@ -356,11 +397,14 @@ def serve_users(model: TowerModel, block: ViewerBlock, items: np.ndarray) -> np.
 def train_progressively(
     trainer: TowerTrainer, samples: Samples, later_days: list[int], before: Callable[[int], None]
 ) -> None:
-    """All before the first of ``later_days`` at once (history rows are day 0), then each of them;
-    ``before(day)`` is called when the towers know exactly what came before the day."""
+    """All before the first of ``later_days`` at once (history rows are day 0), then each of them, from where
+    ``trainer`` is; ``before(day)`` is called when the towers know exactly what came before the day."""
     config = trainer.config
-    first = np.flatnonzero(samples.day < later_days[0])
-    trainer.run(samples, first, config.epochs, config.lr, "first part")
-    for day in later_days:
-        before(day)
-        trainer.run(samples, np.flatnonzero(samples.day == day), config.day_epochs, config.day_lr, str(day))
+    if trainer.part == 0:
+        first = np.flatnonzero(samples.day < later_days[0])
+        trainer.run(samples, first, config.epochs, config.lr, "first part")
+    for day in later_days[max(trainer.part - 1, 0) :]:
+        if trainer.epoch == 0:
+            before(day)
+        rows = np.flatnonzero(samples.day == day)
+        trainer.run(samples, rows, config.day_epochs, config.day_lr, str(day))

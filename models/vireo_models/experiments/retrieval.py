@@ -92,7 +92,7 @@ def _tower_ranking(data: Dataset, config: Config, changed: dict[str, Any], targe
 
 def compare(data: Dataset, config: Config, towers: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """recall@k of every baseline and of the ``towers`` by kind of video, with the settings that were used."""
-    days = split(data)
+    days = split(data, tuple(sorted(config.report_days)))
     known_until = day_start_ms(days.tune_days[0], data.utc_offset_min)
     targets = retrieval_targets(data, days.report_days)
     if not len(targets.viewers):

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from tiny_training import DATA, TinyRun, needs_library
+from tiny_training import DATA, TinyRun, needs_library, small_config
 
 from support import reference_network
+from vireo_models import config, native
 from vireo_models import features_reference as reference
-from vireo_models import native
 from vireo_models.data import load
 from vireo_models.judge import JudgeError, judge_bundle
 
@@ -72,7 +72,7 @@ def test_the_folder_holds_the_report(tiny_run: TinyRun) -> None:
     assert page.count("<svg") == 12
     assert "simulated platform" in page
     assert "http-equiv" not in page and "src=" not in page  # self-contained
-    assert json.loads((tiny_run.folder / "config.json").read_text())["ranker"]["experts"] == 3
+    assert config.load(tiny_run.folder / "config.yaml") == small_config(data=DATA, seed=3)
     assert "Data: simulate" in tiny_run.printed
 
 

@@ -36,8 +36,8 @@ peers() {
     return "$status"
 }
 
-cmake --preset release --log-level=WARNING
-cmake --build --preset release --target vireo vireo_allocations
+cmake --preset release -DVIREO_BENCH=ON --log-level=WARNING
+cmake --build --preset release --target vireo vireo_allocations bench_knn
 
 part ops "$vireo" bench ops --json "$out/ops.json" \
     --rows "$rows" --seconds "$op_seconds"

@@ -21,18 +21,16 @@ __global__ void scan_survey_kernel(const vr_scan_vectors vectors, const vr_cuda_
                                    int32_t *list)
 {
     const uint32_t row = blockIdx.x * WARPS + threadIdx.x / VR_WARP;
-    float largest = 0.0f, wrong = 0.0f;
+    float largest = 0.0f; /* infinity: lies apart */
     for (unsigned i = threadIdx.x % VR_WARP; row < vectors.rows && i < vectors.dim; i += VR_WARP) {
         const float value = fabsf(vr_table_value(table, static_cast<int32_t>(row), i));
-        largest = fmaxf(largest, value);
-        wrong = value < SQUARABLE ? wrong : 1.0f; /* NaN too */
+        largest = fmaxf(largest, value < SQUARABLE ? value : INFINITY); /* of NaN too */
     }
     largest = vr_warp_max(largest);
-    wrong = vr_warp_max(wrong);
     if (threadIdx.x % VR_WARP != 0 || row >= vectors.rows) {
         return;
     }
-    if (wrong != 0.0f) {
+    if (largest == INFINITY) {
         list[atomicAdd(&found->apart, 1u)] = static_cast<int32_t>(row);
     } else {
         raise(&found->largest, largest);
@@ -48,6 +46,18 @@ template <class Code> __device__ void mark_not_finite(unsigned char *first, bool
     }
 }
 
+/* Two sums over the warp at once, as vr_warp_sum: one shuffle of 8 bytes a step. */
+__device__ float2 warp_sums(float2 value)
+{
+    for (int bits = 16; bits > 0; bits /= 2) {
+        const uint64_t own = static_cast<uint64_t>(__float_as_uint(value.y)) << 32 | __float_as_uint(value.x);
+        const uint64_t other = __shfl_xor_sync(VR_ALL_LANES, own, bits);
+        value.x += __uint_as_float(static_cast<uint32_t>(other));
+        value.y += __uint_as_float(static_cast<uint32_t>(other >> 32));
+    }
+    return value;
+}
+
 template <class Code>
 __global__ void scan_build_kernel(const vr_scan_vectors vectors, const vr_cuda_table table, vr_scan_found *found)
 {
@@ -58,18 +68,17 @@ __global__ void scan_build_kernel(const vr_scan_vectors vectors, const vr_cuda_t
     const bool there = held && slot < vectors.rows;
     const float unit = Code::unit_of(__uint_as_float(found->largest));
     unsigned char *tile = vr_tile_of(vectors, slot);
-    float norm = 0.0f, residual = 0.0f; /* squared */
+    float2 sum = make_float2(0.0f, 0.0f); /* squares: of the decoded row, of what coding lost */
     for (unsigned i = lane; i < vectors.row_bytes / sizeof(typename Code::code); i += VR_WARP) {
         const float value = there && i < vectors.dim ? vr_table_value(table, vectors.row_of_slot[slot], i) : 0.0f;
         const typename Code::code code = Code::encode(value, unit);
         unsigned char *chunk = tile + vr_chunk_at(slot % VR_SCAN_TILE, i / CODES, vectors.row_bytes);
         reinterpret_cast<typename Code::code *>(chunk)[i % CODES] = code;
         const float decoded = Code::decode(code, unit), lost = value - decoded;
-        norm = __fmaf_rn(decoded, decoded, norm);
-        residual = __fmaf_rn(lost, lost, residual);
+        sum.x = __fmaf_rn(decoded, decoded, sum.x);
+        sum.y = __fmaf_rn(lost, lost, sum.y);
     }
-    norm = vr_warp_sum(norm);
-    residual = vr_warp_sum(residual);
+    sum = warp_sums(sum);
     if (lane == 0 && slot == 0) {
         found->unit = __float_as_uint(unit);
     }
@@ -79,13 +88,13 @@ __global__ void scan_build_kernel(const vr_scan_vectors vectors, const vr_cuda_t
     if (lane != 0 || !there) {
         return;
     }
-    if (residual - residual != 0.0f) {
+    if (sum.y - sum.y != 0.0f) {
         mark_not_finite<Code>(tile + vr_chunk_at(slot % VR_SCAN_TILE, 0, vectors.row_bytes),
                               vectors.exact.data == nullptr, found);
         return;
     }
-    raise(&found->norm, norm);
-    raise(&found->residual, residual);
+    raise(&found->norm, sum.x);
+    raise(&found->residual, sum.y);
 }
 
 } // namespace

@@ -10,6 +10,7 @@ Exit status 1 when one failed.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,11 @@ COMPARISONS = {
 }
 
 
+def environment() -> dict[str, str]:
+    """Without a core type for OpenBLAS, which the peers' builds choose better themselves."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+
+
 def main(words: list[str]) -> int:
     flags = [word for word in words if word.startswith("-")]
     names = [word for word in words if not word.startswith("-")] or list(COMPARISONS)
@@ -40,7 +46,9 @@ def main(words: list[str]) -> int:
             continue
         print(f"== {name}", flush=True)
         (frame.FOLDER / f"{name}.json").unlink(missing_ok=True)  # an earlier run's figures are not this one's
-        done = subprocess.run([str(interpreter), str(COMPARISONS[name]), *flags], cwd=frame.ROOT, check=False)
+        done = subprocess.run(
+            [str(interpreter), str(COMPARISONS[name]), *flags], cwd=frame.ROOT, env=environment(), check=False
+        )
         if done.returncode != 0:
             print(f"== {name}: failed with {done.returncode}", flush=True)
             worst = 1

@@ -256,8 +256,8 @@ struct vr_backend_ops {
     enum vr_status (*index_search)(struct vr_stream *stream, struct vr_index *index,
                                    const struct vr_index_search *args);
     void (*index_destroy)(struct vr_index *index);
-    /* Bytes of device memory that such an index will take, and that a stream which searches it will take once. NULL:
-     * not told (the CPU). */
+    /* Bytes of device memory that such an index will take, at most, and that a stream which searches it will take once.
+     * Of FAISS' kinds the vectors alone. */
     void (*index_memory)(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
 
     /* Capture: the operations between begin and end are recorded, not run. Each must have run on the stream before,

@@ -111,6 +111,7 @@ struct vr_bench_load_setup {
     double interval_s;    /* of the course over time */
     double p99_ms;        /* above 0: search the largest rate whose p99 is under this, `rate` being the first tried */
     double loss;          /* search: the share of requests that may stay without a 2xx answer */
+    double degraded;      /* search: the share of 2xx answers that may say that they are degraded */
     uint32_t schedule;    /* enum vr_bench_schedule */
     uint32_t method;      /* enum vr_bench_method */
     uint32_t viewers, count;

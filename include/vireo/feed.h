@@ -256,7 +256,18 @@ enum vr_status vr_feed_create(const struct vr_feed_config *config, struct vr_bac
  * again); VR_ERR_CLOSED while stopping or without a model. The job then stays the caller's. */
 enum vr_status vr_feed_submit(struct vr_feed *feed, struct vr_job *job);
 
-/* Swap the model between two batches; the feed takes its own reference. */
+/* A model made ready for the feed's lanes: their slots, with all plans captured, and their terms. */
+struct vr_swap;
+
+/* Make it, which takes memory and time, on any thread: nothing that serves waits for it. The swap takes a reference of
+ * the model. The slots' and the terms' own errors, on the model's device too; nothing has changed then. */
+enum vr_status vr_feed_prepare(struct vr_feed *feed, struct vr_model *model, struct vr_swap **out);
+
+/* Put it in service, each lane between two of its batches; the swap is gone then. Does not wait for the lanes. */
+void vr_feed_swap(struct vr_feed *feed, struct vr_swap *swap);
+void vr_swap_destroy(struct vr_swap *swap); /* one that was not put in service; NULL is accepted */
+
+/* Both at once. NULL takes the model out of service: jobs are refused from then on, lanes keep what they hold. */
 enum vr_status vr_feed_set_model(struct vr_feed *feed, struct vr_model *model);
 
 /* A counted reference to the serving model, or NULL; vr_model_release it. */
@@ -313,6 +324,15 @@ struct vr_feed_metrics {
     struct vr_histogram queue_us, retrieve_us, merge_us, rank_us, rerank_us, total_us, batch_size;
 };
 void vr_feed_metrics_read(struct vr_feed *feed, struct vr_feed_metrics *out);
+
+/* What a lane does now. */
+struct vr_lane_status {
+    uint32_t in_hand; /* requests of the batch that it works on; 0: it waits */
+    uint64_t busy_us; /* since it took them */
+    uint64_t batches, jobs;
+};
+/* Of lane `index`, from 0; false past the last. */
+bool vr_feed_lane_read(struct vr_feed *feed, uint32_t index, struct vr_lane_status *out);
 
 #ifdef __cplusplus
 }

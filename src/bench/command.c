@@ -13,7 +13,8 @@ const char vr_bench_usage[] =
     "                        [--seconds S] [--warm-up S | --no-warm-up] [--to-rate R] [--step-at S] [--step-for S]\n"
     "                        [--requests FILE] [--speed X] [--viewers N] [--count N] [--method POST|GET]\n"
     "                        [--connections N] [--threads N] [--timeout-ms N] [--limit N] [--interval S] [--seed N]\n"
-    "                        [--p99-ms X [--loss SHARE] [--steps N] [--at-least N]] [--allow-remote] [--json FILE]\n"
+    "                        [--p99-ms X [--loss SHARE] [--degraded SHARE] [--steps N] [--at-least N]]\n"
+    "                        [--allow-remote] [--json FILE]\n"
     "\n"
     "backends  compares the backends' answers, then prints the engine's speed on each by batch size\n"
     "ops       each operation of a backend: GFLOP/s, GB/s, and the ratio to what the machine can do\n"
@@ -121,6 +122,7 @@ static const struct bench_flag load_flags[] = {
     NUMBER("--interval", interval_s, 0.01, 3600),
     NUMBER("--p99-ms", p99_ms, 0.01, 60000),
     NUMBER("--loss", loss, 1e-9, 1.0),
+    NUMBER("--degraded", degraded, 1e-9, 1.0),
     COUNT("--steps", steps, 1, 64),
     COUNT("--at-least", at_least, 1, 1000000),
     COUNT("--viewers", viewers, 1, 10000000),

@@ -7,6 +7,7 @@
 #include "vireo/clock.h"
 
 #define ARENA_CHUNK (1u << 16)
+#define WAIT_MS 60000u /* the most that the setting may be */
 
 static void set_defaults(struct vr_bench_feed_setup *setup)
 {
@@ -21,13 +22,20 @@ static void set_defaults(struct vr_bench_feed_setup *setup)
     setup->seed = setup->seed != 0 ? setup->seed : 1;
 }
 
+/* Without a configuration of its own the bench asks what whole feeds cost: none is made smaller because many wait. */
+static void set_lanes(const struct vr_bench_feed_setup *setup, struct vr_lane_config *lanes)
+{
+    lanes->count = setup->lanes > 0 ? setup->lanes : lanes->count;
+    lanes->target_wait_ms = setup->config == NULL ? WAIT_MS : lanes->target_wait_ms;
+}
+
 static enum vr_status open_model(struct feed_bench *bench)
 {
     struct vr_config **config = &bench->config;
     enum vr_status status =
         bench->setup.config != NULL ? vr_config_load(bench->setup.config, config) : vr_config_default(config);
     if (status == VR_OK) {
-        bench->config->lanes.count = bench->setup.lanes > 0 ? bench->setup.lanes : bench->config->lanes.count;
+        set_lanes(&bench->setup, &bench->config->lanes);
         status = vr_backend_open(bench->setup.backend, 1, &bench->backend); /* 1: as a lane has it */
     }
     if (status == VR_OK) {

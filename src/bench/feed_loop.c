@@ -12,6 +12,7 @@
 
 #define DEADLINE_US 60000000u /* of a request: none is dropped for being late */
 #define STANDSTILL_S 60
+#define RETRY_NS 1000000 /* of a closed loop whose every request was refused */
 
 /* Of preload/allocations.c, where the program was started with it. */
 extern uint64_t vr_allocations_counted(void) __attribute__((weak));
@@ -112,8 +113,10 @@ static enum vr_status submit_due(struct run *run)
 {
     enum vr_status status = VR_OK;
     if (run->level->concurrency > 0) {
+        const uint64_t refused = run->refused; /* a refusal ends it: the next answer brings the next try */
         for (uint64_t now = vr_clock_mono_ns();
-             status == VR_OK && run->out < run->level->concurrency && now < run->end_ns; now = vr_clock_mono_ns()) {
+             status == VR_OK && run->refused == refused && run->out < run->level->concurrency && now < run->end_ns;
+             now = vr_clock_mono_ns()) {
             status = submit(run, now);
         }
         return status;
@@ -149,11 +152,15 @@ static enum vr_status wait_for_either(const struct run *run)
     struct pollfd ready = {.fd = vr_handback_fd(run->bench->home), .events = POLLIN};
     struct timespec limit = {.tv_sec = STANDSTILL_S};
     const bool due = run->level->concurrency == 0 && run->due_ns != UINT64_MAX;
-    if (due) {
+    const bool idle = run->level->concurrency > 0 && run->out == 0; /* all were refused */
+    if (idle) {
+        limit = (struct timespec){.tv_nsec = RETRY_NS};
+    } else if (due) {
         const uint64_t now = vr_clock_mono_ns(), left = run->due_ns > now ? run->due_ns - now : 0;
         limit = (struct timespec){.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
     }
-    return ppoll(&ready, 1, &limit, NULL) != 0 || due ? VR_OK : vr_fail(VR_ERR_TIMEOUT, "no answer within a minute");
+    return ppoll(&ready, 1, &limit, NULL) != 0 || due || idle ? VR_OK
+                                                              : vr_fail(VR_ERR_TIMEOUT, "no answer within a minute");
 }
 
 static bool is_over(const struct run *run)

@@ -1,12 +1,15 @@
 /* `vireo bench load` (vireo/bench.h): one rate, or the search of the largest. */
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "load_parts.h"
 
 #define INTERVALS_MAX 3600.0
-#define TRIAL_MAX_S 30.0 /* what at_least may make of a trial in a search */
+#define DESCRIPTORS_BESIDE 256u /* of the program itself, and of its threads */
+#define TRIAL_MAX_S 30.0        /* what at_least may make of a trial in a search */
 
 static enum vr_status set_defaults(struct vr_bench_load_setup *setup)
 {
@@ -25,6 +28,7 @@ static enum vr_status set_defaults(struct vr_bench_load_setup *setup)
     setup->step_for_s = setup->step_for_s > 0.0 ? setup->step_for_s : third;
     setup->interval_s = fmax(setup->interval_s > 0.0 ? setup->interval_s : 1.0, setup->seconds / INTERVALS_MAX);
     setup->loss = setup->loss > 0.0 ? setup->loss : 0.001;
+    setup->degraded = setup->degraded > 0.0 ? setup->degraded : 0.01;
     setup->viewers = setup->viewers > 0 ? setup->viewers : 1000;
     setup->count = setup->count > 0 ? setup->count : 30;
     setup->threads = setup->threads > 0 ? setup->threads : 1;
@@ -64,7 +68,9 @@ static enum vr_status try_rate(struct load_bench *bench, double rate, struct loa
             .rate = rate,
             .p99_ms = p99_ms,
             .lost = result->lost,
-            .passed = result->counts.ok > 0 && p99_ms <= bench->setup.p99_ms && result->lost <= bench->setup.loss,
+            .degraded = result->degraded,
+            .passed = result->counts.ok > 0 && p99_ms <= setup.p99_ms && result->lost <= setup.loss &&
+                      result->degraded <= setup.degraded,
             .sound = result->sound,
         };
     }
@@ -93,9 +99,28 @@ static enum vr_status search(struct load_bench *bench, struct load_result *resul
     return status;
 }
 
+/* Each connection is a descriptor: the soft limit rises to what is needed, or as far as the hard one lets it. */
+static enum vr_status allow_connections(uint32_t connections)
+{
+    const rlim_t needed = (rlim_t)connections + DESCRIPTORS_BESIDE;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) {
+        return VR_OK;
+    }
+    if (limit.rlim_max < needed) {
+        return vr_fail(VR_ERR_INVALID, "--connections: %u, and the limit of open files is %llu", connections,
+                       (unsigned long long)limit.rlim_max);
+    }
+    limit.rlim_cur = needed;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? VR_OK : vr_fail(VR_ERR_IO, "setrlimit: %s", strerror(errno));
+}
+
 static enum vr_status run(struct load_bench *bench)
 {
     enum vr_status status = set_defaults(&bench->setup);
+    if (status == VR_OK) {
+        status = allow_connections(bench->setup.connections);
+    }
     if (status == VR_OK) {
         status = load_url_read(bench->setup.url, bench->setup.allow_remote, &bench->target);
     }

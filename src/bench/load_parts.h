@@ -138,6 +138,7 @@ struct load_trial {
 struct load_result {
     double rate;              /* asked for */
     double offered, achieved; /* requests to be sent a second; 2xx answers a second until the last of them */
+    double degraded;          /* share of the 2xx answers that say so */
     double lost;              /* share of requests without a 2xx answer */
     double cpu_share;         /* of the busiest thread */
     bool sound;               /* the generator kept up: its figures can be believed */
@@ -167,7 +168,7 @@ void load_thread_destroy(struct load_thread *thread); /* NULL is accepted */
 /* ---- load_report.c ---- */
 
 struct load_tried {
-    double rate, p99_ms, lost;
+    double rate, p99_ms, lost, degraded;
     bool passed, sound;
 };
 

@@ -49,12 +49,15 @@ static void print_failures(const struct load_counts *counts, FILE *out)
 
 static void print_tries(const struct load_bench *bench, FILE *out)
 {
-    fprintf(out, "\n%12s %10s %10s  p99 under %.3g ms, at most %.3g %% without a 2xx answer\n", "requests/s", "p99 ms",
-            "lost", bench->setup.p99_ms, 100.0 * bench->setup.loss);
+    const struct vr_bench_load_setup *setup = &bench->setup;
+    fprintf(out, "\nsearch: p99 under %.3g ms, at most %.3g %% without a 2xx answer and %.3g %% of those degraded\n",
+            setup->p99_ms, 100.0 * setup->loss, 100.0 * setup->degraded);
+    fprintf(out, "%12s %10s %10s %10s\n", "requests/s", "p99 ms", "lost", "degraded");
     for (uint32_t i = 0; i < bench->tries; i++) {
         const struct load_tried *tried = &bench->tried[i];
-        fprintf(out, "%12.1f %10.3f %9.3f%%  %s%s\n", tried->rate, tried->p99_ms, 100.0 * tried->lost,
-                tried->passed ? "passed" : "failed", tried->sound ? "" : ", the generator was late");
+        fprintf(out, "%12.1f %10.3f %9.3f%% %9.3f%%  %s%s\n", tried->rate, tried->p99_ms, 100.0 * tried->lost,
+                100.0 * tried->degraded, tried->passed ? "passed" : "failed",
+                tried->sound ? "" : ", the generator was late");
     }
     if (bench->search.low > 0.0) {
         fprintf(out, "largest rate that passed: %.1f requests/s; its figures:\n", bench->search.low);
@@ -206,6 +209,7 @@ static void put_search(struct vr_json_writer *w, const struct load_bench *bench)
     vr_json_open_object(w);
     bench_json_number(w, "p99_ms", bench->setup.p99_ms);
     bench_json_number(w, "loss", bench->setup.loss);
+    bench_json_number(w, "degraded", bench->setup.degraded);
     bench_json_number(w, "largest_rate", bench->search.low);
     vr_json_key(w, "tried");
     vr_json_open_array(w);
@@ -214,6 +218,7 @@ static void put_search(struct vr_json_writer *w, const struct load_bench *bench)
         bench_json_number(w, "rate", bench->tried[i].rate);
         bench_json_number(w, "p99_ms", bench->tried[i].p99_ms);
         bench_json_number(w, "lost", bench->tried[i].lost);
+        bench_json_number(w, "degraded", bench->tried[i].degraded);
         vr_json_key(w, "passed");
         vr_json_put_bool(w, bench->tried[i].passed);
         vr_json_key(w, "sound");

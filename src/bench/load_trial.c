@@ -99,6 +99,7 @@ static void conclude(const struct load_trial *trial, struct load_result *out)
     out->offered = (double)counts->offered / setup->seconds;
     out->achieved = (double)counts->ok / fmax(until_last, setup->seconds);
     out->lost = counts->offered > 0 ? 1.0 - (double)counts->ok / (double)counts->offered : 0.0;
+    out->degraded = counts->ok > 0 ? (double)counts->degraded.answers / (double)counts->ok : 0.0;
     out->cpu_share = counts->wall_ns > 0 ? (double)counts->cpu_ns / (double)counts->wall_ns : 0.0;
     out->sound = lag_us <= fmax(LOAD_LAG_BOUND_US, p99_us / 10) && out->cpu_share <= LOAD_CPU_BOUND;
 }

@@ -109,7 +109,7 @@ struct vr_codes_query vr_codes_query_make(uint32_t dim, const float *value, int8
 
 /* ---- the index ---- */
 
-/* Rows of a list in slots, blocks of a list, without the last one's shortness. */
+/* Slots and blocks of a list. */
 static uint64_t slots_of(uint64_t rows)
 {
     return (rows + VR_CODE_LANES - 1) / VR_CODE_LANES * VR_CODE_LANES;
@@ -120,13 +120,14 @@ static uint64_t blocks_of(uint64_t rows)
     return (rows + VR_CODE_ROWS - 1) / VR_CODE_ROWS;
 }
 
-uint64_t vr_codes_bytes(const struct vr_table *table, uint64_t slots, uint64_t blocks, bool numbered)
+uint64_t vr_codes_bytes(const struct vr_table *table, uint64_t rows, uint64_t lists)
 {
-    const uint64_t groups = (table->width + 3) / 4;
-    const uint64_t value = table->dtype == VR_TABLE_F32 ? 4 : table->dtype == VR_TABLE_F16 ? 2 : 1;
-    const uint64_t row = groups * 4 + table->width * value + (table->dtype == VR_TABLE_I8 ? sizeof(float) : 0) +
-                         (numbered ? sizeof(int32_t) : 0);
-    return slots * row + slots / VR_CODE_LANES * sizeof(uint32_t) + blocks * sizeof(struct vr_codes_block);
+    const uint64_t groups = (table->width + 3) / 4, most = lists > 0 ? lists : 1;
+    const uint64_t slots = slots_of(rows) + (most - 1) * (VR_CODE_LANES - 1), blocks = blocks_of(rows) + most - 1;
+    const uint64_t row = groups * 4 + table->width * vr_cpu_table_value_bytes(table->dtype) +
+                         (table->dtype == VR_TABLE_I8 ? sizeof(float) : 0) + (lists > 0 ? sizeof(int32_t) : 0);
+    return slots * row + slots / VR_CODE_LANES * sizeof(uint32_t) + blocks * sizeof(struct vr_codes_block) +
+           (most + 1) * sizeof(uint32_t);
 }
 
 /* Zeroed, and in huge pages where there is enough of it: rows are met in random order. */

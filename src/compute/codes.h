@@ -53,8 +53,9 @@ enum vr_status vr_codes_make(const struct vr_cpu_table *table, const struct vr_c
                              struct vr_codes *codes);
 void vr_codes_free(struct vr_codes *codes);
 
-/* Bytes that `slots` slots of `blocks` blocks take. */
-uint64_t vr_codes_bytes(const struct vr_table *table, uint64_t slots, uint64_t blocks, bool numbered);
+/* What it will take at most: the last tile of each list is not full, nor is the last block. 0 lists: one, whose slots
+ * are rows. */
+uint64_t vr_codes_bytes(const struct vr_table *table, uint64_t rows, uint64_t lists);
 
 /* value / unit, rounded to the nearest, for `count` values; what is not finite gives something from -127 to 127. */
 void vr_codes_encode(const float *value, uint32_t count, float unit, int8_t *code);

@@ -178,6 +178,7 @@ static const struct vr_backend_ops reference_ops = {
     .expert_mix = vr_reference_expert_mix,
     .task_heads = vr_reference_task_heads,
     .index_create = vr_reference_index_create,
+    .index_memory = vr_reference_index_memory,
 };
 
 static const struct vr_backend_ops cpu_ops = {
@@ -193,6 +194,7 @@ static const struct vr_backend_ops cpu_ops = {
     .weights_bytes = vr_panel_weights_bytes,
     .weights_pack = vr_panel_pack,
     .index_create = vr_cpu_index_create,
+    .index_memory = vr_cpu_index_memory,
 };
 
 static enum vr_status backend_new(const struct vr_backend_ops *ops, unsigned threads, size_t scratch_bytes,

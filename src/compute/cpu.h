@@ -132,6 +132,9 @@ enum vr_status vr_openblas_core_set(const char *name);
 /* index.c: the kind that the specification names. */
 enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out);
 
+void vr_cpu_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
+void vr_reference_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
+
 /* scan.c: exact search. scan_int8.c: the same answers, after a first look at int8. */
 enum vr_status vr_scan_index_create(const struct vr_index_spec *spec, struct vr_index **out);
 enum vr_status vr_int8_index_create(const struct vr_index_spec *spec, struct vr_index **out);

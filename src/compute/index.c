@@ -1,7 +1,9 @@
 /* What all kinds of index share: the object, the check of a search's arguments, and the choice of the kind. */
 #include <stdlib.h>
 
+#include "codes.h"
 #include "cpu.h"
+#include "ivf.h"
 
 enum vr_status vr_cpu_index_wrap(const struct vr_index_spec *spec, struct vr_index_kind_ops ops, void *state,
                                  struct vr_index **out)
@@ -42,6 +44,32 @@ enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_i
     case VR_INDEX_FAISS_IVF: break;
     }
     return vr_faiss_index_create(spec, backend->device->threads, out);
+}
+
+/* Tiles of the exact scan: halves stay halves, all else is floats there. */
+static uint64_t scan_bytes(const struct vr_index_spec *spec)
+{
+    const uint64_t slots = ((uint64_t)spec->rows + VR_TILE_LANES - 1) / VR_TILE_LANES * VR_TILE_LANES;
+    return slots * spec->dim * (spec->vectors.dtype == VR_TABLE_F16 ? sizeof(uint16_t) : sizeof(float));
+}
+
+void vr_cpu_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes)
+{
+    *stream_bytes = 0; /* the scratch is part of every stream */
+    switch (spec->config.kind) {
+    case VR_INDEX_EXACT: *index_bytes = scan_bytes(spec); break;
+    case VR_INDEX_EXACT_INT8: *index_bytes = vr_codes_bytes(&spec->vectors, spec->rows, 0); break;
+    case VR_INDEX_IVF: *index_bytes = vr_ivf_bytes(spec); break;
+    case VR_INDEX_FAISS_FLAT:
+    case VR_INDEX_FAISS_HNSW:
+    case VR_INDEX_FAISS_IVF: *index_bytes = (uint64_t)spec->rows * spec->dim * sizeof(float); break;
+    }
+}
+
+void vr_reference_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes)
+{
+    *stream_bytes = 0;
+    *index_bytes = (uint64_t)spec->rows * spec->dim * sizeof(float);
 }
 
 static enum vr_status resolve_exclusions(const struct vr_index_search *args, struct vr_search_at *out)

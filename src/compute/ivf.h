@@ -23,6 +23,8 @@ enum vr_status vr_ivf_lists(const struct vr_index_spec *spec, uint32_t *out);
 enum vr_status vr_ivf_make(const struct vr_index_spec *spec, const struct vr_cpu_table *table, struct vr_ivf *ivf);
 void vr_ivf_free(struct vr_ivf *ivf);
 
+uint64_t vr_ivf_bytes(const struct vr_index_spec *spec); /* at most */
+
 /* For benchmarks and tests: another number of probes for an index of this kind, while nobody searches it. */
 void vr_ivf_set_probes(struct vr_index *index, uint32_t probes);
 

@@ -22,6 +22,16 @@ enum vr_status vr_ivf_lists(const struct vr_index_spec *spec, uint32_t *out)
                : vr_fail(VR_ERR_UNSUPPORTED, "index ivf takes up to %u lists, not %u", VR_LISTS_MAX, *out);
 }
 
+uint64_t vr_ivf_bytes(const struct vr_index_spec *spec)
+{
+    uint32_t lists = 0;
+    if (vr_ivf_lists(spec, &lists) != VR_OK) {
+        lists = VR_LISTS_MAX; /* the build will refuse it */
+    }
+    const uint64_t centroids = (uint64_t)(lists + VR_CODE_LANES) * (spec->dim + 3) / 4 * 4 * (sizeof(float) + 1);
+    return vr_codes_bytes(&spec->vectors, spec->rows, lists) + centroids;
+}
+
 static uint64_t next_random(uint64_t *state) /* splitmix64 */
 {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;

@@ -170,8 +170,8 @@ __attribute__((target(TARGET))) static void heads(const struct vr_task_heads *ar
 {
     const uint32_t columns = (uint32_t)at->columns;
     const __m512 one = _mm512_set1_ps(1.0f);
+    float part[VR_HEADS_COLUMNS_MAX] = {0};
     for (size_t r = 0; r < args->rows; r++) {
-        float part[VR_HEADS_COLUMNS_MAX];
         for (uint32_t c = 0; c < columns; c += 16) {
             const __mmask16 some = lanes_of(c, columns);
             const __m512 z = expert_at(at->z, args->z_element, r * columns + c, some);

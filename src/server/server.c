@@ -41,8 +41,8 @@ struct loader {
     struct event event;
     enum vr_status status;
     char error[512];
-    struct vr_model *base;  /* with one reference, on success, as the next */
-    struct vr_model *model; /* to serve with: base, or base on the device */
+    struct vr_model *base; /* with one reference, on success */
+    struct vr_swap *swap;  /* to serve with: base, or base on the device */
 };
 
 struct server {
@@ -72,7 +72,7 @@ static void *load_bundle(void *argument)
     loader->status = vr_model_load(server->setup->bundle, server->backend, server->setup->config, server->shared.state,
                                    server->shared.started_ms, &loader->base);
     if (loader->status == VR_OK) {
-        loader->status = vr_keeper_load(&server->keeper, loader->base, &loader->model);
+        loader->status = vr_keeper_load(&server->keeper, loader->base, &loader->swap);
     }
     if (loader->status != VR_OK) {
         snprintf(loader->error, sizeof loader->error, "%s", vr_error_text());
@@ -95,21 +95,23 @@ static void join_loader(struct loader *loader)
  * given back. */
 static void release_loaded(struct loader *loader)
 {
-    vr_model_release(loader->model);
+    vr_swap_destroy(loader->swap);
     vr_model_release(loader->base);
-    loader->model = NULL;
+    loader->swap = NULL;
     loader->base = NULL;
 }
 
 static void put_in_service(struct server *server)
 {
     struct loader *loader = &server->loader;
-    const struct vr_bundle *bundle = loader->model->bundle;
+    const struct vr_bundle *bundle = loader->base->bundle;
+    struct vr_swap *swap = loader->swap;
+    loader->swap = NULL;
     if (server->drain_began_us != 0) { /* told to stop while it was loading */
-        (void)vr_feed_set_model(server->shared.feed, loader->base);
+        vr_feed_swap(server->shared.feed, swap);
         return;
     }
-    vr_keeper_begin(&server->keeper, server->loop->base, loader->base, loader->model);
+    vr_keeper_begin(&server->keeper, server->loop->base, loader->base, swap);
     __atomic_store_n(&server->shared.readiness, VR_READY_YES, __ATOMIC_RELEASE);
     vr_loops_tell(&server->shared, VR_ORDER_ACCEPT);
     vr_log(VR_LOG_INFO, "ready", "listen=%s admin=%s model_version=%s videos=%u load_ms=%" PRId64,

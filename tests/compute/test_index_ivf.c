@@ -232,6 +232,43 @@ Test(index_ivf, same_rows_same_lists)
     vr_backend_destroy(backend);
 }
 
+/* What the index holds, by its own arrays. */
+static uint64_t bytes_of(const struct vr_codes *codes, uint32_t lists)
+{
+    const uint64_t value = vr_cpu_table_value_bytes(codes->exact.dtype);
+    const uint64_t slot = codes->groups * 4 + codes->dim * value + (codes->scales != NULL ? sizeof(float) : 0) +
+                          (codes->row_of_slot != NULL ? sizeof(int32_t) : 0);
+    return codes->slots * slot + codes->slots / VR_CODE_LANES * sizeof(uint32_t) +
+           codes->blocks * sizeof *codes->block + (lists + (uint64_t)1) * sizeof(uint32_t);
+}
+
+Test(index_ivf, memory_is_told)
+{
+    static const enum vr_table_dtype dtypes[] = {VR_TABLE_F32, VR_TABLE_F16, VR_TABLE_I8};
+    struct vr_backend *backend = cpu();
+    for (size_t i = 0; i < 6; i++) {
+        struct setting s = {.dtype = dtypes[i / 2], .rows = 3001, .queries = 1, .k = 1, .dim = 21};
+        struct vr_index_spec spec = {.rows = s.rows, .dim = s.dim, .config.ivf_probes = 1};
+        uint64_t told = 0, stream = 1, taken = 0;
+        struct world w = {0};
+        s.kind = spec.config.kind = i % 2 == 0 ? VR_INDEX_IVF : VR_INDEX_EXACT_INT8;
+        spec.vectors = (struct vr_table){.rows = s.rows, .width = s.dim, .dtype = s.dtype};
+        backend->ops->index_memory(&spec, &told, &stream);
+        world_open(&w, backend, &s);
+        if (s.kind == VR_INDEX_IVF) {
+            const struct vr_ivf *ivf = w.index->state;
+            taken = bytes_of(&ivf->codes, ivf->clusters.count);
+            taken += (uint64_t)ivf->clusters.count * s.dim * sizeof(float);
+            cr_assert(taken <= told && taken * 5 > told * 3, "%zu: %zu of %zu", i, (size_t)taken, (size_t)told);
+        } else {
+            cr_assert_eq(bytes_of(w.index->state, 1), told);
+        }
+        cr_assert_eq(stream, 0);
+        world_close(&w);
+    }
+    vr_backend_destroy(backend);
+}
+
 Test(index_ivf, too_many_lists_are_refused)
 {
     struct vr_backend *backend = cpu();

@@ -4,6 +4,7 @@ import contextlib
 import json
 import selectors
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Server, run_vireo
+from live import BINARY, Server, run_vireo
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -26,11 +27,13 @@ class StandIn(threading.Thread):
         self.answer, self.stall_s, self.every = answer, stall_s, every
         self.requests: list[bytes] = []
         self.times: list[float] = []
+        self.clients: set[tuple[str, int]] = set()  # those that sent something
         self.over = False
 
     def take(self, client: socket.socket, chooser: selectors.BaseSelector) -> None:
         """One request of a client; they are small enough to come in one piece."""
         data = client.recv(65536)
+        self.clients.add(client.getpeername())
         if not data:
             chooser.unregister(client)
             client.close()
@@ -256,6 +259,33 @@ def test_the_search_ends_under_the_rate_that_fails(tmp_path: Path) -> None:
     failed = [one["rate"] for one in search["tried"] if not one["passed"]]
     assert search["largest_rate"] == max(passed, default=0) and failed
     assert result["settings"]["rate"] == 20
+
+
+def test_a_search_is_not_won_by_lesser_answers(tmp_path: Path) -> None:
+    body = b'{"coverage":{"degraded":["fewer_candidates"]}}'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    words = ("--rate=50", "--p99-ms=2000", "--seconds=0.2", "--no-warm-up", "--steps=1", "--at-least=5")
+    with standing_in(answer=answer) as server:
+        search = load(tmp_path, server.url, *words)["search"]
+        assert search["tried"][0]["degraded"] == 1 and search["largest_rate"] == 0
+        search = load(tmp_path, server.url, *words, "--degraded=1")["search"]
+        assert search["largest_rate"] == 50
+
+
+def test_many_connections_are_kept_alive(tmp_path: Path) -> None:
+    """More than the soft limit of open files that the program is started under; each takes its turn."""
+    with standing_in() as server:
+        file = tmp_path / "load.json"
+        words = ["--rate=600", "--seconds=1", "--no-warm-up", "--schedule=constant", "--connections=300"]
+        command = [str(BINARY), "bench", "load", "--url", server.url, "--json", str(file), *words]
+        limited = ["prlimit", "--nofile=128:4096", *command]
+        done = subprocess.run(limited, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(file.read_text())["ok"] == 600
+        assert len(server.clients) == 300, "no connection was opened twice, and none was left out"
+    too_many = ["prlimit", "--nofile=128:400", *command]
+    done = subprocess.run(too_many, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "--connections" in done.stderr
 
 
 def test_the_server_is_measured(server: Server, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""bench/run.sh over stand-ins: its parts, what --long changes, and that one that fails does not keep the others."""
+"""bench/run.sh over stand-ins: its parts, what --long changes, and that a failure ends no other part."""
 
 import os
 import shutil

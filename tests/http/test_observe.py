@@ -1,9 +1,11 @@
 """What a person looks at: /debug, the log of slow requests, sizes and model versions among the metrics."""
 
+import contextlib
+import json
 import re
 from pathlib import Path
 
-from live import running
+from live import Connection, request_bytes, running
 
 
 def test_debug_shows_loops_lanes_and_the_queue(bundle: Path, tmp_path: Path) -> None:
@@ -20,12 +22,16 @@ def test_debug_shows_loops_lanes_and_the_queue(bundle: Path, tmp_path: Path) -> 
 
 
 def test_slow_requests_are_logged_with_their_stages(bundle: Path, tmp_path: Path) -> None:
-    with running(bundle, tmp_path, "--set=server.slow_request_ms=1", "--set=lanes.max_delay_us=0") as server:
-        for _ in range(40):  # the small bundle may answer some within a millisecond
-            server.recommend(4, count=50, explain=True, request_id='odd"id')
+    body = json.dumps({"user_id": "4", "count": 50, "explain": True, "request_id": 'odd"id'}).encode()
+    with running(bundle, tmp_path, "--set=server.slow_request_ms=1", "--set=lanes.count=1") as server:
+        with contextlib.ExitStack() as stack:  # so many at once that the last wait longer than a millisecond
+            crowd = [stack.enter_context(Connection(server.port)) for _ in range(80)]
+            for connection in crowd:
+                connection.send(request_bytes("POST", "/v1/recommend", body))
+            assert all(connection.answer().status == 200 for connection in crowd)
         text = server.log()
     lines = re.findall(r"event=slow_request (.*)", text)
-    assert lines and len(lines) <= 40
+    assert lines and len(lines) <= 80
     for line in lines:
         fields = dict(re.findall(r'(\w+)=("[^"]*"|\S+)', line))
         assert (

@@ -1,11 +1,12 @@
-"""The HTTP front alone: a small fixed answer by `vireo serve`, by nginx `return` and by libevent's evhttp.
+"""The HTTP front without a feed behind it: Vireo's loop beside nginx `return` and libevent's evhttp.
 
     run.py front [--short]
 
-GET of Vireo's /healthz, one loop, one worker and one thread; the others answer the same bytes. What a request
-costs beside the making of its answer is in it: parse, route, send. Told is the CPU of the server's processes
-at a rate that all hold, by `vireo bench load` with 32 keep-alive connections, in turns; medians. nginx and a
-C compiler with libevent are taken from the machine; where one is missing it is "not there".
+POST of a small JSON body, one loop, one worker, one thread. "fixed": 1.5 KB that are always the same, so that
+parsing, routing and sending are left. "print": the body is parsed and checked and a feed of 30 items printed,
+by the same code in both fronts (bench/front.c). Told is the CPU of the server's processes at a rate that all
+hold, by `vireo bench load` with 32 keep-alive connections, in turns; medians. nginx is the machine's;
+where it or bench_front is missing it is "not there".
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import frame
 
 from feed import VIREO, cpu_s, free_port, running
 
+FRONT = frame.ROOT / "build/release/bench/bench_front"
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log stderr crit;
 events {{ worker_connections 1024; }}
@@ -37,8 +38,9 @@ http {{
 """
 
 
-def body_of(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+def posted(url: str, body: str) -> str:
+    request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
         return answer.read().decode()
 
 
@@ -53,22 +55,10 @@ def nginx(text: str, port: int) -> list[str] | str:
     return [program, "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
-def evhttp(text: str, port: int) -> list[str] | str:
-    program = frame.FOLDER / "evhttp"
-    flags = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", "libevent"], capture_output=True, text=True, check=False
-    )
-    source = str(Path(__file__).parent / "evhttp.c")
-    if flags.returncode != 0:
-        return "libevent's development files are not installed"
-    built = subprocess.run(["cc", "-O2", source, "-o", str(program), *flags.stdout.split()], check=False)
-    return [str(program), str(port), text] if built.returncode == 0 else "evhttp.c was not built"
-
-
 def cpu_us(url: str, pid: int, rate: float, seconds: float) -> float:
     """CPU microseconds of a request at that rate."""
-    file = frame.FOLDER / "load.json"
-    words = ["--url", url, "--method", "GET", "--rate", str(rate), "--seconds", str(seconds)]
+    file, requests = frame.FOLDER / "load.json", frame.FOLDER / "front.jsonl"
+    words = ["--url", url, "--requests", str(requests), "--rate", str(rate), "--seconds", str(seconds)]
     words += ["--connections", "32", "--no-warm-up", "--json", str(file)]
     before = cpu_s(pid)
     subprocess.run([str(VIREO), "bench", "load", *words], check=True, stdout=subprocess.DEVNULL)
@@ -78,43 +68,59 @@ def cpu_us(url: str, pid: int, rate: float, seconds: float) -> float:
     return 1e6 * (cpu_s(pid) - before) / result["ok"]
 
 
+def start(stack: contextlib.ExitStack, name: str, command: list[str], port: int) -> tuple[str, int]:
+    """A side: where it answers, and its process."""
+    url = f"http://127.0.0.1:{port}/v1/recommend"
+    return url, stack.enter_context(running(command, url, name))
+
+
+def front(stack: contextlib.ExitStack, side: str, what: str) -> tuple[str, int]:
+    port = free_port()
+    return start(stack, f"{side}-{what}", [str(FRONT), side, what, str(port)], port)
+
+
 def main(words: list[str]) -> int:
     rounds, seconds, rate = (5, 1.0, 4000.0) if "--short" in words else (9, 5.0, 8000.0)
-    port = free_port()
-    serve = [str(VIREO), "serve", "--bundle", str(frame.ROOT / "models/demo"), "--set", "server.loops=1"]
-    serve += ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0"]
-    not_there, sides = {}, {}
+    if not FRONT.exists():
+        frame.finish("front", [], {}, not_there={"front": "bench_front is not built (-DVIREO_BENCH=ON)"})
+        return 0
+    body = '{"user_id":"42","count":30}'
+    frame.FOLDER.mkdir(parents=True, exist_ok=True)
+    (frame.FOLDER / "front.jsonl").write_text(body + "\n", encoding="utf-8")
+    not_there, sizes = {}, {}
     with contextlib.ExitStack() as stack:
-        url = f"http://127.0.0.1:{port}/healthz"
-        sides["vireo"] = (url, stack.enter_context(running(serve, url, "vireo")))
-        text = body_of(url)
-        for name, make in (("nginx", nginx), ("evhttp", evhttp)):
-            port = free_port()
-            command, url = make(text, port), f"http://127.0.0.1:{port}/healthz"
-            if isinstance(command, str):
-                not_there[name] = command
-                continue
-            sides[name] = (url, stack.enter_context(running(command, url, name)))
-            if body_of(url) != text:
+        sides = {(what, "vireo"): front(stack, "own", what) for what in ("fixed", "print")}
+        sides |= {(what, "evhttp"): front(stack, "evhttp", what) for what in ("fixed", "print")}
+        port = free_port()
+        command = nginx(posted(sides["fixed", "vireo"][0], body), port)
+        if isinstance(command, str):
+            not_there["nginx"] = command
+        else:
+            sides["fixed", "nginx"] = start(stack, "nginx", command, port)
+        for (what, name), (url, _) in sides.items():
+            text = posted(url, body)
+            sizes[what] = len(text)
+            if text != posted(sides[what, "vireo"][0], body):
                 raise SystemExit(f"{name} answers something else")
-        found: dict[str, list[float]] = {name: [] for name in sides}
+        found: dict[tuple[str, str], list[float]] = {side: [] for side in sides}
         for _ in range(rounds):
-            for name, (url, pid) in sides.items():
-                found[name].append(cpu_us(url, pid, rate, seconds))
-    medians = {name: frame.median(values) for name, values in found.items()}
+            for side, (url, pid) in sides.items():
+                found[side].append(cpu_us(url, pid, rate, seconds))
+    medians = {side: frame.median(values) for side, values in found.items()}
     rows = [
         frame.row(
-            f"GET of {len(text)} bytes, CPU of a request / {name}",
-            medians["vireo"],
-            medians[name],
+            f"{what}, {sizes[what]:,} bytes, CPU of a request / {name}",
+            medians[what, "vireo"],
+            medians[what, name],
             "us",
             less=True,
         )
-        for name in sides
+        for what, name in sides
         if name != "vireo"
     ]
-    settings = {"rate": rate, "seconds": seconds, "rounds": rounds, "connections": 32, "bytes": len(text)}
-    frame.finish("front", rows, settings, not_there=not_there, more={"cpu_us": found})
+    settings = {"rate": rate, "seconds": seconds, "rounds": rounds, "connections": 32, "bytes": sizes}
+    told = {" ".join(side): values for side, values in found.items()}
+    frame.finish("front", rows, settings, not_there=not_there, more={"cpu_us": told})
     return 0
 
 

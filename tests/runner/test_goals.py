@@ -49,7 +49,7 @@ def test_goals_are_judged_by_the_files(folder: Path) -> None:
     assert found["ranker's first layers / multiply-adds of a core"]["measured"] == 0.9
     assert found["whole feed, requests/s / Python service"]["measured"] == 3.0
     assert found["whole feed, CPU of a request / Python service"]["measured"] == 2.0
-    assert found["front, small fixed answer, CPU / nginx return"]["measured"] is None
+    assert found["front, fixed answer of 1.5 KB, CPU / nginx return"]["measured"] is None
 
 
 def test_the_table_marks_what_is_missed_and_what_is_missing(folder: Path) -> None:
@@ -59,7 +59,7 @@ def test_the_table_marks_what_is_missed_and_what_is_missing(folder: Path) -> Non
     lines = {line[:54].strip(): line for line in done.stdout.splitlines()}
     assert lines["p99 at half load / idle"].endswith("0.75!")
     assert lines["p50 at half load / idle"].rstrip().endswith("1.09")
-    assert "not measured" in lines["front, parse to print / evhttp"]
+    assert "not measured" in lines["front, parse to print, CPU / evhttp"]
     assert len(lines) == len(goals.GOALS) + 1
     wrong = subprocess.run([*script, str(folder / "none")], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2

@@ -1,18 +1,20 @@
 """Five times what the server can do, open loop: goodput, deadlines, and how soon all is well again.
 
-    python3 bench/overload.py [--runs 5] [--deadline-ms 250] [--bundle models/demo]
+    python3 bench/overload.py [--runs 5] [--lanes 1] [--deadline-ms 250] [--bundle models/demo]
 
 Each run starts `vireo serve`, finds the largest goodput (answers within the deadline, a second) over a few
 rates, then loads it lightly, for five seconds with five times that goodput, and lightly again (`vireo bench
 load`, Poisson). Printed for each run, with medians at the end:
 
     goodput   of the last four of those five seconds, over the largest: at least 0.9
+    by_cpu    the same for each second that the lane had a core; starved: how long it was ready and had none,
+              which other work on the machine took, the generator's too
     onset     of the first second
     p99       of what was answered in each half second of those four, the worst: within the deadline
     back      from the load's end until nothing was lost any more (to the half second), and until feeds had
               all candidates again: within a second
 
-Standard library alone.
+The generator works on the same machine: --lanes (1) leaves it cores of its own. Standard library alone.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ class Result:
     peak_per_s: float
     offered_per_s: float
     goodput: float
+    goodput_by_cpu: float
+    starved: float
     onset: float
     p99_ms: float
     answers_back_s: float
@@ -59,6 +63,7 @@ class Server:
     vireo: str
     public: str
     admin: str
+    pid: int
     deadline_ms: int
 
     def load(self, *words: str) -> dict[str, Any]:
@@ -78,9 +83,19 @@ class Server:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             return json.loads(file.read_text())
 
-    def goodput(self, rate: float, seconds: float) -> float:
-        """Answers in time, a second."""
-        return self.load("--rate", f"{rate:.0f}", "--seconds", str(seconds))["ok"] / seconds
+    def goodput(self, rate: float, seconds: float) -> tuple[float, float]:
+        """Answers in time: a second, and a second of the busiest thread's CPU, which is a lane's."""
+        before = self.cpu()
+        ok = self.load("--rate", f"{rate:.0f}", "--seconds", str(seconds))["ok"]
+        return ok / seconds, ok / (self.cpu()[0] - before[0])
+
+    def cpu(self) -> tuple[float, float]:
+        """Seconds that the busiest thread has run so far, and that it was ready but had no core."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        ran, waited = max(
+            [int(word) for word in (task / "schedstat").read_text().split()][:2] for task in tasks
+        )
+        return ran / 1e9, waited / 1e9
 
     def quality(self) -> float:
         """The share of the candidates that feeds are made of now."""
@@ -94,37 +109,38 @@ def start(options: argparse.Namespace) -> tuple[subprocess.Popen[str], Server]:
     """A server on free ports of loopback."""
     command = [options.vireo, "serve", "--bundle", options.bundle, "--listen", "127.0.0.1:0", "--admin"]
     command += ["127.0.0.1:0", "--set", f"lanes.default_timeout_ms={options.deadline_ms}"]
+    command += ["--set", f"lanes.count={options.lanes}"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         found = READY.search(line)
         if found:
             threading.Thread(target=process.stderr.read, daemon=True).start()
-            return process, Server(options.vireo, found[1], found[2], options.deadline_ms)
+            return process, Server(options.vireo, found[1], found[2], process.pid, options.deadline_ms)
     sys.exit("the server did not start")
 
 
-def watch_quality(server: Server, until: float, seen: list[tuple[float, float]]) -> None:
-    """Note the quality ten times a second."""
+def watch(server: Server, until: float, seen: list[tuple[float, float, float, float]]) -> None:
+    """Note the time, the quality and the CPU time ten times a second."""
     while time.monotonic() < until:
-        seen.append((time.monotonic(), server.quality()))
+        seen.append((time.monotonic(), server.quality(), *server.cpu()))
         time.sleep(0.1)
 
 
-def largest_goodput(server: Server) -> float:
+def largest_goodput(server: Server) -> tuple[float, float]:
     """The best over a few rates around a first guess, which is what comes through a flood."""
     guess = server.goodput(4000, 3)
-    return max(guess, *(server.goodput(share * guess, 3) for share in SHARES))
+    return max(guess, *(server.goodput(share * guess[0], 3) for share in SHARES))
 
 
-def flood(server: Server, peak: float) -> Result:
+def flood(server: Server, peak: float, peak_by_cpu: float) -> Result:
     """The step up and down again."""
     light = 0.1 * peak
-    seen: list[tuple[float, float]] = []
+    seen: list[tuple[float, float, float, float]] = []
     seconds = QUIET_S + FLOOD_S + AFTER_S
     words = [
         "--schedule",
-        "step",
+        "spike",
         "--rate",
         f"{light:.0f}",
         "--to-rate",
@@ -134,7 +150,7 @@ def flood(server: Server, peak: float) -> Result:
     ]
     words += ["--step-for", str(FLOOD_S), "--seconds", str(seconds), "--interval", str(INTERVAL_S)]
     begun = time.monotonic()
-    watcher = threading.Thread(target=watch_quality, args=(server, begun + seconds + 1, seen))
+    watcher = threading.Thread(target=watch, args=(server, begun + seconds + 1, seen))
     watcher.start()
     figures = server.load(*words)
     ended = time.monotonic() - (seconds - QUIET_S - FLOOD_S)
@@ -143,11 +159,15 @@ def flood(server: Server, peak: float) -> Result:
     first, steady, last = (round(s / INTERVAL_S) for s in (QUIET_S, QUIET_S + 1, QUIET_S + FLOOD_S))
     kept = sum(part["ok"] for part in parts[steady:last]) / (FLOOD_S - 1)
     lossy = [place for place, part in enumerate(parts[last:]) if part["lost"] > 0]
-    poor = [when - ended for when, factor in seen if factor < 1 and when > ended]
+    poor = [when - ended for when, factor, _, _ in seen if factor < 1 and when > ended]
+    flooded = [sample for sample in seen if ended - FLOOD_S + 1 <= sample[0] <= ended]
+    (begin, _, ran, waited), (end, _, ran_then, waited_then) = flooded[0], flooded[-1]
     return Result(
         peak_per_s=peak,
         offered_per_s=sum(part["sent"] for part in parts[first:last]) / FLOOD_S,
         goodput=kept / peak,
+        goodput_by_cpu=kept * (end - begin) / (ran_then - ran) / peak_by_cpu,
+        starved=(waited_then - waited) / (end - begin),
         onset=sum(part["ok"] for part in parts[first:steady]) / peak,
         p99_ms=max(part["p99_ms"] for part in parts[steady:last]),
         answers_back_s=(max(lossy) + 1) * INTERVAL_S if lossy else 0.0,
@@ -159,7 +179,7 @@ def flood(server: Server, peak: float) -> Result:
 def one_run(options: argparse.Namespace) -> Result:
     process, server = start(options)
     try:
-        return flood(server, largest_goodput(server))
+        return flood(server, *largest_goodput(server))
     finally:
         process.terminate()
         process.wait(30)
@@ -168,6 +188,7 @@ def one_run(options: argparse.Namespace) -> Result:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--lanes", type=int, default=1)
     parser.add_argument("--deadline-ms", type=int, default=250)
     parser.add_argument("--bundle", default=str(ROOT / "models/demo"))
     parser.add_argument("--vireo", default=str(ROOT / "build/release/vireo"))

@@ -71,7 +71,12 @@ static enum vr_status packed_weights(struct ops_bench *bench, const struct layer
     const enum vr_status fits = ops->weights_bytes(bench->backend, VR_ELEMENT_F32, layer->out, layer->in, &bytes);
     float *weight = calloc(count, sizeof *weight);
     char *packed = calloc(layer->batch, bytes);
-    enum vr_status status = weight == NULL || packed == NULL ? vr_fail(VR_ERR_NOMEM, "no memory for weights") : fits;
+    if (weight == NULL || packed == NULL) {
+        free(weight);
+        free(packed);
+        return vr_fail(VR_ERR_NOMEM, "no memory for weights");
+    }
+    enum vr_status status = fits;
     for (uint32_t b = 0; status == VR_OK && b < layer->batch; b++) {
         for (size_t i = 0; i < count; i++) {
             weight[i] = (float)(2.0 * bench_random_unit(&bench->random) - 1.0);

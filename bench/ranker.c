@@ -3,8 +3,8 @@
  * process's CPU time, which other programs on the machine disturb less than the clock's.
  *
  * Usage: bench_ranker BUNDLE [ROWS [TURNS [HEADS [PRECISION]]]]; one line of JSON a precision. HEADS is a prefix: the
- * heads of the first request go to HEADS.PRECISION as float32 [ROWS, 4], so that bench/ranker.py can judge them. The
- * request is golden case 0 with rows 3, 3 + 7919, ... modulo the number of videos. */
+ * heads of the first request go to HEADS.PRECISION as float32 [ROWS, 4], so that bench/peers/ranker.py can judge them.
+ * The request is golden case 0 with rows 3, 3 + 7919, ... modulo the number of videos. */
 #include <immintrin.h>
 #include <math.h>
 #include <stdio.h>

@@ -37,7 +37,7 @@ peers() {
 }
 
 cmake --preset release -DVIREO_BENCH=ON --log-level=WARNING
-cmake --build --preset release --target vireo vireo_allocations bench_knn bench_front
+cmake --build --preset release --target vireo vireo_allocations bench_knn bench_front bench_ranker
 
 part ops "$vireo" bench ops --json "$out/ops.json" \
     --rows "$rows" --seconds "$op_seconds"

@@ -5,7 +5,7 @@
 
 const char vr_bench_usage[] =
     "usage: vireo bench backends --bundle DIR [--backends cpu,cuda] [--batches 1,8,32,128] [--seconds S] [--calls N]\n"
-    "                            [--precision auto|fp32|fp16] [--index KIND] [--json FILE]\n"
+    "                            [--precision auto|fp32|fp16|bf16|int8] [--index KIND] [--json FILE]\n"
     "       vireo bench ops [--backend cpu] [--rows N] [--dim N] [--seconds S] [--json FILE]\n"
     "       vireo bench feed --bundle DIR [--backend cpu] [--config FILE] [--lanes N] [--concurrency 1,4,16,64]\n"
     "                        [--rates 100,200] [--seconds S] [--runs N] [--seed N] [--json FILE]\n"

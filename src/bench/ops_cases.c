@@ -62,6 +62,36 @@ struct layer {
     bool hoisted; /* adds a request's part, computed once */
 };
 
+/* The weights of a layer's products as the backend packs them, as an engine does at load. */
+static enum vr_status packed_weights(struct ops_bench *bench, const struct layer *layer, struct vr_linear *linear)
+{
+    const struct vr_backend_ops *ops = bench->backend->ops;
+    const size_t count = (size_t)layer->out * layer->in;
+    size_t bytes = 0;
+    const enum vr_status fits = ops->weights_bytes(bench->backend, VR_ELEMENT_F32, layer->out, layer->in, &bytes);
+    float *weight = calloc(count, sizeof *weight);
+    char *packed = calloc(layer->batch, bytes);
+    if (weight == NULL || packed == NULL) {
+        free(weight);
+        free(packed);
+        return vr_fail(VR_ERR_NOMEM, "no memory for weights");
+    }
+    enum vr_status status = fits;
+    for (uint32_t b = 0; status == VR_OK && b < layer->batch; b++) {
+        for (size_t i = 0; i < count; i++) {
+            weight[i] = (float)(2.0 * bench_random_unit(&bench->random) - 1.0);
+        }
+        ops->weights_pack(VR_ELEMENT_F32, layer->out, layer->in, weight, layer->in, packed + b * bytes);
+    }
+    linear->weight_packed = true;
+    linear->weight_element = VR_ELEMENT_F32;
+    linear->weight_step = bytes;
+    status = status == VR_OK ? ops_put(bench, packed, layer->batch * bytes, &linear->weight) : status;
+    free(weight);
+    free(packed);
+    return status;
+}
+
 /* Rows of x lie side by side where products read columns of their own, as a level's second layers do. */
 static enum vr_status run_layer(struct ops_bench *bench, const struct layer *layer)
 {
@@ -97,7 +127,10 @@ static enum vr_status run_layer(struct ops_bench *bench, const struct layer *lay
     }
     const size_t weights = (size_t)batch * layer->out * layer->in;
     enum vr_status status = matrix(bench, (size_t)rows * linear->x_stride, element, &linear->x);
-    status = status == VR_OK ? matrix(bench, weights, element, &linear->weight) : status;
+    if (status == VR_OK) {
+        status = bench->backend->ops->weights_bytes != NULL ? packed_weights(bench, layer, linear)
+                                                            : matrix(bench, weights, element, &linear->weight);
+    }
     status = status == VR_OK ? ops_floats(bench, (size_t)batch * layer->out, &linear->bias) : status;
     status = status == VR_OK ? ops_floats(bench, (size_t)requests * linear->add_stride, &linear->add) : status;
     status = status == VR_OK ? ops_put(bench, row, rows * sizeof *row, &linear->add_row) : status;

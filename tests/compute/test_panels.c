@@ -437,6 +437,38 @@ Test(packed_linear, equals_rows_of_floats)
     }
 }
 
+/* Rows of bfloat16 with NaN behind each, wide and narrow: nothing of it comes into the sums. */
+Test(packed_linear, what_lies_behind_a_row_is_not_used)
+{
+    for (uint32_t in = 16; in <= 64; in += 16) {
+        uint16_t x[40 * 96];
+        float weight[8 * 64], y[40 * 8] = {0};
+        size_t bytes = 0;
+        for (uint32_t i = 0; i < 40 * 96; i++) {
+            x[i] = i % 96 < in ? vr_bf16_from_float(1.0f) : 0x7fc0u;
+        }
+        for (uint32_t i = 0; i < 8 * 64; i++) {
+            weight[i] = 0.5f;
+        }
+        if (cpu->ops->weights_bytes(cpu, VR_ELEMENT_BF16, 8, in, &bytes) != VR_OK) {
+            return; /* this processor is not quick in it */
+        }
+        char *packed = calloc(1, bytes);
+        cpu->ops->weights_pack(VR_ELEMENT_BF16, 8, in, weight, in, packed);
+        struct vr_linear args = {.rows = 40, .in = in, .out = 8, .x_stride = 96, .y_stride = 8, .weight_packed = true};
+        args.x_element = args.weight_element = VR_ELEMENT_BF16;
+        args.x = rig_put(&rig, x, sizeof x);
+        args.weight = rig_put(&rig, packed, bytes);
+        args.y = rig_put(&rig, y, sizeof y);
+        cr_assert_eq(cpu->ops->linear(rig.stream, &args), VR_OK, "%s", vr_error_text());
+        rig_get(&rig, args.y, sizeof y, y);
+        for (uint32_t i = 0; i < 40 * 8; i++) {
+            cr_assert_eq(y[i], 0.5f * (float)in, "%u columns: %g", in, (double)y[i]);
+        }
+        free(packed);
+    }
+}
+
 Test(packed_linear, what_does_not_fit_is_refused)
 {
     static float x[BATCH_ROWS * PRODUCTS * IN], weight[PRODUCTS * OUT * IN];

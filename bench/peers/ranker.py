@@ -1,17 +1,15 @@
-"""The ranker of a bundle, Vireo beside what one would use instead, on one thread, in one run.
+"""Vireo's ranker beside onnxruntime and OpenVINO: a request of 300 rows, one thread, errors beside speeds.
 
-    python bench/ranker.py BUNDLE BENCH_RANKER [--rows 300] [--turns 15] [--json OUT] [--peers PYTHON]
+    python3 bench/peers/run.py [--short] ranker
 
-BUNDLE comes from bench/yardstick.py with the inputs `vectors` (256 columns) or `cross` (and 32 of the pair).
-BENCH_RANKER is the program (build/release/bench/bench_ranker). The peers get the same weights and the same
-rows: onnxruntime in float32 on the plain graph and on one whose viewer part is hoisted, onnxruntime int8
-(quantize_dynamic, signed weights by output) on both, OpenVINO in bfloat16. They are measured by this script
-run with PYTHON, which needs numpy, safetensors, onnx, onnxruntime and openvino; one that is missing is
-written down as "not there". Each turn measures everybody once; figures are medians of CPU time, and the
-largest difference of a probability from float64 stands beside each.
+The yardstick bundles of bench/yardstick.py (made here), `vectors` (256 columns) and `cross` (and 32 of the
+pair); the peers get the same weights and rows: onnxruntime in float32 and int8 (quantize_dynamic, weights by
+output), OpenVINO in float32 and bfloat16, each on the plain graph and on one whose viewer part is hoisted.
+Vireo is bench/ranker.c of the release build with -DVIREO_BENCH=ON, which hoists always. Each turn measures
+everybody once; figures are medians of the process's CPU time, which others on the machine disturb less than
+the clock's, and errors are the largest against float64.
 """
 
-import argparse
 import importlib
 import json
 import os
@@ -23,11 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import frame
 import numpy as np
 from safetensors.numpy import load_file
 
 HEADS = ("click", "watch_s", "like", "finish")
-CALLS = 5
+CALLS, ROWS = 5, 300
 
 Array = np.ndarray
 
@@ -224,22 +223,6 @@ def measure(call: Callable[[], Array]) -> float:
     return (time.process_time() - start) / CALLS * 1e6
 
 
-def serve_peers(bundle: Path, rows: int) -> int:
-    """The other half: names and errors on a line, then figures of one turn for each line that comes in."""
-    network, missing = Network(bundle, rows), {}
-    want = network.heads()
-    onnx = optional("onnx", missing)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        peers = onnx_peers(onnx, network, missing, folder) if onnx is not None else []
-        peers += openvino_peers(network, missing, folder)
-        found = [{"engine": title, **errors(np.asarray(call()), want)} for title, call in peers]
-        print(json.dumps({"peers": found, "missing": missing}), flush=True)
-        for _ in sys.stdin:
-            print(json.dumps([measure(call) for _, call in peers]), flush=True)
-    return 0
-
-
 def errors(got: Array, want: Array) -> dict[str, float]:
     """The largest differences: of a probability, and of the seconds relative to them (or to one second)."""
     off = np.abs(got.astype(np.float64) - want)
@@ -249,84 +232,114 @@ def errors(got: Array, want: Array) -> dict[str, float]:
     }
 
 
-def vireo_turn(program: Path, bundle: Path, rows: int, heads: Path) -> list[dict[str, Any]]:
-    words = [str(program), str(bundle), str(rows), "3", str(heads)]
+def program() -> Path:
+    found = sorted((frame.ROOT / "build/release").rglob("bench_ranker"))
+    if not found:
+        raise SystemExit("ranker: build/release has no bench_ranker: bench/run.sh builds it")
+    return found[0]
+
+
+def vireo_turn(bundle: Path, heads: Path) -> list[dict[str, Any]]:
+    words = [str(program()), str(bundle), str(ROWS), "3", str(heads)]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    want = Network(arguments.bundle, arguments.rows).heads()
-    words = [arguments.peers, __file__, str(arguments.bundle), "-", "--rows", str(arguments.rows)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        ) as other,
-    ):
-        assert other.stdin is not None and other.stdout is not None
-        first = json.loads(other.stdout.readline())
-        figures: dict[str, list[float]] = {}
-        results: dict[str, dict[str, Any]] = {peer["engine"]: peer for peer in first["peers"]}
-        for _ in range(arguments.turns):
-            for line in vireo_turn(
-                arguments.program, arguments.bundle, arguments.rows, Path(folder) / "heads"
-            ):
-                name = f"Vireo {line['precision']}"
-                got = np.fromfile(Path(folder) / f"heads.{line['precision']}", np.float32).reshape(
-                    -1, len(HEADS)
-                )
-                results.setdefault(name, {"engine": name, **errors(got, want)})
-                results[name].setdefault("of_limit", []).append(line["of_limit"])
-                figures.setdefault(name, []).append(line["us"])
-            other.stdin.write("turn\n")
-            other.stdin.flush()
-            for peer, us in zip(first["peers"], json.loads(other.stdout.readline()), strict=True):
-                figures.setdefault(peer["engine"], []).append(us)
-        other.stdin.close()
-    for name, result in results.items():
-        us = float(np.median(figures[name]))
-        result |= {"us": us, "requests_per_s": 1e6 / us}
-        if "of_limit" in result:
-            result["of_limit"] = float(np.median(result["of_limit"]))
-    return {
-        "rows": arguments.rows,
-        "turns": arguments.turns,
-        "missing": first["missing"],
-        "results": list(results.values()),
-    }
+class Side:
+    """One engine: its times and its errors."""
+
+    def __init__(self, name: str, found: dict[str, float]) -> None:
+        self.name, self.errors = name, found
+        self.us: list[float] = []
+        self.of_limit: list[float] = []
+
+    @property
+    def speed(self) -> float:
+        """Requests a second."""
+        return 1e6 / frame.median(self.us)
+
+    def told(self) -> dict[str, Any]:
+        limit = {"of_limit": frame.median(self.of_limit)} if self.of_limit else {}
+        return {"engine": self.name, "requests_per_s": self.speed, **self.errors, **limit}
 
 
-def show(outcome: dict[str, Any]) -> None:
-    print(f"{'engine':36} {'requests/s':>10} {'us':>8} {'probability':>12} {'watch':>9} {'of FMA limit':>13}")
-    for result in outcome["results"]:
-        limit = f"{result['of_limit']:.2f}" if "of_limit" in result else ""
+def take_turns(bundle: Path, turns: int, missing: dict[str, str]) -> dict[str, Side]:
+    """All sides by name, Vireo's as "vireo PRECISION"."""
+    network = Network(bundle, ROWS)
+    want = network.heads()
+    onnx = optional("onnx", missing)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        peers = onnx_peers(onnx, network, missing, folder) if onnx is not None else []
+        peers += openvino_peers(network, missing, folder)
+        sides = {title: Side(title, errors(np.asarray(call()), want)) for title, call in peers}
+        for _ in range(turns):
+            for line in vireo_turn(bundle, folder / "heads"):
+                title = f"vireo {line['precision']}"
+                got = np.fromfile(folder / f"heads.{line['precision']}", np.float32).reshape(-1, len(HEADS))
+                side = sides.setdefault(title, Side(title, errors(got, want)))
+                side.us.append(line["us"])
+                side.of_limit.append(line["of_limit"])
+            for title, call in peers:
+                sides[title].us.append(measure(call))
+    return sides
+
+
+def best(sides: dict[str, Side], *words: str) -> Side | None:
+    """The quickest peer whose name holds one of the words."""
+    found = [side for side in sides.values() if any(word in side.name for word in words)]
+    found = [side for side in found if not side.name.startswith("vireo")]
+    return max(found, key=lambda side: side.speed, default=None)
+
+
+def rows_of(inputs: str, sides: dict[str, Side]) -> list[dict[str, Any]]:
+    """float32 against onnxruntime on both graphs; the quicker of bfloat16 and int8 against the best of the
+    others' lower precisions, errors too."""
+    own = sides["vireo fp32"]
+    rows = []
+    for graph_name in ("plain", "hoisted"):
+        peer = best(sides, f"fp32 {graph_name}")
+        told = f"{inputs}: fp32 hoisted / onnxruntime {graph_name}"
+        told = told if graph_name == "plain" else f"{inputs}: fp32 / onnxruntime's hoisted graph"
+        rows.append(frame.row(told, own.speed, peer.speed if peer else None, "requests/s"))
+    lower = [sides[name] for name in ("vireo bf16", "vireo int8") if name in sides]
+    peer = best(sides, " int8 ", " bf16 ")
+    for side in sorted(lower, key=lambda one: -one.speed):
+        what = "int8 hoisted" if side.speed == max(one.speed for one in lower) else "the other"
+        name = side.name.removeprefix("vireo ")
+        rows.append(
+            frame.row(f"{inputs}: {what} ({name}) / {peer.name if peer else 'none'}", side.speed,
+                      peer.speed if peer else None, "requests/s")
+        )  # fmt: skip
+        rows.append(
+            frame.row(f"{inputs}: error of a probability, {name}", side.errors["probability_error"],
+                      peer.errors["probability_error"] if peer else None, "", less=True)
+        )  # fmt: skip
+    return rows
+
+
+def main(words: list[str]) -> None:
+    turns = 5 if "--short" in words else 15
+    os.environ["OMP_NUM_THREADS"] = "1"
+    missing: dict[str, str] = {}
+    rows: list[dict[str, Any]] = []
+    every: list[dict[str, Any]] = []
+    for inputs in ("vectors", "cross"):
+        bundle = frame.FOLDER / f"yardstick-{inputs}"
+        make = [sys.executable, str(frame.ROOT / "bench/yardstick.py"), str(bundle), "5000", inputs]
+        subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+        sides = take_turns(bundle, turns, missing)
+        rows += rows_of(inputs, sides)
+        every += [{"inputs": inputs, **side.told()} for side in sides.values()]
+    for one in every:
+        limit = f"{one['of_limit']:.2f} of the FMA limit" if "of_limit" in one else ""
         print(
-            f"{result['engine']:36} {result['requests_per_s']:10.0f} {result['us']:8.0f} "
-            f"{result['probability_error']:12.1e} {result['watch_error']:9.1e} {limit:>13}"
+            f"{one['inputs']:8} {one['engine']:36} {one['requests_per_s']:6.0f}/s "
+            f"probability {one['probability_error']:.1e} watch {one['watch_error']:.1e} {limit}"
         )
-    for name, why in outcome["missing"].items():
-        print(f"{name}: {why}")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("program", type=Path)
-    parser.add_argument("--rows", type=int, default=300)
-    parser.add_argument("--turns", type=int, default=15)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--peers", default=sys.executable)
-    arguments = parser.parse_args()
-    if str(arguments.program) == "-":
-        return serve_peers(arguments.bundle, arguments.rows)
-    outcome = run(arguments)
-    show(outcome)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(outcome, indent=1) + "\n")
-    return 0
+    settings = {"rows": ROWS, "turns": turns, "threads": 1, "videos": 5000}
+    frame.finish("ranker", rows, settings, not_there=missing, more={"every": every})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(sys.argv[1:])

@@ -208,6 +208,8 @@ def test_recall_by_kind_is_that_of_its_own_targets() -> None:
     assert np.flatnonzero(kinds["head"]).tolist() == [0, 1]
     assert np.flatnonzero(kinds["new"]).tolist() == [9]
     assert kinds["tail"].sum() == 7
+    unseen = segments(np.zeros(10), np.arange(10) == 5)  # the fifth with the most positives was never shown
+    assert not unseen["head"].any() and np.flatnonzero(unseen["tail"]).tolist() == [5]
     assert restricted(targets, kinds["tail"]).target_videos.tolist() == [3, 3]
     ranking = np.array([[0, 3, 1], [0, 1, 2]])
     found = segment_recalls(targets, ranking, kinds, 20, 1)

@@ -20,15 +20,19 @@
 #define VR_CANDIDATES_QUERIES 64u /* that walk over blocks together */
 
 struct vr_candidates {
-    const struct vr_codes *codes;
-    struct vr_codes_query query;
-    struct vr_exclusion out;
-    uint32_t k;
-    bool ascending;  /* rows come in ascending order: a later one has to beat the k-th best */
-    float threshold; /* k rows met so far score truly at or above it */
+    /* What each block asks for, in one cache line. */
+    _Alignas(64) struct vr_codes_query query;
     float least;     /* upper bounds below it are of no interest any more */
+    float widest;    /* bound of what is noted */
     uint64_t *noted; /* [room], vr_select_key(score - bound, slot) */
-    uint32_t count, room;
+    uint32_t count;  /* of what is noted */
+    uint32_t soft;   /* at most the room: the next shrinking */
+
+    const struct vr_codes *codes;
+    struct vr_exclusion out;
+    uint32_t k, room;
+    bool ascending;        /* rows come in ascending order: a later one has to beat the k-th best */
+    float threshold;       /* k rows met so far score truly at or above it */
     struct vr_select best; /* by true scores */
     void *turn;            /* for vr_codes_score */
 };

@@ -61,10 +61,10 @@ static void measure(const float *value, const int8_t *code, uint32_t dim, float 
     *lost = sqrt(differences);
 }
 
-/* To float32, upwards: bounds may not shrink. */
+/* To float32, upwards: bounds may not shrink, nor by the roundings of what is made of them. */
 static float above(double value)
 {
-    return (float)(value * (1.0 + 0x1p-20));
+    return (float)(value * (1.0 + 0x1p-18));
 }
 
 /* Rows [rows, dim] as floats into the block. */
@@ -83,8 +83,10 @@ static void code_block(struct vr_codes *codes, struct vr_codes_block *block, con
         residual = lost > residual ? lost : residual;
         vr_codes_put(codes->tile, block->slot + r, codes->groups, code, dim);
     }
-    block->norm = finite ? above(norm) : INFINITY;
-    block->residual = finite ? above(residual) : INFINITY;
+    const double sums = (dim + 8.0) * 0x1p-23 * (norm + residual);
+    block->inverse = 1.0f / block->unit;
+    block->by_lost = finite ? above(norm + sums) : INFINITY;
+    block->by_norm = finite ? above(residual + sums) : INFINITY;
 }
 
 /* ---- queries and bounds ---- */
@@ -101,6 +103,7 @@ struct vr_codes_query vr_codes_query_make(uint32_t dim, const float *value, int8
         squares += (double)value[i] * (double)value[i];
         sum += code[i];
     }
+    query.inverse = 1.0f / query.unit;
     query.start = -128 * sum;
     query.norm = isfinite(squares) ? above(sqrt(squares)) : INFINITY;
     query.lost = isfinite(lost) ? above(lost) : INFINITY;

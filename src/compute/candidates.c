@@ -29,7 +29,7 @@ uint32_t vr_candidates_queries(const struct vr_candidates_memory *memory, uint32
 }
 
 void vr_candidates_open(const struct vr_codes *codes, const struct vr_search_at *at, uint32_t first, uint32_t count,
-                        bool ascending, const struct vr_candidates_memory *memory, struct vr_candidates *out)
+                        const struct vr_candidates_memory *memory, struct vr_candidates *out)
 {
     const uint32_t k = at->k;
     for (uint32_t q = 0; q < count; q++) {
@@ -40,9 +40,7 @@ void vr_candidates_open(const struct vr_codes *codes, const struct vr_search_at 
             .query = vr_codes_query_make(codes->dim, at->query + (size_t)(first + q) * codes->dim, code),
             .out = vr_exclusion_of(at, first + q),
             .k = k,
-            .ascending = ascending,
             .threshold = -INFINITY,
-            .least = -INFINITY,
             .noted = key,
             .room = NOTED(k),
             .soft = SOFT(k),
@@ -56,10 +54,7 @@ void vr_candidates_open(const struct vr_codes *codes, const struct vr_search_at 
 
 static void raise(struct vr_candidates *c, float threshold)
 {
-    if (threshold > c->threshold) {
-        c->threshold = threshold;
-        c->least = c->ascending ? nextafterf(threshold, INFINITY) : threshold;
-    }
+    c->threshold = threshold > c->threshold ? threshold : c->threshold;
 }
 
 static uint32_t slot_of(uint64_t key)
@@ -185,7 +180,7 @@ struct meeting {
  * rounding of this very number, 1 for the cut to a whole one. */
 static int32_t limit_of(const struct vr_candidates *c, const struct meeting *meeting)
 {
-    const float steps = (c->least - meeting->bound) * (meeting->block->inverse * c->query.inverse);
+    const float steps = (c->threshold - meeting->bound) * (meeting->block->inverse * c->query.inverse);
     const float low = steps - fabsf(steps) * 0x1p-20f - 1.0f;
     return low >= 0x1p30f ? INT32_MAX : low > -0x1p30f ? (int32_t)low : INT32_MIN; /* also where it is NaN */
 }
@@ -200,7 +195,7 @@ static void note(struct vr_candidates *c, const struct meeting *meeting, uint64_
         const float approximate = (float)sum[lane] * meeting->scale;
         const bool excluded = c->out.count > 0 && vr_exclusion_has(c->out, vr_codes_row(c->codes, slot + lane));
         c->noted[c->count] = vr_select_key(approximate - meeting->bound, (int32_t)(slot + lane));
-        c->count += !(approximate + meeting->bound < c->least) & !excluded;
+        c->count += !(approximate + meeting->bound < c->threshold) & !excluded;
     }
     c->widest = meeting->bound > c->widest ? meeting->bound : c->widest;
     if (c->count + FOUR_TILES > c->soft) {

@@ -236,6 +236,7 @@ static enum vr_status fill(const struct vr_cpu_table *table, const struct vr_cod
     for (uint32_t b = 0; status == VR_OK && b < codes->blocks; b++) { /* lists lie one after another: so do blocks */
         copy_rows(table, lists, from, &codes->block[b], codes, value);
         code_block(codes, &codes->block[b], value, code);
+        codes->is_finite = codes->is_finite && codes->block[b].by_norm < INFINITY;
         from += codes->block[b].rows;
     }
     free(value);
@@ -254,7 +255,8 @@ enum vr_status vr_codes_make(const struct vr_cpu_table *table, const struct vr_c
     if (slots > INT32_MAX) {
         return vr_fail(VR_ERR_UNSUPPORTED, "index: %u lists are too many for their rows", lists->lists);
     }
-    *codes = (struct vr_codes){.dim = table->width, .groups = (table->width + 3) / 4};
+    *codes = (struct vr_codes){.dim = table->width, .groups = (table->width + 3) / 4, .is_finite = true};
+    codes->rows = lists->offset[lists->lists] - lists->offset[0];
     codes->slots = (uint32_t)slots;
     codes->blocks = (uint32_t)blocks;
     codes->sums = vr_code_block_choose();

@@ -30,7 +30,8 @@ struct vr_codes_block {
 
 struct vr_codes {
     uint32_t dim, groups; /* groups of 4 dimensions */
-    uint32_t slots, blocks;
+    uint32_t rows, slots, blocks;
+    bool is_finite;               /* all rows are */
     uint8_t *tile;                /* [slots / 16, groups, 16, 4] */
     struct vr_codes_block *block; /* [blocks] */
     uint32_t *block_of_tile;      /* [slots / 16] */

@@ -158,7 +158,7 @@ static enum vr_status search(struct vr_stream *stream, struct vr_index *index, c
     const uint32_t most = vr_candidates_queries(&group.memory, at->k);
     for (uint32_t first = 0; first < at->queries; first += most) {
         group.count = at->queries - first < most ? at->queries - first : most;
-        vr_candidates_open(&ivf->codes, at, first, group.count, false, &group.memory, group.query);
+        vr_candidates_open(&ivf->codes, at, first, group.count, &group.memory, group.query);
         search_group(&group);
         for (uint32_t q = 0; q < group.count; q++) {
             const size_t place = (size_t)(first + q) * at->k;

@@ -111,6 +111,17 @@ static void huge(struct world *w, const struct setting *s, struct dice *dice)
     scale(w->query, s->queries * w->dim, 0x1p20f);
 }
 
+/* Queries of zeros, one of them with exclusions, beside others. */
+static void zeros(struct world *w, const struct setting *s, struct dice *dice)
+{
+    (void)s;
+    (void)dice;
+    memset(w->query + w->dim, 0, w->dim * sizeof *w->query);
+    for (uint32_t i = 0; i < w->dim; i++) {
+        w->query[(size_t)4 * w->dim + i] = i % 2 == 0 ? -0.0f : 0.0f;
+    }
+}
+
 /* ---- against exact ---- */
 
 /* What a kind answers: rows and then the bits of scores, [2, queries, k]; every third row is excluded for odd queries.
@@ -149,7 +160,7 @@ static void check_bits(const struct setting *s)
 }
 
 typedef void shape(struct world *w, const struct setting *s, struct dice *dice);
-static shape *const shapes[] = {NULL, unit, lengths, same, rising, odd, outlier, far, huge};
+static shape *const shapes[] = {NULL, unit, lengths, same, rising, odd, outlier, far, huge, zeros};
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
 Test(index_int8, floats)

@@ -294,6 +294,10 @@ enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_in
 /* Names of the backends and retrieval libraries in this build, e.g. "cpu openblas faiss"; for `vireo version`. */
 const char *vr_backend_built(void);
 
+/* How this processor multiplies on the CPU backend, e.g. "fp32 avx512, bf16 amx_bf16, int8 amx_int8"; for `vireo
+ * version` and the log. */
+const char *vr_backend_cpu_forms(void);
+
 /* A weight matrix [rows, width] as the halves that `linear` reads, once, at load: to [rows, to_stride], to_stride at
  * least vr_half_stride(width), zeros behind each row. `from` may be a column range of rows `from_stride` apart.
  * VR_ERR_UNSUPPORTED when a finite weight has no finite half: such a network runs in float32. */

@@ -325,6 +325,15 @@ struct vr_feed_metrics {
 };
 void vr_feed_metrics_read(struct vr_feed *feed, struct vr_feed_metrics *out);
 
+/* What a lane does now. */
+struct vr_lane_status {
+    uint32_t in_hand; /* requests of the batch that it works on; 0: it waits */
+    uint64_t busy_us; /* since it took them */
+    uint64_t batches, jobs;
+};
+/* Of lane `index`, from 0; false past the last. */
+bool vr_feed_lane_read(struct vr_feed *feed, uint32_t index, struct vr_lane_status *out);
+
 #ifdef __cplusplus
 }
 #endif

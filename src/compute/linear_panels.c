@@ -8,7 +8,7 @@
 #include "panels.h"
 
 #define ROW_PAD 64u                 /* bytes between rows of x in scratch, so that they begin at different sets */
-#define X_BYTES (256u * 1024u)      /* of the scratch */
+#define X_BYTES (1024u * 1024u)     /* of the scratch */
 #define WEIGHT_BYTES (768u * 1024u) /* so that they stay in the second-level cache */
 _Static_assert(X_BYTES + WEIGHT_BYTES <= VR_SCRATCH_BYTES, "rows and weights fit the scratch");
 
@@ -58,9 +58,19 @@ struct work {
     struct vr_panel_shape shape;
     const char *weight;
     uint32_t first, out;
-    char *x; /* scratch */
+    bool direct; /* x is read where it lies */
+    char *x;     /* scratch */
     size_t x_stride;
 };
+
+/* Rows that are what the kernel reads already are read where they lie, unless they are a page apart or a multiple of it
+ * and so fall on the same sets of the cache. */
+static bool lies_well(const struct vr_linear *args, enum vr_element element)
+{
+    const size_t stride = args->x_stride * vr_element_bytes(args->x_element);
+    const uint32_t whole = element == VR_ELEMENT_F32 ? 1 : VR_PANEL_TILE_GROUPS * VR_PANEL_GROUP / 2;
+    return args->x_element == element && args->in % whole == 0 && stride % 4096 != 0;
+}
 
 static void work_rows(const struct work *work, uint32_t r, uint32_t rows)
 {
@@ -88,8 +98,8 @@ static void work_rows(const struct work *work, uint32_t r, uint32_t rows)
         .rows = rows,
         .groups = work->shape.groups,
         .out = work->out,
-        .x = work->x,
-        .stride = work->x_stride,
+        .x = work->direct ? take.from : work->x,
+        .stride = work->direct ? args->x_stride * vr_element_bytes(args->x_element) : work->x_stride,
         .x_scale = scale,
         .x_zero = zero,
         .weight = work->weight,
@@ -102,15 +112,17 @@ static void work_rows(const struct work *work, uint32_t r, uint32_t rows)
         .y_stride = args->y_stride,
         .y_element = args->y_element,
     };
-    work->form->take(&take);
+    if (!work->direct) {
+        work->form->take(&take);
+    }
     work->form->multiply(&product);
 }
 
-/* All rows, as many at a time as the form likes and the scratch holds. */
+/* All rows, as many at a time as the scratch holds. */
 static void work_all(const struct work *work)
 {
     const size_t room = X_BYTES / work->x_stride;
-    const uint32_t most = room < work->form->rows ? (uint32_t)room : work->form->rows;
+    const uint32_t most = room < VR_PANEL_ROWS ? (uint32_t)room : VR_PANEL_ROWS;
     for (uint32_t r = 0; r < work->args->rows; r += most) {
         work_rows(work, r, work->args->rows - r < most ? work->args->rows - r : most);
     }
@@ -129,6 +141,7 @@ static struct work work_of(struct vr_stream *stream, const struct vr_linear *arg
         .x = stream->scratch,
     };
     work.x_stride = row_stride(work.shape.groups);
+    work.direct = lies_well(args, element);
     return work;
 }
 

@@ -7,7 +7,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "i8_avx512.h"
 #include "rows_avx512.h"
 
 #define TARGET "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16,amx-int8"
@@ -18,6 +17,7 @@
 #define TILE_ROWS 16u
 #define ROW_BYTES 64u
 #define BLOCK_ROWS 32u
+#define PIECE_LINES 4u /* of a later panel, fetched beside each step of tiles */
 
 /* ---- the processor ---- */
 
@@ -85,9 +85,10 @@ INLINE void multiply_lower(bool codes)
     }
 }
 
-/* Sums of up to 32 rows at x, more than 16 where `two`, and one panel; `codes` and `two` are constants. */
-INLINE void sums_of(const char *x, size_t stride, const char *weight, uint32_t groups, bool codes, bool two,
-                    int32_t sum[BLOCK_ROWS][VR_PANEL_LANES])
+/* Tiles 0 .. 3: sums of up to 32 rows at x, more than 16 where `two`, and one panel; `codes` and `two` are constants.
+ * Meanwhile a piece of what is multiplied later is fetched: weights come from the third level, once. */
+INLINE void add_up(const char *x, size_t stride, const char *weight, uint32_t groups, const char *later, bool codes,
+                   bool two)
 {
     _tile_zero(0);
     _tile_zero(1);
@@ -95,7 +96,7 @@ INLINE void sums_of(const char *x, size_t stride, const char *weight, uint32_t g
         _tile_zero(2);
         _tile_zero(3);
     }
-    for (size_t g = 0; g < groups; g += VR_PANEL_TILE_GROUPS) {
+    for (size_t g = 0; g < groups; g += VR_PANEL_TILE_GROUPS, later += PIECE_LINES * ROW_BYTES) {
         _tile_loadd(4, x + g * VR_PANEL_GROUP, stride);
         load_weights(weight + g * PANEL_STRIDE);
         multiply_upper(codes);
@@ -103,7 +104,14 @@ INLINE void sums_of(const char *x, size_t stride, const char *weight, uint32_t g
             _tile_loadd(5, x + TILE_ROWS * stride + g * VR_PANEL_GROUP, stride);
             multiply_lower(codes);
         }
+        for (uint32_t line = 0; line < PIECE_LINES; line++) {
+            _mm_prefetch(later + (size_t)line * ROW_BYTES, _MM_HINT_T1);
+        }
     }
+}
+
+INLINE void store_sums(int32_t sum[BLOCK_ROWS][VR_PANEL_LANES], bool two)
+{
     _tile_stored(0, &sum[0][0], PANEL_STRIDE);
     _tile_stored(1, &sum[0][16], PANEL_STRIDE);
     if (two) {
@@ -112,40 +120,42 @@ INLINE void sums_of(const char *x, size_t stride, const char *weight, uint32_t g
     }
 }
 
-INLINE void finish_block(const struct vr_panel_product *p, uint32_t first, uint32_t rows, uint32_t lane, bool codes,
-                         int32_t sum[BLOCK_ROWS][VR_PANEL_LANES])
-{
-    for (uint32_t r = 0; r < rows; r++) {
-        for (uint32_t side = 0; side < VR_PANEL_LANES; side += 16) {
-            const __m512i bits = _mm512_load_si512(&sum[r][side]);
-            const __m512 value = codes ? as_floats(p, first + r, lane + side, bits) : _mm512_castsi512_ps(bits);
-            finish(p, first + r, lane + side, value);
-        }
-    }
-}
-
-INLINE void multiply_rows(const struct vr_panel_product *p, uint32_t first, uint32_t rows, bool codes, bool two)
+/* Blocks of up to 32 rows from `first` on: a panel stays in the cache while they run over it. The tiles are configured
+ * for all of them alike. The sums of one block are finished while the tiles work on the next one. */
+INLINE void multiply_blocks(const struct vr_panel_product *p, uint32_t first, uint32_t end, bool codes, bool two)
 {
     const size_t panel_bytes = (size_t)p->groups * PANEL_STRIDE;
-    const char *x = p->x + first * p->stride, *weight = p->weight;
+    const size_t piece = (size_t)p->groups / VR_PANEL_TILE_GROUPS * PIECE_LINES * ROW_BYTES; /* of a block */
+    const char *weight = p->weight;
     int32_t sum[BLOCK_ROWS][VR_PANEL_LANES] __attribute__((aligned(64)));
+    uint32_t done_row = 0, done_rows = 0, done_lane = 0;
     for (uint32_t lane = 0; lane < p->out; lane += VR_PANEL_LANES, weight += panel_bytes) {
-        sums_of(x, p->stride, weight, p->groups, codes, two, sum);
-        finish_block(p, first, rows, lane, codes, sum);
+        const char *later = weight + panel_bytes;
+        for (uint32_t r = first; r < end; r += BLOCK_ROWS, later += piece) {
+            add_up(p->x + r * p->stride, p->stride, weight, p->groups, later, codes, two);
+            finish_rows(p, done_row, done_rows, done_lane, VR_PANEL_LANES, &sum[0][0], codes);
+            store_sums(sum, two);
+            done_row = r;
+            done_rows = end - r < BLOCK_ROWS ? end - r : BLOCK_ROWS;
+            done_lane = lane;
+        }
     }
+    finish_rows(p, done_row, done_rows, done_lane, VR_PANEL_LANES, &sum[0][0], codes);
 }
 
 INLINE void multiply_all(const struct vr_panel_product *p, bool codes)
 {
-    for (uint32_t first = 0; first < p->rows; first += BLOCK_ROWS) {
-        const uint32_t rows = p->rows - first < BLOCK_ROWS ? p->rows - first : BLOCK_ROWS;
-        const bool two = rows > TILE_ROWS;
-        configure(two ? TILE_ROWS : rows, two ? rows - TILE_ROWS : TILE_ROWS);
-        if (two) {
-            multiply_rows(p, first, rows, codes, true);
-        } else {
-            multiply_rows(p, first, rows, codes, false);
-        }
+    const uint32_t whole = p->rows / BLOCK_ROWS * BLOCK_ROWS, rest = p->rows - whole;
+    if (whole > 0) {
+        configure(TILE_ROWS, TILE_ROWS);
+        multiply_blocks(p, 0, whole, codes, true);
+    }
+    if (rest > TILE_ROWS) {
+        configure(TILE_ROWS, rest - TILE_ROWS);
+        multiply_blocks(p, whole, p->rows, codes, true);
+    } else if (rest > 0) {
+        configure(rest, TILE_ROWS);
+        multiply_blocks(p, whole, p->rows, codes, false);
     }
     _tile_release();
 }
@@ -169,5 +179,5 @@ __attribute__((target(TARGET))) static void multiply_i8(const struct vr_panel_pr
     multiply_all(product, true);
 }
 
-const struct vr_panel_form vr_panel_bf16_amx = {"amx_bf16", true, 64, runs, take_bf16, multiply_bf16};
-const struct vr_panel_form vr_panel_i8_amx = {"amx_int8", true, 64, runs, take_i8, multiply_i8};
+const struct vr_panel_form vr_panel_bf16_amx = {"amx_bf16", true, runs, take_bf16, multiply_bf16};
+const struct vr_panel_form vr_panel_i8_amx = {"amx_int8", true, runs, take_i8, multiply_i8};

@@ -6,7 +6,7 @@
 #define TARGET "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"
 #define SUM __m512
 #define STEP(sum, x, w) _mm512_dpbf16_ps(sum, (__m512bh)(x), (__m512bh)(w))
-#define AS_FLOATS(p, r, lane, sum) (sum)
+#define CODES false
 #define AS_BF16(floats) ((__m256i)_mm512_cvtneps_pbh(floats))
 
 #include "panel_avx512.h"
@@ -27,4 +27,4 @@ __attribute__((target(TARGET))) static void multiply(const struct vr_panel_produ
     multiply_all(product);
 }
 
-const struct vr_panel_form vr_panel_bf16_avx512 = {"avx512_bf16", true, 60, runs, take, multiply};
+const struct vr_panel_form vr_panel_bf16_avx512 = {"avx512_bf16", true, runs, take, multiply};

@@ -93,4 +93,4 @@ __attribute__((target(TARGET))) static void multiply(const struct vr_panel_produ
     }
 }
 
-const struct vr_panel_form vr_panel_f32_avx2 = {"avx2", true, 60, runs, vr_panel_take_f32, multiply};
+const struct vr_panel_form vr_panel_f32_avx2 = {"avx2", true, runs, vr_panel_take_f32, multiply};

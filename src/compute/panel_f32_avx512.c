@@ -6,7 +6,7 @@
 #define TARGET "avx512f,avx512bw,avx512vl,avx512dq"
 #define SUM __m512
 #define STEP(sum, x, w) _mm512_fmadd_ps(_mm512_castsi512_ps(x), _mm512_castsi512_ps(w), sum)
-#define AS_FLOATS(p, r, lane, sum) (sum)
+#define CODES false
 #define AS_BF16(floats) vr_avx512_bf16(floats)
 
 #include "avx512_bf16.h"
@@ -23,4 +23,4 @@ __attribute__((target(TARGET))) static void multiply(const struct vr_panel_produ
     multiply_all(product);
 }
 
-const struct vr_panel_form vr_panel_f32_avx512 = {"avx512", true, 60, runs, vr_panel_take_f32, multiply};
+const struct vr_panel_form vr_panel_f32_avx512 = {"avx512", true, runs, vr_panel_take_f32, multiply};

@@ -7,10 +7,9 @@
 #define TARGET "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"
 #define SUM __m512i
 #define STEP(sum, x, w) _mm512_dpbusd_epi32(sum, x, w)
-#define AS_FLOATS(p, r, lane, sum) as_floats(p, r, lane, sum)
+#define CODES true
 #define AS_BF16(floats) vr_avx512_bf16(floats)
 
-#include "i8_avx512.h"
 #include "panel_avx512.h"
 
 static bool runs(void)
@@ -29,4 +28,4 @@ __attribute__((target(TARGET))) static void multiply(const struct vr_panel_produ
     multiply_all(product);
 }
 
-const struct vr_panel_form vr_panel_i8_vnni = {"avx512_vnni", true, 60, runs, take, multiply};
+const struct vr_panel_form vr_panel_i8_vnni = {"avx512_vnni", true, runs, take, multiply};

@@ -43,21 +43,6 @@ static void take_bf16(const struct vr_panel_rows *rows)
     }
 }
 
-#define LEAST_RANGE 1e-30f /* a row with less between its values counts as zeros */
-
-struct vr_panel_range vr_panel_range_of(float least, float largest)
-{
-    const float low = fminf(least, 0.0f), range = fmaxf(largest, 0.0f) - low;
-    if (!isfinite(range) || isnan(largest)) {
-        return (struct vr_panel_range){NAN, 0.0f, 0};
-    }
-    if (range < LEAST_RANGE) {
-        return (struct vr_panel_range){0.0f, 0.0f, 0};
-    }
-    const float inverse = 255.0f / range;
-    return (struct vr_panel_range){range / 255.0f, inverse, (int32_t)lrintf(-low * inverse)};
-}
-
 static struct vr_panel_range range_of_row(const struct vr_panel_rows *rows, size_t r)
 {
     float least = 0.0f, largest = 0.0f, odd = 0.0f;
@@ -181,6 +166,6 @@ static void multiply_i8(const struct vr_panel_product *product)
     each(product, dot_i8);
 }
 
-const struct vr_panel_form vr_panel_f32_plain = {"plain", true, 16, everywhere, vr_panel_take_f32, multiply_f32};
-const struct vr_panel_form vr_panel_bf16_plain = {"plain", false, 16, everywhere, take_bf16, multiply_bf16};
-const struct vr_panel_form vr_panel_i8_plain = {"plain", false, 16, everywhere, take_i8, multiply_i8};
+const struct vr_panel_form vr_panel_f32_plain = {"plain", true, everywhere, vr_panel_take_f32, multiply_f32};
+const struct vr_panel_form vr_panel_bf16_plain = {"plain", false, everywhere, take_bf16, multiply_bf16};
+const struct vr_panel_form vr_panel_i8_plain = {"plain", false, everywhere, take_i8, multiply_i8};

@@ -2,6 +2,7 @@
 #include "panels.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "vireo/half.h"
@@ -110,4 +111,13 @@ const struct vr_panel_form *vr_panel_form_choose(enum vr_element element)
         }
     }
     return NULL;
+}
+
+/* Filled once, before threads start. */
+const char *vr_backend_cpu_forms(void)
+{
+    static char text[128];
+    snprintf(text, sizeof text, "fp32 %s, bf16 %s, int8 %s", vr_panel_form_choose(VR_ELEMENT_F32)->name,
+             vr_panel_form_choose(VR_ELEMENT_BF16)->name, vr_panel_form_choose(VR_ELEMENT_I8)->name);
+    return text;
 }

@@ -11,11 +11,13 @@
 #ifndef VIREO_COMPUTE_PANELS_H
 #define VIREO_COMPUTE_PANELS_H
 
+#include <immintrin.h>
+
 #include "vireo/backend.h"
 
 #define VR_PANEL_LANES 32u       /* outputs of a panel */
 #define VR_PANEL_GROUP 4u        /* bytes */
-#define VR_PANEL_ROWS 64u        /* rows of one call at most */
+#define VR_PANEL_ROWS 512u       /* rows of one call at most */
 #define VR_PANEL_IN_MAX 65536u   /* so that int32 sums of int8 do not overflow: 65,536 * 255 * 127 < 2^31 */
 #define VR_PANEL_TILE_GROUPS 16u /* groups of bfloat16 and int8 are padded to whole rows of a tile */
 
@@ -65,7 +67,6 @@ struct vr_panel_product {
 struct vr_panel_form {
     const char *name;
     bool quick;         /* quicker than float32 is; plain forms of bfloat16 and int8 are for tests alone */
-    uint32_t rows;      /* of one call at best: whole blocks of its kernel, VR_PANEL_ROWS at most */
     bool (*runs)(void); /* on this processor */
     void (*take)(const struct vr_panel_rows *rows);
     void (*multiply)(const struct vr_panel_product *product);
@@ -80,12 +81,27 @@ extern const struct vr_panel_form vr_panel_f32_avx512, vr_panel_f32_avx2, vr_pan
 extern const struct vr_panel_form vr_panel_bf16_amx, vr_panel_bf16_avx512, vr_panel_bf16_plain;
 extern const struct vr_panel_form vr_panel_i8_amx, vr_panel_i8_vnni, vr_panel_i8_plain;
 
-/* panel_plain.c: a row as float32 groups, which all forms of float32 share, and int8's scale and zero point. */
+/* panel_plain.c: rows as float32 groups, which all forms of float32 share. */
 void vr_panel_take_f32(const struct vr_panel_rows *rows);
+
+/* int8's step and zero point of a row between `least` (at most 0) and `largest` (at least 0), its codes 0 to 255.
+ * Without calls of the library, for it is worked out for each row of each layer. */
 struct vr_panel_range {
     float scale, inverse; /* NaN and 0 for a row that is not finite */
     int32_t zero;
 };
-struct vr_panel_range vr_panel_range_of(float least, float largest);
+#define VR_PANEL_LEAST_RANGE 1e-30f /* a row with less between its values counts as zeros */
+static inline struct vr_panel_range vr_panel_range_of(float least, float largest)
+{
+    const float range = largest - least;
+    if (!(range <= 3e38f)) {
+        return (struct vr_panel_range){__builtin_nanf(""), 0.0f, 0};
+    }
+    if (range < VR_PANEL_LEAST_RANGE) {
+        return (struct vr_panel_range){0.0f, 0.0f, 0};
+    }
+    const float inverse = 255.0f / range;
+    return (struct vr_panel_range){range / 255.0f, inverse, _mm_cvtss_si32(_mm_set_ss(-least * inverse))};
+}
 
 #endif

@@ -246,7 +246,8 @@ static float head_of(const void *z, enum vr_element element, size_t first, const
 enum vr_status vr_heads_resolve(const struct vr_task_heads *args, struct vr_heads_at *out)
 {
     if (args->tasks > VR_HEADS_TASKS_MAX) {
-        return vr_fail(VR_ERR_INVALID, "task_heads: %u tasks, at most %u", args->tasks, VR_HEADS_TASKS_MAX);
+        vr_fail(VR_ERR_INVALID, "task_heads: %u tasks, at most %u", args->tasks, VR_HEADS_TASKS_MAX);
+        return VR_ERR_INVALID;
     }
     out->columns = 0;
     for (uint32_t t = 0; t < args->tasks; t++) {

@@ -240,6 +240,7 @@ static void hand_back(struct vr_lane *lane, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         vr_metrics_count(&lane->metrics, &lane->visit[i], now_us);
     }
+    vr_metrics_take(lane, 0, now_us);
     vr_handback_push_batch(lane->batch, count);
 }
 
@@ -247,6 +248,7 @@ uint32_t vr_batch_run(struct vr_lane *lane, uint32_t count)
 {
     uint64_t now_us = vr_clock_mono_us();
     uint32_t worked = 0;
+    vr_metrics_take(lane, count, now_us);
     for (uint32_t i = 0; i < count; i++) {
         open_visit(lane, i, count, now_us);
         worked += vr_visit_is_open(&lane->visit[i]);

@@ -187,7 +187,6 @@ void vr_dispatch_done(struct vr_dispatch *dispatch, const struct vr_batch_done *
 {
     dispatch->in_flight--;
     dispatch->working -= done->jobs;
-    dispatch->busy_us += done->us;
     if (done->requests > 0) {
         dispatch->on_device = done->on_device;
         learn(dispatch, done);
@@ -221,26 +220,25 @@ static uint64_t target_wait(const struct vr_dispatch *dispatch)
     return target_us > two_batches_us ? target_us : two_batches_us;
 }
 
-/* By the estimate of the better level; or by how busy lanes are at this one, since what grows with the candidates grows
- * no more than they do. */
+/* By the estimate of the better level, which may be old and from few batches, or by this one's: what grows with the
+ * candidates grows no more than they do. */
 static bool better_level_fits(const struct vr_dispatch *dispatch)
 {
     uint32_t level = dispatch->governor.level;
     if (level == 0) {
         return true;
     }
-    double lanes = CARRIES_SHARE * dispatch->limits.count;
     double growth = (double)(VR_QUALITY_LEVELS - level + 1) / (VR_QUALITY_LEVELS - level);
-    return dispatch->rate * job_us(dispatch, service_at(dispatch, level - 1)) < lanes ||
-           dispatch->busy * growth < lanes;
+    double better_us = job_us(dispatch, service_at(dispatch, level - 1));
+    double grown_us = growth * job_us(dispatch, service_at(dispatch, level));
+    double us = better_us < grown_us ? better_us : grown_us;
+    return dispatch->rate * us < CARRIES_SHARE * dispatch->limits.count;
 }
 
 static void step(struct vr_dispatch *dispatch, uint64_t now_us, uint32_t refused)
 {
     double rate = (double)(dispatch->arrived + refused) / VR_GOVERNOR_INTERVAL_US;
-    double busy = (double)dispatch->busy_us / VR_GOVERNOR_INTERVAL_US;
     dispatch->rate += INTERVAL_WEIGHT * (rate - dispatch->rate);
-    dispatch->busy += INTERVAL_WEIGHT * (busy - dispatch->busy);
     struct vr_interval interval = {
         .wait_us = standing_wait(dispatch, now_us),
         .target_us = target_wait(dispatch),
@@ -253,7 +251,6 @@ static void step(struct vr_dispatch *dispatch, uint64_t now_us, uint32_t refused
     };
     vr_governor_step(&dispatch->governor, &interval);
     dispatch->arrived = 0;
-    dispatch->busy_us = 0;
     dispatch->least_wait_us = UINT64_MAX;
 }
 

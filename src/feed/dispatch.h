@@ -24,9 +24,7 @@ struct vr_dispatch {
     uint64_t interval_ends_us;
     uint64_t least_wait_us; /* of the interval's batches; UINT64_MAX: there was none */
     uint32_t arrived;       /* in the interval */
-    uint64_t busy_us;       /* of all lanes in the interval, by batches that ended in it */
     double rate;            /* jobs a microsecond that wanted in, moving mean over intervals */
-    double busy;            /* lanes at work, moving mean over intervals */
 };
 
 /* A batch that a lane takes. */

@@ -150,14 +150,15 @@ struct numbers {
 
 static struct numbers numbers_of(const struct vr_engine *engine, enum vr_precision precision)
 {
+    const bool packed = engine->backend->ops->weights_bytes != NULL;
     switch (precision) {
     case VR_PRECISION_F16: return (struct numbers){VR_ELEMENT_F16, VR_ELEMENT_F16, false};
-    case VR_PRECISION_BF16: return (struct numbers){VR_ELEMENT_BF16, VR_ELEMENT_BF16, true};
-    case VR_PRECISION_INT8: return (struct numbers){VR_ELEMENT_F32, VR_ELEMENT_I8, true};
+    case VR_PRECISION_BF16: return (struct numbers){VR_ELEMENT_BF16, VR_ELEMENT_BF16, packed};
+    case VR_PRECISION_INT8: return (struct numbers){VR_ELEMENT_BF16, VR_ELEMENT_I8, packed};
     case VR_PRECISION_F32:
     case VR_PRECISION_AUTO: break;
     }
-    return (struct numbers){VR_ELEMENT_F32, VR_ELEMENT_F32, engine->backend->ops->weights_bytes != NULL};
+    return (struct numbers){VR_ELEMENT_F32, VR_ELEMENT_F32, packed};
 }
 
 static bool is_bias(const struct source *source)
@@ -180,7 +181,7 @@ static enum vr_status shape_of(const struct vr_engine *engine, const struct sour
     *bytes = 0;
     for (uint32_t p = 0; p < source->parts; p++) {
         const struct part *part = &source->part[p];
-        if (is_bias(source) || !numbers->packed) {
+        if (is_bias(source) || !numbers->packed || engine->backend->ops->weights_bytes == NULL) {
             *bytes += (size_t)part->rows * shape->stride * vr_element_bytes(element);
             continue;
         }
@@ -325,9 +326,8 @@ static enum vr_status check_packed(const struct vr_engine *engine, const struct 
                                    enum vr_precision precision)
 {
     const struct numbers numbers = numbers_of(engine, precision);
-    enum vr_status status = engine->backend->ops->weights_bytes == NULL
-                                ? vr_fail(VR_ERR_UNSUPPORTED, "the backend has no bfloat16 and no int8")
-                                : VR_OK;
+    enum vr_status status =
+        !numbers.packed ? vr_fail(VR_ERR_UNSUPPORTED, "the backend has no bfloat16 and no int8") : VR_OK;
     for (uint32_t i = 0; status == VR_OK && i < sources->count; i++) {
         struct engine_matrix shape;
         size_t bytes = 0;

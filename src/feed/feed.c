@@ -254,6 +254,15 @@ int vr_feed_device_fd(const struct vr_feed *feed)
     return feed->health.fd;
 }
 
+bool vr_feed_lane_read(struct vr_feed *feed, uint32_t index, struct vr_lane_status *out)
+{
+    if (index >= feed->lane_count) {
+        return false;
+    }
+    vr_metrics_read_lane(feed->lane[index], out);
+    return true;
+}
+
 void vr_feed_metrics_read(struct vr_feed *feed, struct vr_feed_metrics *out)
 {
     *out = (struct vr_feed_metrics){0};

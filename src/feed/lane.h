@@ -49,7 +49,9 @@ struct vr_lane {
     struct vr_engine_ranked *ranked;   /* [max_batch] */
     struct vr_device_run run;          /* of the batch on the device (device.h) */
     double row_us;                     /* of the ranker on the stand-by, moving mean; 0: not known yet */
-    struct vr_feed_metrics metrics;    /* one writer, this lane; relaxed __atomic builtins */
+    struct vr_feed_metrics metrics;    /* one writer, this lane; relaxed __atomic builtins, as the next two */
+    uint32_t in_hand;                  /* requests of the batch under way; 0: none */
+    uint64_t taken_us;                 /* when it began, monotonic */
 };
 
 /* Memory of a lane, without its thread. The caller ends it with vr_lane_destroy. VR_ERR_NOMEM. */
@@ -103,6 +105,9 @@ void vr_metrics_count_device(struct vr_feed_metrics *metrics, const struct vr_de
 void vr_metrics_count(struct vr_feed_metrics *metrics, const struct vr_visit *visit, uint64_t now_us);
 void vr_metrics_count_cpu(struct vr_feed_metrics *metrics, enum vr_stage stage, uint64_t ns);
 void vr_metrics_count_batch(struct vr_feed_metrics *metrics, uint32_t jobs);
+/* The lane has begun a batch of so many, or (0) ended it. */
+void vr_metrics_take(struct vr_lane *lane, uint32_t jobs, uint64_t now_us);
+void vr_metrics_read_lane(const struct vr_lane *lane, struct vr_lane_status *out);
 /* Add a lane's counters to `into`. */
 void vr_metrics_add(struct vr_feed_metrics *into, const struct vr_feed_metrics *lane);
 #endif

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lane.h"
+#include "vireo/clock.h"
 
 #define COUNT(counter, by) __atomic_fetch_add(&(counter), (by), __ATOMIC_RELAXED)
 
@@ -100,6 +101,22 @@ void vr_metrics_count_batch(struct vr_feed_metrics *metrics, uint32_t jobs)
 void vr_metrics_count_cpu(struct vr_feed_metrics *metrics, enum vr_stage stage, uint64_t ns)
 {
     COUNT(metrics->cpu_ns[stage], ns);
+}
+
+void vr_metrics_take(struct vr_lane *lane, uint32_t jobs, uint64_t now_us)
+{
+    __atomic_store_n(&lane->taken_us, now_us, __ATOMIC_RELAXED);
+    __atomic_store_n(&lane->in_hand, jobs, __ATOMIC_RELAXED);
+}
+
+void vr_metrics_read_lane(const struct vr_lane *lane, struct vr_lane_status *out)
+{
+    uint64_t now_us = vr_clock_mono_us();
+    uint64_t taken_us = __atomic_load_n(&lane->taken_us, __ATOMIC_RELAXED);
+    *out = (struct vr_lane_status){.in_hand = __atomic_load_n(&lane->in_hand, __ATOMIC_RELAXED),
+                                   .batches = __atomic_load_n(&lane->metrics.batches, __ATOMIC_RELAXED),
+                                   .jobs = __atomic_load_n(&lane->metrics.jobs, __ATOMIC_RELAXED)};
+    out->busy_us = out->in_hand > 0 && now_us > taken_us ? now_us - taken_us : 0;
 }
 
 static void add_histograms(struct vr_feed_metrics *into, const struct vr_feed_metrics *lane)

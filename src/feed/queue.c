@@ -149,7 +149,7 @@ static struct vr_admit_answer ask_admission(const struct vr_queue *queue, const 
 {
     struct vr_admit_view view = read_view(queue);
     struct vr_admit_question question = {.priority = job->request.priority,
-                                         .now_us = vr_clock_mono_us(),
+                                         .now_us = job->request.received_us, /* just now: spares a look at the clock */
                                          .deadline_us = job->request.deadline_us,
                                          .capacity = queue->capacity};
     uint64_t word = READ(queue->waiting);

@@ -130,6 +130,7 @@ struct vr_place vr_admission_enter(struct vr_admission *admission, enum vr_port 
 {
     struct vr_place place = {.port = port};
     place.verdict = judge(admission, &place, peer);
+    place.by_address = place.verdict == VR_ADMISSION_ADDRESS;
     if (place.verdict != VR_ADMISSION_OPEN && !take(&admission->refused[port], VR_REFUSALS_MAX)) {
         place.verdict = VR_ADMISSION_FLOOD;
     }
@@ -151,4 +152,9 @@ void vr_admission_leave(struct vr_admission *admission, const struct vr_place *p
 uint32_t vr_admission_count(const struct vr_admission *admission, enum vr_port port)
 {
     return __atomic_load_n(&admission->open[port], __ATOMIC_RELAXED);
+}
+
+uint32_t vr_admission_limit(const struct vr_admission *admission, enum vr_port port)
+{
+    return admission->limit[port];
 }

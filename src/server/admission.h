@@ -26,7 +26,8 @@ struct vr_admission;
 struct vr_place {
     enum vr_port port;
     enum vr_admission_verdict verdict;
-    uint64_t peer; /* counted by address; 0: not */
+    bool by_address; /* it was refused for its address's count */
+    uint64_t peer;   /* counted by address; 0: not */
 };
 
 /* Limits of the public port; per_address 0: none. The caller frees with vr_admission_destroy. VR_ERR_NOMEM. */
@@ -39,6 +40,7 @@ void vr_admission_leave(struct vr_admission *admission, const struct vr_place *p
 
 /* Open connections of a port, those that are being refused left out. */
 uint32_t vr_admission_count(const struct vr_admission *admission, enum vr_port port);
+uint32_t vr_admission_limit(const struct vr_admission *admission, enum vr_port port);
 
 /* What counts as one address: an IPv4 address (mapped into IPv6 or not), or the /64 of an IPv6 address, for a host may
  * take any address of its /64. 0 for other families. */

@@ -172,6 +172,7 @@ void vr_version_print(FILE *out)
     fprintf(out, "vireo %s\n", VIREO_VERSION);
     fprintf(out, "%-16s %d\n", "bundle format", VR_BUNDLE_FORMAT_VERSION);
     fprintf(out, "%-16s %s\n", "backends", built);
+    fprintf(out, "%-16s %s\n", "processor", vr_backend_cpu_forms());
     fprintf(out, "%-16s %s\n", "openblas", yes_no(strstr(built, "openblas") != NULL));
     fprintf(out, "%-16s %s\n", "faiss", yes_no(strstr(built, "faiss") != NULL));
     fprintf(out, "%-16s %s\n", "cuda", yes_no(strstr(built, "cuda") != NULL));

@@ -296,7 +296,8 @@ static bool put_answer(struct vr_connection *connection, struct vr_exchange *exc
     char head[VR_ANSWER_HEAD_BYTES];
     struct iovec part[2] = {{head, write_head(connection, exchange, head)},
                             {loop->writer.data, connection->method == VR_HTTP_HEAD ? 0 : loop->writer.len}};
-    vr_http_metrics_answer(&loop->metrics, exchange->match.route, exchange->status, took_us);
+    struct vr_http_answer answer = {exchange->match.route, exchange->status, took_us, loop->writer.len};
+    vr_http_metrics_answer(&loop->metrics, &answer);
     return send_parts(connection, part) && after_answer(connection);
 }
 
@@ -362,6 +363,7 @@ static bool take_request(struct vr_connection *connection)
     connection->method = exchange.method;
     connection->close_after = exchange.close;
     connection->until_us = 0;
+    vr_histogram_record(&connection->loop->metrics.request_bytes, connection->request.total);
     enum vr_handled handled = vr_handle(connection->loop, &exchange, &connection->call);
     consume(connection);
     if (handled == VR_HANDLED_ANSWERED) {
@@ -561,9 +563,7 @@ void vr_connection_open(struct vr_loop *loop, const struct vr_place *place, int 
         vr_count(&loop->metrics.accepted, 1);
         await_more(connection);
     } else {
-        refuse(connection, 503,
-               place->verdict == VR_ADMISSION_ADDRESS ? "too many connections from this address"
-                                                      : "too many connections");
+        refuse(connection, 503, place->by_address ? "too many connections from this address" : "too many connections");
     }
 }
 

@@ -6,10 +6,10 @@
 #include <stdint.h>
 
 /* For the writer; the count may not fall below 0. */
-static inline void vr_count(uint64_t *counter, int by)
+static inline void vr_count(uint64_t *counter, int64_t by)
 {
     uint64_t now = __atomic_load_n(counter, __ATOMIC_RELAXED);
-    __atomic_store_n(counter, now + (uint64_t)(int64_t)by, __ATOMIC_RELEASE);
+    __atomic_store_n(counter, now + (uint64_t)by, __ATOMIC_RELEASE);
 }
 
 static inline uint64_t vr_counted(const uint64_t *counter)

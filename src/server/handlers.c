@@ -350,6 +350,7 @@ enum vr_handled vr_handle(struct vr_loop *loop, struct vr_exchange *exchange, st
     case VR_ROUTE_READY: vr_handle_ready(loop, exchange); break;
     case VR_ROUTE_METRICS: vr_handle_metrics(loop, exchange); break;
     case VR_ROUTE_CONFIG: vr_handle_config(loop, exchange); break;
+    case VR_ROUTE_DEBUG: vr_handle_debug(loop, exchange); break;
     case VR_ROUTE_NONE: break;
     }
     return VR_HANDLED_ANSWERED;

@@ -179,7 +179,7 @@ static void take_connection(struct vr_listener *listener, int fd, const struct s
     struct vr_loop *loop = listener->loop;
     struct vr_place place = vr_admission_enter(loop->shared->admission, listener->port, peer);
     if (place.verdict != VR_ADMISSION_OPEN) {
-        vr_count(&loop->metrics.refused, 1);
+        vr_count(&loop->metrics.refused[place.by_address], 1);
     }
     if (place.verdict == VR_ADMISSION_FLOOD) {
         close(fd);

@@ -140,6 +140,7 @@ enum vr_status vr_loop_create(struct vr_shared *shared, uint32_t index, struct v
     loop->shared = shared;
     loop->index = index;
     loop->next_id = index;
+    vr_slow_log_open(&loop->slow, shared->config->server.slow_request_ms, shared->loop_count);
     loop->order_fd = -1;
     loop->listener[VR_PORT_PUBLIC].fd = -1;
     loop->listener[VR_PORT_ADMIN].fd = -1;

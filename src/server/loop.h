@@ -17,6 +17,7 @@
 #include "reply_json.h"
 #include "request_json.h"
 #include "route.h"
+#include "slow_log.h"
 #include "vireo/config.h"
 #include "vireo/feed.h"
 #include "vireo/json.h"
@@ -117,6 +118,7 @@ struct vr_loop {
     struct vr_json *json;
     struct vr_json_writer writer; /* the body of the answer being composed */
     struct vr_http_metrics metrics;
+    struct vr_slow_log slow;
     struct vr_http_metrics http_metrics; /* of all loops: room for /metrics, too large for the stack, as the next */
     struct vr_feed_metrics feed_metrics;
     uint64_t next_id; /* of requests: index, index + loop_count, ... */
@@ -212,10 +214,11 @@ void vr_handle_reply(struct vr_loop *loop, struct vr_call *call, struct vr_excha
 /* Put a problem into the loop's writer. */
 void vr_exchange_fail(struct vr_loop *loop, struct vr_exchange *exchange, int status, const char *code,
                       const char *detail, struct vr_str request_id);
-/* GET /healthz, /readyz, /metrics, /admin/config (observe.c). */
+/* GET /healthz, /readyz, /metrics, /admin/config (observe.c), /debug (debug.c). */
 void vr_handle_health(struct vr_loop *loop, struct vr_exchange *exchange);
 void vr_handle_ready(struct vr_loop *loop, struct vr_exchange *exchange);
 void vr_handle_metrics(struct vr_loop *loop, struct vr_exchange *exchange);
 void vr_handle_config(struct vr_loop *loop, struct vr_exchange *exchange);
+void vr_handle_debug(struct vr_loop *loop, struct vr_exchange *exchange);
 
 #endif

@@ -38,8 +38,8 @@ struct numbers {
     void *packed;
     char *taken;
     size_t stride, y_stride;
-    float scale[VR_PANEL_ROWS];
-    int32_t zero[VR_PANEL_ROWS];
+    float scale[ROWS_MAX];
+    int32_t zero[ROWS_MAX];
 };
 
 static void *room(size_t bytes)
@@ -70,7 +70,7 @@ static void numbers_make(struct numbers *n, struct shape shape)
         n->x_bf16[i] = vr_bf16_from_float(n->x[i]);
         n->x[i] = shape.x_bf16 ? vr_bf16_to_float(n->x_bf16[i]) : n->x[i];
     }
-    n->taken = room(VR_PANEL_ROWS * ((size_t)shape.in * 4 + 256));
+    n->taken = room(ROWS_MAX * ((size_t)shape.in * 4 + 256));
 }
 
 static void numbers_drop(struct numbers *n)
@@ -98,7 +98,7 @@ static void run(struct numbers *n, const struct vr_panel_form *form, enum vr_ele
 {
     const struct shape *s = &n->shape;
     const struct vr_panel_shape shape = vr_panel_shape_of(element, s->out, s->in);
-    const float *add[VR_PANEL_ROWS];
+    const float *add[ROWS_MAX];
     n->stride = ((size_t)shape.groups * VR_PANEL_GROUP + 63) / 64 * 64 + 64;
     for (uint32_t r = 0; r < rows; r++) {
         add[r] = n->add + (size_t)(first + r) * s->out;
@@ -217,9 +217,9 @@ static void check_company(struct numbers *n, const struct vr_panel_form *form, e
 {
     void *whole = guarded(n), *part = guarded(n);
     const size_t row = n->shape.out * (n->shape.y_bf16 ? 2u : 4u), stride = n->y_stride * (n->shape.y_bf16 ? 2u : 4u);
-    run(n, form, element, 0, VR_PANEL_ROWS, whole);
-    for (uint32_t rows = 1; rows <= VR_PANEL_ROWS; rows++) {
-        const uint32_t first = rows * 31 % (VR_PANEL_ROWS - rows + 1);
+    run(n, form, element, 0, ROWS_MAX, whole);
+    for (uint32_t rows = 1; rows <= ROWS_MAX; rows++) {
+        const uint32_t first = rows * 31 % (ROWS_MAX - rows + 1);
         run(n, form, element, first, rows, part);
         for (uint32_t r = 0; r < rows; r++) {
             cr_assert_eq(memcmp((char *)part + r * stride, (char *)whole + (first + r) * stride, row), 0,
@@ -252,7 +252,7 @@ static void each_form(void (*check)(struct numbers *, const struct vr_panel_form
 
 static void check_counts(struct numbers *n, const struct vr_panel_form *form, enum vr_element element)
 {
-    static const uint32_t counts[] = {1, 2, 3, 4, 13, 14, 17, 33, VR_PANEL_ROWS};
+    static const uint32_t counts[] = {1, 2, 3, 4, 13, 14, 17, 33, ROWS_MAX};
     for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
         check_form(n, form, element, counts[c]);
     }
@@ -274,8 +274,8 @@ static void check_equal_plain(struct numbers *n, const struct vr_panel_form *for
         return;
     }
     void *plain = guarded(n), *other = guarded(n);
-    run(n, &vr_panel_i8_plain, element, 0, VR_PANEL_ROWS, plain);
-    run(n, form, element, 0, VR_PANEL_ROWS, other);
+    run(n, &vr_panel_i8_plain, element, 0, ROWS_MAX, plain);
+    run(n, form, element, 0, ROWS_MAX, other);
     cr_assert_eq(memcmp(plain, other, ROWS_MAX * n->y_stride * 4), 0, "%s [%u, %u]", form->name, n->shape.in,
                  n->shape.out);
     free(plain);
@@ -465,10 +465,23 @@ Test(packed_linear, what_does_not_fit_is_refused)
     unpacked.x_element = VR_ELEMENT_BF16;
     cr_expect_eq(cpu->ops->linear(rig.stream, &unpacked), VR_ERR_INVALID);
     cr_expect_eq(cpu->ops->weights_bytes(cpu, VR_ELEMENT_F16, 8, 8, &bytes), VR_ERR_UNSUPPORTED);
-    cr_expect_eq(cpu->ops->weights_bytes(cpu, VR_ELEMENT_F32, 8, 65536, &bytes), VR_ERR_UNSUPPORTED);
-    cr_expect_eq(cpu->ops->weights_bytes(cpu, VR_ELEMENT_F32, 8, 60000, &bytes), VR_OK);
+    cr_expect_eq(cpu->ops->weights_bytes(cpu, VR_ELEMENT_F32, 8, 65537, &bytes), VR_ERR_UNSUPPORTED);
+    cr_expect_eq(cpu->ops->weights_bytes(cpu, VR_ELEMENT_F32, 8, 65536, &bytes), VR_OK);
     struct vr_backend *reference = NULL;
     cr_assert_eq(vr_backend_open_reference(&reference), VR_OK);
     cr_expect_eq(reference->ops->linear(rig.stream, &valid), VR_ERR_UNSUPPORTED);
     vr_backend_destroy(reference);
+}
+
+/* The name of each chosen form stands behind its element's. */
+Test(panels, the_chosen_forms_are_told)
+{
+    static const char *const told[] = {"fp32 ", "bf16 ", "int8 "};
+    for (size_t e = 0; e < 3; e++) {
+        const char *at = strstr(vr_backend_cpu_forms(), told[e]);
+        const char *name = vr_panel_form_choose(elements[e])->name;
+        cr_assert(at != NULL && strncmp(at + strlen(told[e]), name, strlen(name)) == 0, "%s", vr_backend_cpu_forms());
+        cr_assert(vr_panel_form_choose(elements[e])->runs());
+    }
+    cr_assert(vr_panel_form_choose(VR_ELEMENT_F16) == NULL);
 }

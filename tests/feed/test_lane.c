@@ -105,6 +105,54 @@ Test(lane, a_hold_ends_with_its_number_and_does_not_come_again)
     vr_queue_destroy(queue);
 }
 
+/* Who has gone or is late takes no room in a batch and is found while looking for those who are not. */
+Test(lane, the_dead_are_set_aside_and_take_no_room)
+{
+    struct vr_queue *queue = open_queue();
+    struct vr_taken taken = {.batch = batch};
+    uint32_t nudges = 0;
+    for (size_t i = 0; i < 6; i++) {
+        job[i].request.deadline_us = job[i].request.received_us + 60000000u + i;
+        cr_assert_eq(vr_queue_push(queue, &job[i]), VR_OK);
+    }
+    job[0].cancelled = true;
+    job[2].request.deadline_us = job[2].request.received_us; /* its time passed while it waited */
+    cr_assert(vr_queue_take(queue, &nudges, &taken));
+    cr_assert_eq(taken.count, 4u);
+    cr_expect(batch[0] == &job[1] && batch[1] == &job[3] && batch[2] == &job[4] && batch[3] == &job[5]);
+    cr_assert_eq(taken.dead, &job[0]);
+    cr_assert_eq(taken.dead->next, &job[2]);
+    cr_expect_null(taken.dead->next->next);
+    cr_expect_eq(vr_queue_length(queue), 0u);
+    done(queue, 4);
+    job[6].cancelled = true;
+    cr_assert_eq(vr_queue_push(queue, &job[6]), VR_OK);
+    cr_assert(vr_queue_take(queue, &nudges, &taken));
+    cr_expect(taken.count == 0 && taken.dead == &job[6], "nothing but the dead is no batch");
+    vr_queue_destroy(queue);
+}
+
+/* Behind a full batch stand others, so a job that would be late when the batch is done gives its place to them. */
+Test(lane, who_would_be_late_gives_place_to_who_waits_behind)
+{
+    struct vr_queue *queue = open_queue();
+    struct vr_taken taken = {.batch = batch};
+    uint32_t nudges = 0;
+    cr_assert_eq(vr_queue_push(queue, &job[7]), VR_OK);
+    cr_assert(vr_queue_take(queue, &nudges, &taken));
+    struct vr_batch_done slow = {.jobs = 1, .requests = 1, .us = 200000}; /* a request takes 200 ms */
+    vr_queue_done(queue, &slow);
+    for (size_t i = 0; i < 6; i++) {
+        job[i].request.deadline_us = UINT64_MAX;
+        cr_assert_eq(vr_queue_push(queue, &job[i]), VR_OK);
+    }
+    job[0].request.deadline_us = vr_clock_mono_us() + 100000; /* half of what it takes */
+    cr_assert(vr_queue_take(queue, &nudges, &taken));
+    cr_expect_eq(taken.dead, &job[0]);
+    cr_expect_eq(batch[0], &job[1]);
+    vr_queue_destroy(queue);
+}
+
 Test(lane, a_nudge_is_heard_once_and_a_batch_comes_before_it)
 {
     struct vr_queue *queue = open_queue();

@@ -11,6 +11,7 @@ import argparse
 import copy
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,9 @@ def _count(run: Run) -> int:
     return parameter_count(run.ranker.ranker.spec, run.ranker.width)
 
 
-def compare(data: Dataset, config: Config, seeds: int) -> dict[str, Any]:
-    """Trains every architecture with every seed and judges them on the report days."""
+def compare(data: Dataset, config: Config, seeds: int) -> Iterator[dict[str, Any]]:
+    """Trains every architecture with one seed after another; after each, the figures of all so far on the
+    report days."""
     heads: dict[str, list[np.ndarray]] = {name: [] for name in ARCHITECTURES}
     parameters = {}
     for seed in range(config.seed, config.seed + seeds):
@@ -71,8 +73,8 @@ def compare(data: Dataset, config: Config, seeds: int) -> dict[str, Any]:
             run = with_architecture(base, name)
             heads[name].append(_judged(run))
             parameters[name] = _count(run)
-    found = summarise(base, {name: np.stack(one) for name, one in heads.items()})
-    return {"data": data.name, "seeds": seeds, "parameters": parameters, **found}
+        found = summarise(base, {name: np.stack(one) for name, one in heads.items()})
+        yield {"data": data.name, "seeds": len(heads["mmoe"]), "parameters": parameters, **found}
 
 
 def summarise(run: Run, heads: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -141,13 +143,14 @@ def as_text(found: dict[str, Any]) -> str:
 
 
 def run(options: argparse.Namespace) -> str:
-    """Writes architectures.json and architectures.txt into ``options.out``."""
+    """Writes architectures.json and architectures.txt into ``options.out``, anew after each seed."""
     if options.seeds < 1:
         raise ValueError(f"--seeds {options.seeds}: at least 1 is wanted")
-    found = compare(load(options.data), settings.load(options.config), options.seeds)
-    text = as_text(found)
     folder: Path = options.out
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "architectures.json").write_text(json.dumps(found, indent=1) + "\n")
-    (folder / "architectures.txt").write_text(text + "\n")
+    text = ""
+    for found in compare(load(options.data), settings.load(options.config), options.seeds):
+        text = as_text(found)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "architectures.json").write_text(json.dumps(found, indent=1) + "\n")
+        (folder / "architectures.txt").write_text(text + "\n")
     return text

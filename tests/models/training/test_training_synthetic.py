@@ -82,7 +82,7 @@ def test_a_replica_learns_what_it_would_alone(architecture: str) -> None:
 def test_the_paper_s_order_comes_out() -> None:
     """Single gate and MMoE in short: apart where tasks differ, together where they are one."""
     settings = Settings(
-        correlations=(0.5, 1.0), seeds=8, steps=300, dim=8, architectures=("moe", "mmoe"), rates=(0.02,)
+        correlations=(0.5, 1.0), seeds=8, steps=200, dim=8, architectures=("moe", "mmoe"), rates=(0.03,)
     )
     found = compare(settings)
     apart, alike = found["advantage"]["moe"]

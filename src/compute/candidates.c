@@ -6,6 +6,8 @@
 
 #define NOTED(k) (4u * (k) + 1024u) /* room: few shrinkings, and a whole group in the second-level cache */
 #define BEST(k) ((k) + 256u)
+#define FOUR_TILES 64u                       /* slots that are noted before it is seen whether there is room for more */
+#define SOFT(k) (2u * (k) + 2u * FOUR_TILES) /* keys of the first shrinking; at least k are noted then */
 
 struct vr_candidates_memory vr_candidates_memory_of(uint32_t dim, void *scratch, size_t bytes)
 {
@@ -27,7 +29,7 @@ uint32_t vr_candidates_queries(const struct vr_candidates_memory *memory, uint32
 }
 
 void vr_candidates_open(const struct vr_codes *codes, const struct vr_search_at *at, uint32_t first, uint32_t count,
-                        bool ascending, const struct vr_candidates_memory *memory, struct vr_candidates *out)
+                        const struct vr_candidates_memory *memory, struct vr_candidates *out)
 {
     const uint32_t k = at->k;
     for (uint32_t q = 0; q < count; q++) {
@@ -38,11 +40,10 @@ void vr_candidates_open(const struct vr_codes *codes, const struct vr_search_at 
             .query = vr_codes_query_make(codes->dim, at->query + (size_t)(first + q) * codes->dim, code),
             .out = vr_exclusion_of(at, first + q),
             .k = k,
-            .ascending = ascending,
             .threshold = -INFINITY,
-            .least = -INFINITY,
             .noted = key,
             .room = NOTED(k),
+            .soft = SOFT(k),
             .best = vr_select_open(key + NOTED(k), BEST(k), k, false),
             .turn = memory->turn,
         };
@@ -53,10 +54,7 @@ void vr_candidates_open(const struct vr_codes *codes, const struct vr_search_at 
 
 static void raise(struct vr_candidates *c, float threshold)
 {
-    if (threshold > c->threshold) {
-        c->threshold = threshold;
-        c->least = c->ascending ? nextafterf(threshold, INFINITY) : threshold;
-    }
+    c->threshold = threshold > c->threshold ? threshold : c->threshold;
 }
 
 static uint32_t slot_of(uint64_t key)
@@ -64,23 +62,17 @@ static uint32_t slot_of(uint64_t key)
     return (uint32_t)vr_select_row(key);
 }
 
-/* Whether a noted row may still be among the best; true where nothing is known (infinity less infinity). */
-static bool may_enter(const struct vr_candidates *c, uint64_t key)
-{
-    const struct vr_codes *codes = c->codes;
-    const uint32_t block = codes->block_of_tile[slot_of(key) / VR_CODE_LANES];
-    const float bound = vr_codes_bound(codes->dim, &codes->block[block], &c->query);
-    return !(vr_select_score(key) + 2.0f * bound < c->threshold);
-}
-
-/* Of noted[from .. count), those that may still enter move together. */
+/* Of noted[from .. count), those whose upper bound may still reach the threshold move together. The widest bound of all
+ * that is noted stands for each one's own: bounds of blocks are much alike. */
 static void drop(struct vr_candidates *c, uint32_t from)
 {
+    const float low = c->threshold - 2.0f * c->widest;
+    const uint64_t least = low > -INFINITY ? vr_select_key(low, -1) : 0; /* not so where nothing is known, or NaN */
     uint32_t kept = from;
     for (uint32_t i = from; i < c->count; i++) {
         const uint64_t key = c->noted[i];
         c->noted[kept] = key;
-        kept += may_enter(c, key);
+        kept += key >= least;
     }
     c->count = kept;
 }
@@ -148,9 +140,12 @@ static void settle(struct vr_candidates *c)
         raise(c, c->best.limit);
     }
     c->count = 0;
+    c->widest = 0.0f;
+    c->soft = SOFT(c->k);
 }
 
-/* The k-th largest lower bound is a threshold. */
+/* The k-th largest lower bound is a threshold. The next shrinking comes when there is twice of what is left, so that a
+ * threshold is there soon, and a key is looked at a few times. */
 static void shrink(struct vr_candidates *c)
 {
     vr_select_keep(c->noted, c->count, c->k);
@@ -162,6 +157,9 @@ static void shrink(struct vr_candidates *c)
     drop(c, c->k);
     if (c->count > c->room / 2) {
         settle(c);
+    } else {
+        const uint32_t twice = 2 * c->count + FOUR_TILES;
+        c->soft = twice < c->room ? twice : c->room;
     }
 }
 
@@ -172,51 +170,54 @@ static uint32_t tiles_of(const struct vr_codes_block *block)
     return (block->rows + VR_CODE_LANES - 1) / VR_CODE_LANES;
 }
 
-/* The least sum of codes that may be of interest. The 2^-20 is for the rounding of this very number: one sum too low
- * costs a comparison, one too high a row. */
-static int32_t limit_of(const struct vr_candidates *c, const struct vr_codes_block *block, float bound)
+/* A block as one query meets it. */
+struct meeting {
+    const struct vr_codes_block *block;
+    float scale, bound; /* scores are sums * scale, and off by bound at most; 0 where that is infinity */
+};
+
+/* The least sum of codes that may be of interest, or up to two less, as one too high would cost a row: 2^-20 is for the
+ * rounding of this very number, 1 for the cut to a whole one. */
+static int32_t limit_of(const struct vr_candidates *c, const struct meeting *meeting)
 {
-    const float steps = (c->least - bound) / (block->unit * c->query.unit);
-    const float low = ceilf(steps - fabsf(steps) * 0x1p-20f);
+    const float steps = (c->threshold - meeting->bound) * (meeting->block->inverse * c->query.inverse);
+    const float low = steps - fabsf(steps) * 0x1p-20f - 1.0f;
     return low >= 0x1p30f ? INT32_MAX : low > -0x1p30f ? (int32_t)low : INT32_MIN; /* also where it is NaN */
 }
 
-static void note(struct vr_candidates *c, const struct vr_codes_block *block, uint32_t at, int32_t sum, float bound)
+/* The sums of the set lanes of four tiles, whose first slot is `slot`. A row is written before it is known whether it
+ * counts: a branch would be mispredicted every second time. */
+static void note(struct vr_candidates *c, const struct meeting *meeting, uint64_t lanes, uint32_t slot,
+                 const int32_t *sum)
 {
-    const float approximate = (float)sum * (block->unit * c->query.unit);
-    const uint32_t slot = block->slot + at;
-    if (!(approximate + bound < c->least) && !vr_exclusion_has(c->out, vr_codes_row(c->codes, slot))) {
-        c->noted[c->count++] = vr_select_key(approximate - bound, (int32_t)slot);
-    }
-}
-
-/* The lanes of one tile that reach the limit. */
-static void take_tile(struct vr_candidates *c, const struct vr_codes_block *block, uint32_t tile, uint32_t lanes,
-                      const struct vr_code_sums *sums, float bound)
-{
-    const uint32_t first = tile * VR_CODE_LANES;
     for (; lanes != 0; lanes &= lanes - 1) {
-        const uint32_t at = first + (uint32_t)__builtin_ctz(lanes);
-        note(c, block, at, sums->sum[at], bound);
+        const uint32_t lane = (uint32_t)__builtin_ctzll(lanes);
+        const float approximate = (float)sum[lane] * meeting->scale;
+        const bool excluded = c->out.count > 0 && vr_exclusion_has(c->out, vr_codes_row(c->codes, slot + lane));
+        c->noted[c->count] = vr_select_key(approximate - meeting->bound, (int32_t)(slot + lane));
+        c->count += !(approximate + meeting->bound < c->threshold) & !excluded;
     }
-    if (c->room - c->count < VR_CODE_LANES) {
+    c->widest = meeting->bound > c->widest ? meeting->bound : c->widest;
+    if (c->count + FOUR_TILES > c->soft) {
         shrink(c);
     }
 }
 
-static void take_block(struct vr_candidates *c, const struct vr_codes_block *block, const struct vr_code_sums *sums,
-                       float bound)
+/* Bit i of the word for slots first .. first + 64 is set where there is a row. */
+static uint64_t rows_from(const struct vr_codes_block *block, uint32_t first)
 {
-    const uint32_t tiles = tiles_of(block);
-    const uint32_t past = tiles * VR_CODE_LANES - block->rows; /* lanes of the last tile that are no rows */
-    for (uint32_t t = 0; t < tiles; t += 4) {
-        uint64_t four;
-        memcpy(&four, &sums->reaching[t], sizeof four);
-        for (uint32_t i = t; four != 0 && i < tiles; i++, four >>= VR_CODE_LANES) {
-            const uint32_t there = i + 1 < tiles ? 0xffffu : 0xffffu >> past;
-            if ((four & there) != 0) {
-                take_tile(c, block, i, (uint32_t)four & there, sums, bound);
-            }
+    const uint32_t left = block->rows - first;
+    return left < FOUR_TILES ? ((uint64_t)1 << left) - 1 : UINT64_MAX;
+}
+
+static void take_block(struct vr_candidates *c, const struct meeting *meeting, const struct vr_code_sums *sums)
+{
+    for (uint32_t first = 0; first < meeting->block->rows; first += FOUR_TILES) {
+        uint64_t lanes;
+        memcpy(&lanes, &sums->reaching[first / VR_CODE_LANES], sizeof lanes);
+        lanes &= rows_from(meeting->block, first);
+        if (lanes != 0) {
+            note(c, meeting, lanes, meeting->block->slot + first, sums->sum + first);
         }
     }
 }
@@ -236,16 +237,17 @@ static void scan_some(const struct vr_codes *codes, const struct vr_codes_block 
 {
     struct vr_code_query code[VR_CODE_QUERIES];
     struct vr_code_sums sums[VR_CODE_QUERIES];
-    float bound[VR_CODE_QUERIES];
+    struct meeting meeting[VR_CODE_QUERIES];
     for (uint32_t q = 0; q < count; q++) {
         const struct vr_codes_query *one = &query[q]->query;
-        bound[q] = vr_codes_bound(codes->dim, block, one);
-        code[q] = (struct vr_code_query){one->code, one->start, limit_of(query[q], block, bound[q])};
+        const float bound = vr_codes_bound(block, one);
+        meeting[q] = (struct meeting){block, bound < INFINITY ? block->unit * one->unit : 0.0f, bound};
+        code[q] = (struct vr_code_query){one->code, one->start, limit_of(query[q], &meeting[q])};
     }
     const uint8_t *tile = codes->tile + (size_t)block->slot * codes->groups * 4;
     codes->sums(tile, tiles_of(block), codes->groups, code, count, sums);
     for (uint32_t q = 0; q < count; q++) {
-        take_block(query[q], block, &sums[q], bound[q]);
+        take_block(query[q], &meeting[q], &sums[q]);
     }
 }
 

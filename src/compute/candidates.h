@@ -20,15 +20,17 @@
 #define VR_CANDIDATES_QUERIES 64u /* that walk over blocks together */
 
 struct vr_candidates {
-    const struct vr_codes *codes;
-    struct vr_codes_query query;
-    struct vr_exclusion out;
-    uint32_t k;
-    bool ascending;  /* rows come in ascending order: a later one has to beat the k-th best */
-    float threshold; /* k rows met so far score truly at or above it */
-    float least;     /* upper bounds below it are of no interest any more */
+    /* What each block asks for, in one cache line. */
+    _Alignas(64) struct vr_codes_query query;
+    float threshold; /* k rows met so far score truly at or above it: lower upper bounds are of no interest */
+    float widest;    /* bound of what is noted */
     uint64_t *noted; /* [room], vr_select_key(score - bound, slot) */
-    uint32_t count, room;
+    uint32_t count;  /* of what is noted */
+    uint32_t soft;   /* at most the room: the next shrinking */
+
+    const struct vr_codes *codes;
+    struct vr_exclusion out;
+    uint32_t k, room;
     struct vr_select best; /* by true scores */
     void *turn;            /* for vr_codes_score */
 };
@@ -48,7 +50,7 @@ uint32_t vr_candidates_queries(const struct vr_candidates_memory *memory, uint32
 
 /* Queries first .. first + count of a search. */
 void vr_candidates_open(const struct vr_codes *codes, const struct vr_search_at *at, uint32_t first, uint32_t count,
-                        bool ascending, const struct vr_candidates_memory *memory, struct vr_candidates *out);
+                        const struct vr_candidates_memory *memory, struct vr_candidates *out);
 
 /* Look through one block for `count` queries. Meanwhile the codes of block `next` are asked for, if there is one. */
 void vr_candidates_scan(const struct vr_codes *codes, uint32_t block, uint32_t next, struct vr_candidates *const *query,

@@ -26,8 +26,8 @@ struct vr_code_query {
 };
 
 struct vr_code_sums {
-    int32_t sum[VR_CODE_ROWS];        /* [tiles * 16] */
-    uint16_t reaching[VR_CODE_TILES]; /* [tiles], bit `lane` is set where the sum is at or above the limit */
+    _Alignas(64) int32_t sum[VR_CODE_ROWS]; /* [tiles * 16] */
+    uint16_t reaching[VR_CODE_TILES];       /* [tiles], bit `lane` is set where the sum is at or above the limit */
 };
 
 /* tile: `tiles` tiles of [groups, 16, 4]. out [queries]: written for all lanes of all tiles. */

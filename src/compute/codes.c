@@ -61,10 +61,10 @@ static void measure(const float *value, const int8_t *code, uint32_t dim, float 
     *lost = sqrt(differences);
 }
 
-/* To float32, upwards: bounds may not shrink. */
+/* To float32, upwards: bounds may not shrink, nor by the roundings of what is made of them. */
 static float above(double value)
 {
-    return (float)(value * (1.0 + 0x1p-20));
+    return (float)(value * (1.0 + 0x1p-18));
 }
 
 /* Rows [rows, dim] as floats into the block. */
@@ -83,8 +83,10 @@ static void code_block(struct vr_codes *codes, struct vr_codes_block *block, con
         residual = lost > residual ? lost : residual;
         vr_codes_put(codes->tile, block->slot + r, codes->groups, code, dim);
     }
-    block->norm = finite ? above(norm) : INFINITY;
-    block->residual = finite ? above(residual) : INFINITY;
+    const double sums = (dim + 8.0) * 0x1p-23 * (norm + residual);
+    block->inverse = 1.0f / block->unit;
+    block->by_lost = finite ? above(norm + sums) : INFINITY;
+    block->by_norm = finite ? above(residual + sums) : INFINITY;
 }
 
 /* ---- queries and bounds ---- */
@@ -101,6 +103,7 @@ struct vr_codes_query vr_codes_query_make(uint32_t dim, const float *value, int8
         squares += (double)value[i] * (double)value[i];
         sum += code[i];
     }
+    query.inverse = 1.0f / query.unit;
     query.start = -128 * sum;
     query.norm = isfinite(squares) ? above(sqrt(squares)) : INFINITY;
     query.lost = isfinite(lost) ? above(lost) : INFINITY;
@@ -233,6 +236,7 @@ static enum vr_status fill(const struct vr_cpu_table *table, const struct vr_cod
     for (uint32_t b = 0; status == VR_OK && b < codes->blocks; b++) { /* lists lie one after another: so do blocks */
         copy_rows(table, lists, from, &codes->block[b], codes, value);
         code_block(codes, &codes->block[b], value, code);
+        codes->is_finite = codes->is_finite && codes->block[b].by_norm < INFINITY;
         from += codes->block[b].rows;
     }
     free(value);
@@ -251,7 +255,8 @@ enum vr_status vr_codes_make(const struct vr_cpu_table *table, const struct vr_c
     if (slots > INT32_MAX) {
         return vr_fail(VR_ERR_UNSUPPORTED, "index: %u lists are too many for their rows", lists->lists);
     }
-    *codes = (struct vr_codes){.dim = table->width, .groups = (table->width + 3) / 4};
+    *codes = (struct vr_codes){.dim = table->width, .groups = (table->width + 3) / 4, .is_finite = true};
+    codes->rows = lists->offset[lists->lists] - lists->offset[0];
     codes->slots = (uint32_t)slots;
     codes->blocks = (uint32_t)blocks;
     codes->sums = vr_code_block_choose();

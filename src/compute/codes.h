@@ -8,10 +8,11 @@
  *
  * With q, x as they are and Q, X as they are coded, q.x - Q.X = (q - Q).X + q.(x - X), so by Cauchy and Schwarz
  *   |q.x - Q.X| <= |q - Q| max|X| + |q| max|x - X|,
- * the block's norms being known since it was made. To that comes what float32 sums lose. So a score of codes plus that
- * bound is never below the true score: rows which cannot be among the best are told by their codes alone, and the rest
- * is scored truly. True scores are the bits of the exact scan: one chain of multiply-adds over the values as they were
- * given. */
+ * the block's norms being known since it was made. To that comes what float32 sums lose: of the products' absolute sum
+ * a chain of dim multiply-adds rounds by 2^-24 at most each time (twice that without fused ones), a score of codes
+ * three times more. So a score of codes plus that bound is never below the true score: rows which cannot be among the
+ * best are told by their codes alone, and the rest is scored truly. True scores are the bits of the exact scan: one
+ * chain of multiply-adds over the values as they were given. */
 #ifndef VIREO_COMPUTE_CODES_H
 #define VIREO_COMPUTE_CODES_H
 
@@ -22,14 +23,15 @@
 struct vr_codes_block {
     uint32_t slot; /* the first, a multiple of 16 */
     uint32_t rows;
-    float unit;
-    float norm;     /* largest of a coded row; infinity: a row is not finite, and all are scored truly */
-    float residual; /* largest norm of (row - coded row) */
+    float unit, inverse; /* and 1 / unit */
+    float by_lost;       /* of the bound, times what a query's coding lost; infinity: a row is not finite */
+    float by_norm;       /* times a query's norm */
 };
 
 struct vr_codes {
     uint32_t dim, groups; /* groups of 4 dimensions */
-    uint32_t slots, blocks;
+    uint32_t rows, slots, blocks;
+    bool is_finite;               /* all rows are */
     uint8_t *tile;                /* [slots / 16, groups, 16, 4] */
     struct vr_codes_block *block; /* [blocks] */
     uint32_t *block_of_tile;      /* [slots / 16] */
@@ -80,7 +82,7 @@ struct vr_codes_query {
     const float *value; /* [dim] */
     const int8_t *code; /* [groups, 4] */
     int32_t start;      /* see vr_code_query */
-    float unit;
+    float unit, inverse;
     float norm; /* infinity: not finite, and all rows are scored truly */
     float lost; /* norm of (query - coded query) */
 };
@@ -88,16 +90,11 @@ struct vr_codes_query {
 /* code: memory for vr_codes_query.code, kept by the caller. */
 struct vr_codes_query vr_codes_query_make(uint32_t dim, const float *value, int8_t *code);
 
-/* What a score of codes may lie from the true score in a block; infinity where nothing is known.
- *
- * Of the products' absolute sum a chain of dim multiply-adds rounds by 2^-24 at most each time (twice that without
- * fused ones), a score of codes three times more. Sums that float32 does not hold are bounded by nothing, and those
- * that are so small that it loses bits of them by more than they are. */
-static inline float vr_codes_bound(uint32_t dim, const struct vr_codes_block *block, const struct vr_codes_query *query)
+/* What a score of codes may lie from the true score in a block; infinity where nothing is known. Sums that float32 does
+ * not hold are bounded by nothing, and those that are so small that it loses bits of them by more than they are. */
+static inline float vr_codes_bound(const struct vr_codes_block *block, const struct vr_codes_query *query)
 {
-    const float sums = ((float)dim + 8.0f) * 0x1p-23f * (query->norm + query->lost) * (block->norm + block->residual);
-    const float coding = query->lost * block->norm + query->norm * block->residual;
-    const float bound = (coding + sums) * 1.0001f + 0x1p-90f;
+    const float bound = query->lost * block->by_lost + query->norm * block->by_norm + 0x1p-90f;
     return bound < 0x1p80f ? bound : __builtin_inff();
 }
 

@@ -7,7 +7,7 @@
 
 #include "candidates.h"
 
-#define SLACK_KEYS 256u
+#define ROOM(probes) (2u * (probes) + 32u) /* keys of a query while its lists are chosen */
 
 /* A group of queries and the lists that it asks for. */
 struct group {
@@ -17,7 +17,7 @@ struct group {
     uint32_t nearest[VR_CANDIDATES_QUERIES]; /* each query's best list */
     struct vr_candidates_memory memory;
     uint64_t *asking; /* [lists], bit q: query q; zeros between searches */
-    uint32_t *list;   /* [lists]: those that are asked for, in the order in which they are read */
+    uint32_t *list;   /* [lists + 64]: those that are read next, in order */
 };
 
 static uint32_t lists_of(const struct vr_ivf *ivf)
@@ -67,7 +67,7 @@ static void ask(struct group *group, uint32_t q, struct vr_select *select)
 static void choose_lists(struct group *group, uint32_t q, uint32_t count)
 {
     const struct vr_clusters *clusters = &group->ivf->clusters;
-    const uint32_t probes = group->ivf->probes, room = probes + SLACK_KEYS;
+    const uint32_t probes = group->ivf->probes, room = ROOM(probes);
     struct vr_select select[VR_CODE_QUERIES];
     struct vr_code_query code[VR_CODE_QUERIES];
     struct vr_code_sums sums[VR_CODE_QUERIES];
@@ -88,32 +88,6 @@ static void choose_lists(struct group *group, uint32_t q, uint32_t count)
     }
 }
 
-/* The lists that somebody asks for: each query's nearest first, as what is found there rules out most of the rest; then
- * the others as they lie in memory. Returns how many. */
-static uint32_t order_lists(struct group *group)
-{
-    uint32_t count = 0;
-    for (uint32_t q = 0; q < group->count; q++) {
-        uint32_t i = 0;
-        while (i < count && group->list[i] != group->nearest[q]) {
-            i++;
-        }
-        if (i == count) {
-            group->list[count++] = group->nearest[q];
-        }
-    }
-    const uint32_t first = count;
-    for (uint32_t l = 0; l < lists_of(group->ivf); l++) {
-        bool is_first = group->asking[l] == 0;
-        for (uint32_t i = 0; !is_first && i < first; i++) {
-            is_first = group->list[i] == l;
-        }
-        group->list[count] = l;
-        count += !is_first;
-    }
-    return count;
-}
-
 /* ---- the search ---- */
 
 static void scan_list(struct group *group, uint32_t list, uint32_t next)
@@ -131,18 +105,32 @@ static void scan_list(struct group *group, uint32_t list, uint32_t next)
     group->asking[list] = 0;
 }
 
-static void search_group(struct group *group)
+/* Lists list[0 .. count), while the next one's codes are on their way. Nobody asks for them afterwards. */
+static void scan_lists(struct group *group, uint32_t count)
 {
     const struct vr_codes *codes = &group->ivf->codes;
-    const size_t together = group->memory.keys / (group->ivf->probes + SLACK_KEYS);
+    for (uint32_t i = 0; i < count; i++) {
+        scan_list(group, group->list[i], i + 1 < count ? codes->list[group->list[i + 1]] : codes->blocks);
+    }
+}
+
+/* Each query's nearest list first, as what is found there rules out most of the rest; then all the others as they lie
+ * in memory. */
+static void search_group(struct group *group)
+{
+    const size_t together = group->memory.keys / ROOM(group->ivf->probes);
     const uint32_t step = together < VR_CODE_QUERIES ? (uint32_t)together : VR_CODE_QUERIES;
     for (uint32_t q = 0; q < group->count; q += step) {
         choose_lists(group, q, group->count - q < step ? group->count - q : step);
     }
-    const uint32_t lists = order_lists(group);
-    for (uint32_t i = 0; i < lists; i++) {
-        scan_list(group, group->list[i], i + 1 < lists ? codes->list[group->list[i + 1]] : codes->blocks);
+    memcpy(group->list, group->nearest, group->count * sizeof *group->list); /* one that comes again is empty then */
+    scan_lists(group, group->count);
+    uint32_t count = 0;
+    for (uint32_t l = 0; l < lists_of(group->ivf); l++) {
+        group->list[count] = l;
+        count += group->asking[l] != 0;
     }
+    scan_lists(group, count);
 }
 
 static void open_memory(const struct vr_ivf *ivf, void *scratch, struct group *group)
@@ -150,9 +138,9 @@ static void open_memory(const struct vr_ivf *ivf, void *scratch, struct group *g
     char *next = scratch;
     group->ivf = ivf;
     group->asking = (uint64_t *)(void *)next;
-    next += lists_of(ivf) * sizeof *group->asking;
+    next += ((size_t)lists_of(ivf) + 7) / 8 * 8 * sizeof *group->asking;
     group->list = (uint32_t *)(void *)next;
-    next += ((size_t)lists_of(ivf) + 16) / 16 * 16 * sizeof *group->list;
+    next += ((size_t)lists_of(ivf) + VR_CANDIDATES_QUERIES + 15) / 16 * 16 * sizeof *group->list;
     memset(group->asking, 0, lists_of(ivf) * sizeof *group->asking);
     group->memory = vr_candidates_memory_of(ivf->codes.dim, next, VR_SCRATCH_BYTES - (size_t)(next - (char *)scratch));
 }
@@ -170,7 +158,7 @@ static enum vr_status search(struct vr_stream *stream, struct vr_index *index, c
     const uint32_t most = vr_candidates_queries(&group.memory, at->k);
     for (uint32_t first = 0; first < at->queries; first += most) {
         group.count = at->queries - first < most ? at->queries - first : most;
-        vr_candidates_open(&ivf->codes, at, first, group.count, false, &group.memory, group.query);
+        vr_candidates_open(&ivf->codes, at, first, group.count, &group.memory, group.query);
         search_group(&group);
         for (uint32_t q = 0; q < group.count; q++) {
             const size_t place = (size_t)(first + q) * at->k;

@@ -5,25 +5,58 @@
 
 #include "candidates.h"
 
+/* A viewer without a history asks with zeros: every row scores 0, so the first ones that are not excluded are the
+ * answer, and looking for better ones would be in vain. */
+static void answer_zeros(const struct vr_codes *codes, struct vr_exclusion out, uint32_t k, float *score, int32_t *row)
+{
+    int32_t next = 0;
+    for (uint32_t i = 0; i < k; i++) {
+        while (next < (int32_t)codes->rows && vr_exclusion_has(out, next)) {
+            next++;
+        }
+        score[i] = 0.0f;
+        row[i] = next < (int32_t)codes->rows ? next++ : -1;
+    }
+}
+
+static bool is_zeros(const struct vr_codes *codes, const struct vr_candidates *query)
+{
+    return query->query.norm == 0.0f && codes->is_finite;
+}
+
+/* Queries first .. first + count. */
+static void search_group(const struct vr_codes *codes, const struct vr_search_at *at, uint32_t first, uint32_t count,
+                         const struct vr_candidates_memory *memory)
+{
+    struct vr_candidates query[VR_CANDIDATES_QUERIES], *some[VR_CANDIDATES_QUERIES];
+    uint32_t left = 0;
+    vr_candidates_open(codes, at, first, count, memory, query);
+    for (uint32_t q = 0; q < count; q++) {
+        some[left] = &query[q];
+        left += !is_zeros(codes, &query[q]);
+    }
+    for (uint32_t b = 0; b < codes->blocks && left > 0; b++) {
+        vr_candidates_scan(codes, b, b + 1, some, left);
+    }
+    for (uint32_t q = 0; q < count; q++) {
+        float *score = at->score + (size_t)(first + q) * at->k;
+        int32_t *row = at->row + (size_t)(first + q) * at->k;
+        if (is_zeros(codes, &query[q])) {
+            answer_zeros(codes, query[q].out, at->k, score, row);
+        } else {
+            vr_candidates_finish(&query[q], score, row);
+        }
+    }
+}
+
 static enum vr_status search(struct vr_stream *stream, struct vr_index *index, const struct vr_search_at *at)
 {
     const struct vr_codes *codes = index->state;
     const struct vr_candidates_memory memory = vr_candidates_memory_of(codes->dim, stream->scratch, VR_SCRATCH_BYTES);
     const uint32_t group = vr_candidates_queries(&memory, at->k);
     for (uint32_t first = 0; first < at->queries; first += group) {
-        struct vr_candidates query[VR_CANDIDATES_QUERIES], *all[VR_CANDIDATES_QUERIES];
-        const uint32_t count = at->queries - first < group ? at->queries - first : group;
-        vr_candidates_open(codes, at, first, count, true, &memory, query);
-        for (uint32_t q = 0; q < count; q++) {
-            all[q] = &query[q];
-        }
-        for (uint32_t b = 0; b < codes->blocks; b++) {
-            vr_candidates_scan(codes, b, b + 1, all, count);
-        }
-        for (uint32_t q = 0; q < count; q++) {
-            const size_t place = (size_t)(first + q) * at->k;
-            vr_candidates_finish(&query[q], at->score + place, at->row + place);
-        }
+        const uint32_t left = at->queries - first;
+        search_group(codes, at, first, left < group ? left : group, &memory);
     }
     return VR_OK;
 }

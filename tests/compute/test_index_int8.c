@@ -95,6 +95,33 @@ static void outlier(struct world *w, const struct setting *s, struct dice *dice)
     scale(w->vector + (size_t)(s->rows / 2) * w->dim, w->dim, 1e4f);
 }
 
+/* Rows near the end of float32's range, and queries that bring their scores back to 1. */
+static void far(struct world *w, const struct setting *s, struct dice *dice)
+{
+    (void)dice;
+    scale(w->vector, s->rows * w->dim, 0x1p122f);
+    scale(w->query, s->queries * w->dim, 0x1p-122f);
+}
+
+/* One row whose unit times the query's is past float32's range: nothing is known of its block's rows. */
+static void huge(struct world *w, const struct setting *s, struct dice *dice)
+{
+    (void)dice;
+    scale(w->vector + (size_t)3 * w->dim, w->dim, 0x1p125f);
+    scale(w->query, s->queries * w->dim, 0x1p20f);
+}
+
+/* Queries of zeros, one of them with exclusions, beside others. */
+static void zeros(struct world *w, const struct setting *s, struct dice *dice)
+{
+    (void)s;
+    (void)dice;
+    memset(w->query + w->dim, 0, w->dim * sizeof *w->query);
+    for (uint32_t i = 0; i < w->dim; i++) {
+        w->query[(size_t)4 * w->dim + i] = i % 2 == 0 ? -0.0f : 0.0f;
+    }
+}
+
 /* ---- against exact ---- */
 
 /* What a kind answers: rows and then the bits of scores, [2, queries, k]; every third row is excluded for odd queries.
@@ -133,13 +160,22 @@ static void check_bits(const struct setting *s)
 }
 
 typedef void shape(struct world *w, const struct setting *s, struct dice *dice);
-static shape *const shapes[] = {NULL, unit, lengths, same, rising, odd, outlier};
+static shape *const shapes[] = {NULL, unit, lengths, same, rising, odd, outlier, far, huge, zeros};
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
 Test(index_int8, floats)
 {
     for (size_t i = 0; i < SHAPES; i++) {
         const struct setting s = {.rows = 5000, .queries = 11, .k = 30, .dim = 21, .shape = shapes[i]};
+        check_bits(&s);
+    }
+}
+
+/* More answers than a block has rows. */
+Test(index_int8, many_answers)
+{
+    for (size_t i = 0; i < SHAPES; i++) {
+        const struct setting s = {.rows = 5000, .queries = 7, .k = 400, .dim = 21, .shape = shapes[i]};
         check_bits(&s);
     }
 }

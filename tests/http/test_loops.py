@@ -122,7 +122,9 @@ def test_drain_answers_what_is_in_hand_in_every_loop(bundle: Path, tmp_path: Pat
         connection.send(POST)
     server.process.send_signal(signal.SIGTERM)
     server.process.send_signal(signal.SIGCONT)
-    for connection in busy + waiting:  # one read before the signal keeps its connection open until the drain ends it
+    for connection in (
+        busy + waiting
+    ):  # one read before the signal keeps its connection open until the drain ends it
         answer = connection.answer()
         assert (answer.status, answer.fields.get("connection", "close")) == (200, "close")
     assert all(connection.is_closed() for connection in idle + busy + waiting)

@@ -139,8 +139,8 @@ static inline bool engine_has_table(const struct vr_engine *engine)
 /* Whether there will be a table, which the options and the backend say, and its inputs. */
 enum vr_status engine_table_plan(struct vr_engine *engine);
 /* Level 0's weights for the table's columns, or for those that are left to the rows: [hidden units of all experts, then
- * logits of all gates; columns]. The caller frees. */
-enum vr_status engine_table_columns(const struct vr_engine *engine, bool still, float **out);
+ * logits of all gates; columns]. The caller frees; NULL: no memory, and the error is told. */
+float *engine_table_columns(const struct vr_engine *engine, bool still);
 enum vr_status engine_upload_table(struct vr_engine *engine);
 void engine_table_destroy(struct engine_table *table);
 

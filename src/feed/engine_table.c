@@ -113,7 +113,7 @@ static void take_columns(const float *weight, size_t rows, size_t stride, const 
 
 /* Level 0's first layers and gates, one under the other: [table_outputs, the part's columns]. The pair's columns belong
  * to those that are not still. */
-enum vr_status engine_table_columns(const struct vr_engine *engine, bool still, float **out)
+float *engine_table_columns(const struct vr_engine *engine, bool still)
 {
     const struct vr_level *level = &engine->bundle->ranker.level[0];
     const struct vr_feature_block *video = &engine->bundle->ranker.block[VR_ENTITY_VIDEO];
@@ -125,7 +125,8 @@ enum vr_status engine_table_columns(const struct vr_engine *engine, bool still, 
     if (run == NULL || weight == NULL) {
         free(run);
         free(weight);
-        return vr_fail(VR_ERR_NOMEM, "no memory for weights");
+        vr_fail(VR_ERR_NOMEM, "no memory for weights");
+        return NULL;
     }
     uint32_t runs = video_runs(engine, still, run);
     if (pair > 0) {
@@ -134,8 +135,7 @@ enum vr_status engine_table_columns(const struct vr_engine *engine, bool still, 
     take_columns(level->w1, hidden, level->in, run, runs, weight);
     take_columns(level->gate_w, logits, level->in, run, runs, weight + hidden * width);
     free(run);
-    *out = weight;
-    return VR_OK;
+    return weight;
 }
 
 /* ---- the table's rows ---- */
@@ -206,14 +206,13 @@ static enum vr_status send_weights(struct works *works)
     const struct vr_backend_ops *ops = engine->backend->ops;
     const size_t bytes = (size_t)table_outputs(engine) * engine->table.still.width * sizeof(float);
     const struct vr_view from = {works->staging, works->weight.offset};
-    float *weight = NULL;
-    enum vr_status status = engine_table_columns(engine, true, &weight);
-    if (status == VR_OK) {
-        memcpy((char *)ops->buffer_host(works->staging) + from.offset, weight, bytes);
-        status = ops->copy(engine->resident.stream, works->weight, from, bytes);
+    float *weight = engine_table_columns(engine, true);
+    if (weight == NULL) {
+        return VR_ERR_NOMEM;
     }
+    memcpy((char *)ops->buffer_host(works->staging) + from.offset, weight, bytes);
     free(weight);
-    return status;
+    return ops->copy(engine->resident.stream, works->weight, from, bytes);
 }
 
 /* The features of videos first .. first + rows. */

@@ -382,12 +382,14 @@ static enum vr_status choose_precision(struct vr_engine *engine, const struct so
 enum vr_status engine_upload_ranker(struct vr_engine *engine)
 {
     struct sources sources = {.count = 0, .first = NULL};
-    enum vr_status status = engine_has_table(engine) ? engine_table_columns(engine, false, &sources.first) : VR_OK;
-    if (status != VR_OK) {
-        return status;
+    if (engine_has_table(engine)) {
+        sources.first = engine_table_columns(engine, false);
+        if (sources.first == NULL) {
+            return VR_ERR_NOMEM;
+        }
     }
     list_all(&sources, engine);
-    status = choose_precision(engine, &sources);
+    enum vr_status status = choose_precision(engine, &sources);
     struct numbers numbers = numbers_of(engine, engine->runs_in);
     const bool optional = status == VR_OK && engine->runs_in == VR_PRECISION_F32 && numbers.packed;
     if (optional && check_packed(engine, &sources, VR_PRECISION_F32) != VR_OK) {

@@ -55,17 +55,22 @@ static enum vr_status check_column(const struct vr_feature_space *space, uint32_
                : VR_OK;
 }
 
-/* A block of nothing, with room for `features`. */
-static enum vr_status open_block(enum vr_entity entity, size_t features, struct vr_feature_block *block)
+/* A block of nothing, with room for `features`; false: no memory. */
+static bool open_block(enum vr_entity entity, size_t features, struct vr_feature_block *block)
 {
     *block = (struct vr_feature_block){.entity = entity};
     block->column = calloc(features + 1, sizeof *block->column);
     block->feature = calloc(features + 1, sizeof *block->feature);
     if (block->column == NULL || block->feature == NULL) {
         vr_feature_block_destroy(block);
-        return vr_fail(VR_ERR_NOMEM, "no memory for a block of features");
+        return false;
     }
-    return VR_OK;
+    return true;
+}
+
+static enum vr_status no_memory(void)
+{
+    return vr_fail(VR_ERR_NOMEM, "no memory for a block of features");
 }
 
 enum vr_status vr_feature_block_create(const struct vr_feature_space *space, struct vr_json_value names,
@@ -76,10 +81,10 @@ enum vr_status vr_feature_block_create(const struct vr_feature_space *space, str
     if (vr_json_type_of(names) != VR_JSON_ARRAY) {
         return vr_fail(VR_ERR_FORMAT, "'inputs' must be an array");
     }
-    enum vr_status status = open_block(entity, vr_json_count(names), &block);
-    if (status != VR_OK) {
-        return status;
+    if (!open_block(entity, vr_json_count(names), &block)) {
+        return no_memory();
     }
+    enum vr_status status = VR_OK;
     for (struct vr_json_iter it = vr_json_begin(names); status == VR_OK && vr_json_next(&it, NULL, &element);) {
         uint32_t number = 0;
         status = find_feature(space, element, &number);
@@ -116,13 +121,15 @@ enum vr_status vr_feature_block_part(const struct vr_feature_space *space, const
                                      bool still, struct vr_feature_block *out)
 {
     assert(block->entity == VR_ENTITY_VIDEO);
-    const enum vr_status status = open_block(block->entity, block->count, out);
-    for (uint32_t i = 0; status == VR_OK && i < block->count; i++) {
+    if (!open_block(block->entity, block->count, out)) {
+        return no_memory();
+    }
+    for (uint32_t i = 0; i < block->count; i++) {
         if (is_still(&space->feature[block->feature[i]]) == still) {
             add_column(space, block->feature[i], out);
         }
     }
-    return status;
+    return VR_OK;
 }
 
 void vr_feature_block_destroy(struct vr_feature_block *block)

@@ -9,6 +9,7 @@
  * table [videos + 1, width]: halves; the hidden units of all experts, then the logits of all gates, then padding to
  * whole cache lines. The last row is that of a video which the bundle does not know. A row costs two bytes a hidden
  * unit; docs/benchmarks.md has what it gains. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,8 +228,10 @@ static enum vr_status send_features(struct works *works, uint32_t first, uint32_
     }
     const double *raw[2] = {works->raw, NULL};
     inputs_fill(engine, inputs, 0, rows, raw, &works->dense, &works->index);
+    int32_t *index = works->index.host;
+    assert(index != NULL); /* staging has an address */
     for (uint32_t r = 0; r < rows && inputs->row_at != ENGINE_NONE; r++) {
-        ((int32_t *)works->index.host)[(size_t)r * inputs->index_stride + inputs->row_at] = (int32_t)(first + r);
+        index[(size_t)r * inputs->index_stride + inputs->row_at] = (int32_t)(first + r);
     }
     return ops->copy(engine->resident.stream, works->dense.device, works->dense.staging,
                      works->y.device.offset - works->dense.device.offset);

@@ -31,8 +31,16 @@ struct vr_model {
     uint32_t references;   /* changed through __atomic builtins only */
 };
 
-/* Open, check, self-test and join a bundle; imports its seed state into an empty store. One reference is the caller's.
- */
+/* Open, check and self-test a bundle: all that takes long, and touches nothing that is shared. The model cannot serve
+ * before it is joined. One reference is the caller's. */
+enum vr_status vr_model_open(const char *folder, struct vr_backend *backend, const struct vr_config *config,
+                             struct vr_model **out);
+
+/* Join an opened model to the store: its ids get their numbers, its seed state fills an empty store. Takes locks of the
+ * store, one id at a time. On failure the model is released as any other. */
+enum vr_status vr_model_join(struct vr_model *model, struct vr_state *state, int64_t now_ms);
+
+/* Both. */
 enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_config *config,
                              struct vr_state *state, int64_t now_ms, struct vr_model **out);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "loop.h"
+#include "models.h"
 #include "problem.h"
 #include "vireo/clock.h"
 
@@ -351,6 +352,9 @@ enum vr_handled vr_handle(struct vr_loop *loop, struct vr_exchange *exchange, st
     case VR_ROUTE_METRICS: vr_handle_metrics(loop, exchange); break;
     case VR_ROUTE_CONFIG: vr_handle_config(loop, exchange); break;
     case VR_ROUTE_DEBUG: vr_handle_debug(loop, exchange); break;
+    case VR_ROUTE_MODELS: return vr_handle_models(loop, exchange);
+    case VR_ROUTE_MODEL_LOAD: return vr_handle_model_load(loop, exchange, call);
+    case VR_ROUTE_MODEL_ROLLBACK: return vr_handle_model_rollback(loop, exchange, call);
     case VR_ROUTE_NONE: break;
     }
     return VR_HANDLED_ANSWERED;

@@ -43,6 +43,10 @@ def test_answers_fit_their_schemas(server: Server) -> None:
     }
     for name, answer in answers.items():
         validator(name).validate(answer.json())
+    assert fits("ModelLoad", {"path": "/nowhere"}) and not fits("ModelLoad", {"path": ""})
+    failed = server.call("POST", "/admin/models/load", {"path": "/nowhere"}, admin=True)
+    validator("Problem").validate(failed.json())
+    validator("Models").validate(server.call("GET", "/admin/models", admin=True).json())
     dry = {"user_id": "4", "satisfaction": [{"name": "a", "expression": "click"}]}
     assert fits("DryRunRequest", dry)
     validator("Feed").validate(server.call("POST", "/admin/dry_run", dry, admin=True).json())

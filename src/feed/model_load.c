@@ -74,9 +74,10 @@ enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, con
 {
     struct vr_model *model = NULL;
     enum vr_status status = vr_model_open(folder, backend, config, &model);
-    if (status == VR_OK) {
-        status = vr_model_join(model, state, now_ms);
+    if (status != VR_OK || model == NULL) {
+        return status;
     }
+    status = vr_model_join(model, state, now_ms);
     if (status != VR_OK) {
         vr_model_release(model);
         return status;

@@ -510,11 +510,11 @@ enum vr_status vr_models_load(struct vr_models *models, const char *folder, stru
 enum vr_status vr_models_rollback(struct vr_models *models, struct vr_call *call)
 {
     enum vr_status status = may_begin(models);
-    if (status == VR_OK && models->previous == NULL) {
-        status = vr_fail(VR_ERR_NOT_FOUND, "there is no model before the one that serves");
-    }
     if (status != VR_OK) {
         return status;
+    }
+    if (models->previous == NULL) {
+        return vr_fail(VR_ERR_NOT_FOUND, "there is no model before the one that serves");
     }
     models->load =
         (struct load){.record = models->previous, .rollback = true, .base = vr_model_retain(models->previous_base)};

@@ -107,11 +107,10 @@ void vr_models_answer(struct vr_loop *loop, struct vr_call *call, const struct v
 
 /* ---- requests ---- */
 
-static enum vr_status read_path(struct vr_loop *loop, struct vr_str body, struct vr_str *out)
+static enum vr_status read_path(struct vr_loop *loop, struct vr_str body, char out[VR_PATH_MAX])
 {
     struct vr_json_value root, value;
-    struct vr_str key;
-    *out = (struct vr_str){NULL, 0};
+    struct vr_str key, path = {"", 0};
     enum vr_status status = vr_json_parse(loop->json, body.data, body.len, &root);
     if (status != VR_OK || vr_json_type_of(root) != VR_JSON_OBJECT) {
         return status != VR_OK ? vr_fail_in(VR_ERR_INVALID, "body") : vr_fail(VR_ERR_INVALID, "the body is an object");
@@ -120,12 +119,16 @@ static enum vr_status read_path(struct vr_loop *loop, struct vr_str body, struct
         if (!vr_str_equal(key, vr_str_of("path"))) {
             return vr_fail(VR_ERR_INVALID, "%.*s: unknown key", (int)(key.len < 64 ? key.len : 64), key.data);
         }
-        if (vr_json_as_str(value, out) != VR_OK) {
+        if (vr_json_as_str(value, &path) != VR_OK) {
             return vr_fail(VR_ERR_INVALID, "path: a string, found %s", vr_json_type_name(vr_json_type_of(value)));
         }
     }
-    bool fits = out->len > 0 && out->len < VR_PATH_MAX && memchr(out->data, '\0', out->len) == NULL;
-    return fits ? VR_OK : vr_fail(VR_ERR_INVALID, "path: the folder of a bundle, 1 to %u bytes", VR_PATH_MAX - 1);
+    if (path.len == 0 || path.len >= VR_PATH_MAX || memchr(path.data, '\0', path.len) != NULL) {
+        return vr_fail(VR_ERR_INVALID, "path: the folder of a bundle, 1 to %u bytes", VR_PATH_MAX - 1);
+    }
+    memcpy(out, path.data, path.len);
+    out[path.len] = '\0';
+    return VR_OK;
 }
 
 /* The problem of a load that did not begin. */
@@ -165,13 +168,10 @@ static enum vr_handled follow(struct vr_loop *loop, struct vr_exchange *exchange
 enum vr_handled vr_handle_model_load(struct vr_loop *loop, struct vr_exchange *exchange, struct vr_call **call)
 {
     char path[VR_PATH_MAX];
-    struct vr_str text;
-    enum vr_status status = read_path(loop, exchange->body, &text);
+    enum vr_status status = read_path(loop, exchange->body, path);
     if (status != VR_OK) {
         return refuse(loop, exchange, status);
     }
-    memcpy(path, text.data, text.len);
-    path[text.len] = '\0';
     struct vr_call *taken = take_call(loop, exchange);
     if (taken == NULL) {
         return refuse(loop, exchange, VR_ERR_NOMEM);

@@ -90,7 +90,7 @@ static enum vr_status parse_body(struct vr_loop *loop, const struct vr_exchange 
     return status == VR_ERR_TOO_LARGE ? VR_ERR_INVALID : status;
 }
 
-/* ---- recommend, dry_run ---- */
+/* ---- recommend, rank, dry_run ---- */
 
 static enum vr_status make_id(struct vr_loop *loop, struct vr_arena *arena, struct vr_str *out)
 {
@@ -129,7 +129,8 @@ static enum vr_status read_rules(const struct vr_loop *loop, const struct vr_exc
 {
     const struct vr_config *config = loop->shared->config;
     bool dry_run = exchange->match.route == VR_ROUTE_DRY_RUN;
-    *rules = (struct vr_request_rules){.replay = config->server.replay,
+    *rules = (struct vr_request_rules){.kind = exchange->match.route == VR_ROUTE_RANK ? VR_JOB_RANK : VR_JOB_RECOMMEND,
+                                       .replay = config->server.replay,
                                        .dry_run = dry_run,
                                        .default_timeout_ms = config->lanes.default_timeout_ms,
                                        .now_ms = vr_clock_wall_ms(),
@@ -344,6 +345,7 @@ enum vr_handled vr_handle(struct vr_loop *loop, struct vr_exchange *exchange, st
     begin_json(loop, exchange);
     switch (exchange->match.route) {
     case VR_ROUTE_RECOMMEND:
+    case VR_ROUTE_RANK:
     case VR_ROUTE_DRY_RUN: return handle_recommend(loop, exchange, call);
     case VR_ROUTE_SIMILAR: return handle_similar(loop, exchange, call);
     case VR_ROUTE_EVENTS: return handle_events(loop, exchange);
@@ -372,6 +374,8 @@ void vr_handle_reply(struct vr_loop *loop, struct vr_call *call, struct vr_excha
     begin_json(loop, exchange);
     if (call->route == VR_ROUTE_SIMILAR) {
         vr_reply_write_similar(&loop->writer, &call->job.request, reply);
+    } else if (call->route == VR_ROUTE_RANK) {
+        vr_reply_write_rank(&loop->writer, &call->job.request, reply, call->ignored, call->ignored_count);
     } else {
         vr_reply_write_feed(&loop->writer, &call->job.request, reply, call->ignored, call->ignored_count);
     }

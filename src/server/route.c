@@ -12,6 +12,7 @@ static const struct entry {
     const char *allow;
 } table[] = {
     {VR_ROUTE_RECOMMEND, "recommend", "/v1/recommend", true, false, VR_HTTP_POST, "POST"},
+    {VR_ROUTE_RANK, "rank", "/v1/rank", true, false, VR_HTTP_POST, "POST"},
     {VR_ROUTE_EVENTS, "events", "/v1/events", true, false, VR_HTTP_POST, "POST"},
     {VR_ROUTE_SIMILAR, "similar", "/v1/similar/", true, false, VR_HTTP_GET, "GET, HEAD"},
     {VR_ROUTE_HEALTH, "healthz", "/healthz", true, true, VR_HTTP_GET, "GET, HEAD"},

@@ -23,6 +23,8 @@ Test(route, finds_paths_and_methods_by_port)
         {VR_PORT_PUBLIC, VR_HTTP_POST, "/v1/recommend/", VR_ROUTE_NONE, false, ""},
         {VR_PORT_PUBLIC, VR_HTTP_POST, "/v1/Recommend", VR_ROUTE_NONE, false, ""},
         {VR_PORT_PUBLIC, VR_HTTP_POST, "/v1/events", VR_ROUTE_EVENTS, true, ""},
+        {VR_PORT_PUBLIC, VR_HTTP_POST, "/v1/rank", VR_ROUTE_RANK, true, ""},
+        {VR_PORT_ADMIN, VR_HTTP_POST, "/v1/rank", VR_ROUTE_NONE, false, ""},
         {VR_PORT_PUBLIC, VR_HTTP_GET, "/v1/similar/v1", VR_ROUTE_SIMILAR, true, "v1"},
         {VR_PORT_PUBLIC, VR_HTTP_HEAD, "/v1/similar/a%2Fb", VR_ROUTE_SIMILAR, true, "a%2Fb"},
         {VR_PORT_PUBLIC, VR_HTTP_POST, "/v1/similar/v1", VR_ROUTE_SIMILAR, false, "v1"},

@@ -83,6 +83,7 @@ class Config:
     report_days: list[int] = field(default_factory=list)  # YYYYMMDD; none: the days of data/splits.py
     refit: bool = False  # export models refitted on all days
     baselines: bool = True
+    boosting_trials: int = 8  # settings tried for each model of the gradient boosting
     tensorboard: bool = False  # write the losses for TensorBoard into the run's folder
     content_dim: int = 64
     id_width: int = 8  # of the ranker's video embedding

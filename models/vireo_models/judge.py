@@ -129,7 +129,7 @@ def judge_heads(model: BundleModel, days: tuple[int, ...], draws: int, seed: int
     watch = watch_readings(model.ranker, judged)
     viewer = log["viewer"].to_numpy()[rows]
     found = scores.rank_scores(
-        judged.labels.numpy(), judged.known.numpy(), viewer, heads, watch, None, draws, seed
+        judged.labels.numpy(), judged.known.numpy(), viewer, heads, watch, {}, draws, seed
     )
     truth = scores.truth_scores(model.data, rows, heads)
     return found | ({"truth": truth} if truth else {})

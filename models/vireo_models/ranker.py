@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from .config import RankerConfig
 from .features_reference import ENTITIES
-from .networks import TASKS, Assemble, Column, Ranker, Tables
+from .networks import TASKS, Assemble, Column, Ranker, Tables, dropout
 from .rows import chunks
 
 # Edges of the watch-time bins in seconds: narrow where most watches end, wide in the long tail.
@@ -48,11 +48,14 @@ class RankRows:
         return len(self.labels)
 
     def take(self, rows: Tensor | slice) -> RankRows:
+        def picked(one: Tensor) -> Tensor:  # index_select copies whole rows, which indexing does not
+            return one[rows] if isinstance(rows, slice) else one.index_select(0, rows)
+
         return RankRows(
-            {entity: block[rows] for entity, block in self.dense.items()},
-            {entity: block[rows] for entity, block in self.index.items()},
-            {name: vector[rows] for name, vector in self.vectors.items()},
-            self.video[rows], self.content, self.labels[rows], self.known[rows],
+            {entity: picked(block) for entity, block in self.dense.items()},
+            {entity: picked(block) for entity, block in self.index.items()},
+            {name: picked(vector) for name, vector in self.vectors.items()},
+            picked(self.video), self.content, picked(self.labels), picked(self.known),
         )  # fmt: skip
 
     def to(self, device: torch.device) -> RankRows:
@@ -68,7 +71,7 @@ class RankRows:
     def batch_vectors(self) -> dict[str, Tensor]:
         """All vectors of these rows as float32."""
         found = {name: vector.float() for name, vector in self.vectors.items()}
-        return found | {"content": self.content[self.video]}
+        return found | {"content": self.content.index_select(0, self.video)}
 
 
 class RankerModel(nn.Module):
@@ -99,7 +102,7 @@ class RankerModel(nn.Module):
         return torch.cat(parts, dim=1)
 
     def forward(self, rows: RankRows) -> dict[str, Tensor]:
-        x = nn.functional.dropout(self.assemble(rows), self.input_dropout, self.training)
+        x = dropout(self.assemble(rows), self.input_dropout, self.training)
         return self.ranker(x)
 
     @torch.no_grad()
@@ -175,8 +178,7 @@ class WeightAverage:
     def update(self, model: nn.Module) -> None:
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for own, new in zip(self.model.parameters(), model.parameters(), strict=True):
-            own.lerp_(new, 1 - decay)
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
 
 
 def _optimizer(model: RankerModel, config: RankerConfig) -> torch.optim.Optimizer:
@@ -187,7 +189,7 @@ def _optimizer(model: RankerModel, config: RankerConfig) -> torch.optim.Optimize
         {"params": list(model.ranker.parameters()), "weight_decay": config.weight_decay},
         {"params": list(model.tables.parameters()), "lr": config.table_lr, "eps": config.table_epsilon},
     ]
-    return torch.optim.Adam(groups, lr=config.lr, eps=config.epsilon)
+    return torch.optim.Adam(groups, lr=config.lr, eps=config.epsilon, fused=True)
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -29,6 +29,11 @@ class Watches:
     flags: np.ndarray  # uint32 [n, 50]
     count: np.ndarray  # int32 [n]
 
+    def age_s(self, now_ms: np.ndarray) -> np.ndarray:
+        """Seconds before each row's moment now_ms [n], at least 0, NaN unknown: float32 [n, 50]."""
+        age = np.maximum(now_ms[:, None] - self.time_ms, 0) / 1000.0
+        return np.where(self.time_ms >= 0, age, np.nan).astype(np.float32)
+
 
 @dataclass
 class Query:
@@ -168,7 +173,8 @@ class RowMaker:
 
     def _recent_fields(self, query: Query, part: slice) -> np.ndarray:
         watches = unpack(query.recent, part)
-        return native.history_fields(watches.watch_s, watches.flags, watches.count)
+        age_s = watches.age_s(query.now_ms[part])
+        return native.history_fields(age_s, watches.watch_s, watches.flags, watches.count)
 
     def video_raw(self, video: np.ndarray, totals: np.ndarray | None = None) -> np.ndarray:
         """float64 [n, video fields]; without ``totals`` they are 0 (the item tower reads none)."""

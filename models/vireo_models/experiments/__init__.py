@@ -20,6 +20,7 @@ def add_parsers(experiments: argparse._SubParsersAction) -> None:
     architectures.add_argument("--data", required=True, help="as train takes it")
     architectures.add_argument("--config", type=Path, help="settings; the widths are those of the MMoE")
     architectures.add_argument("--seeds", type=int, default=5)
+    architectures.add_argument("--trials", type=int, default=1, help="of each, by Optuna; 1: as configured")
     retrieval = experiments.add_parser("retrieval", help="negatives of the towers, and the marks beside them")
     retrieval.add_argument("--data", required=True, help="as train takes it")
     retrieval.add_argument("--config", type=Path, help="settings of the towers")

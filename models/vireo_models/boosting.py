@@ -19,10 +19,11 @@ from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from tqdm import tqdm
 
+from .calibration import Affine, fit_affine
 from .features_reference import ENTITIES
 from .metrics import losses_of
 from .networks import TASKS
-from .ranker import Affine, RankRows, fit_affine
+from .ranker import RankRows
 
 MOST_CATEGORIES = 255  # of a column, what scikit-learn takes; longer lists of codes go in as numbers
 MOST_TREES = 400

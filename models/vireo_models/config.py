@@ -70,6 +70,12 @@ class RankerConfig:
     patience: int = 3
     average: float = 0.998  # of the moving average of the weights; 0 switches it off
     most_rows: int = 1_000_000
+    watch_bins: str = "fixed"  # edges of the watch-time bins: fixed, or quantiles of the fit rows
+    watch_labels: str = (
+        "shares"  # what a bin is trained on: the share watched, or whether it exceeds its start
+    )
+    position_tower: bool = False  # in training, beside the heads, where the log has positions
+    loss_weighting: str = "fixed"  # or learnt: uncertainty, gradnorm
     loss_weight: dict[str, float] = field(
         default_factory=lambda: {"click": 1.0, "watch_s": 1.0, "like": 1.0, "finish": 1.0}
     )
@@ -102,7 +108,13 @@ class Config:
 
 
 ARCHITECTURES = ("hard", "moe", "mmoe", "ple")
-CHOICES = {"architecture": ARCHITECTURES, "precision": ("auto", "fp32", "bf16")}
+CHOICES = {
+    "architecture": ARCHITECTURES,
+    "precision": ("auto", "fp32", "bf16"),
+    "loss_weighting": ("fixed", "uncertainty", "gradnorm"),
+    "watch_bins": ("fixed", "quantile"),
+    "watch_labels": ("shares", "exceeds"),
+}
 RATES = ("dropout", "input_dropout", "unknown_rate", "average")  # at least 0, below 1
 FROM_ZERO = (
     "seed",

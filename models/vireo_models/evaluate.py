@@ -17,7 +17,7 @@ from .features_reference import ENTITIES
 from .health import expert_health
 from .networks import TASKS
 from .pipeline import Run, index_sizes, ranker_columns, raw_rows, rows_of, state_block
-from .ranker import RankRows, watch_readings
+from .ranker import RankRows
 from .rows import chunks
 from .towers import serve_users
 
@@ -69,7 +69,7 @@ def rank_report(run: Run, rows: np.ndarray, rivals: Rivals | None) -> dict[str, 
         judged.known.numpy(),
         run.query.viewer[rows],
         heads,
-        watch_readings(run.ranker, judged),
+        run.ranker.watch_readings(judged),
         rivals.predict(judged) if rivals is not None else {},
         run.config.bootstrap,
         run.config.seed,

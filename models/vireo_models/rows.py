@@ -46,6 +46,7 @@ class Query:
     recent: counters.Recent
     viewer_totals: np.ndarray  # float64 [n, 6]
     video_totals: np.ndarray  # float64 [n, 6]
+    position: np.ndarray  # int64 [n], of an impression on its page, -1 unknown
 
     def __len__(self) -> int:
         return len(self.viewer)
@@ -55,7 +56,7 @@ class Query:
         recent = counters.Recent(self.recent.events, self.recent.start[rows], self.recent.end[rows])
         return Query(
             self.viewer[rows], self.video[rows], self.now_ms[rows], self.tab[rows], recent,
-            self.viewer_totals[rows], self.video_totals[rows],
+            self.viewer_totals[rows], self.video_totals[rows], self.position[rows],
         )  # fmt: skip
 
 
@@ -124,6 +125,7 @@ class RowMaker:
             recent=counters.recent(data, delay_ms),
             viewer_totals=counters.totals(data, "viewer", delay_ms),
             video_totals=counters.totals(data, "video", delay_ms),
+            position=log["position"].to_numpy(np.int64),
         )
 
     def state_query(
@@ -132,7 +134,9 @@ class RowMaker:
         """Rows (viewer, video) at the moment of ``state``."""
         recent = counters.Recent(state.recent.events, state.recent.start[viewer], state.recent.end[viewer])
         now = np.full(len(viewer), state.time_ms, np.int64)
-        return Query(viewer, video, now, tab, recent, state.viewer[viewer], state.video[video])
+        nowhere = np.full(len(viewer), -1, np.int64)
+        totals = state.viewer[viewer], state.video[video]
+        return Query(viewer, video, now, tab, recent, *totals, nowhere)
 
     def tab_codes(self, tabs: list[str]) -> np.ndarray:
         """float64 [n]: 1.. or 0 for a tab that the declaration does not know."""

@@ -21,11 +21,16 @@ def add_parsers(experiments: argparse._SubParsersAction) -> None:
     architectures.add_argument("--config", type=Path, help="settings; the widths are those of the MMoE")
     architectures.add_argument("--seeds", type=int, default=5)
     architectures.add_argument("--trials", type=int, default=1, help="of each, by Optuna; 1: as configured")
+    variants = experiments.add_parser("variants", help="one part of the ranker in several ways")
+    variants.add_argument("--set", required=True, choices=("watch", "calibration", "weighting", "position"))
+    variants.add_argument("--data", required=True, help="as train takes it")
+    variants.add_argument("--config", type=Path, help="settings that all of them share")
+    variants.add_argument("--seeds", type=int, default=3)
     retrieval = experiments.add_parser("retrieval", help="negatives of the towers, and the marks beside them")
     retrieval.add_argument("--data", required=True, help="as train takes it")
     retrieval.add_argument("--config", type=Path, help="settings of the towers")
     retrieval.add_argument("--seed", type=int)
-    for parser in (synthetic, architectures, retrieval):
+    for parser in (synthetic, architectures, variants, retrieval):
         parser.add_argument("--out", required=True, type=Path, help="folder for the results")
 
 

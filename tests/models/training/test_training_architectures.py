@@ -14,7 +14,7 @@ from tiny_training import SETTINGS, needs_library
 
 from vireo_models.__main__ import main
 from vireo_models.config import Config
-from vireo_models.experiments import architectures
+from vireo_models.experiments import architectures, comparison
 
 LONG = os.environ.get("VIREO_LONG") == "1"
 ROWS = 3000
@@ -51,7 +51,7 @@ def test_planted_gains_have_their_sign(run: SimpleNamespace) -> None:
         "mmoe": _planted(1.0, 2, truth),
         "ple": _planted(0.6, 3, truth),
     }
-    found = architectures.summarise(run, heads)
+    found = comparison.summarise(run, heads, "mmoe")
     for one in found["heads"].values():
         assert one["hard"]["gain"]["high"] < 0
         assert one["moe"]["gain"]["low"] == one["moe"]["gain"]["high"] == 0
@@ -85,13 +85,13 @@ def test_what_is_finished_is_not_made_again(tmp_path: Path) -> None:
         return np.arange(6.0).reshape(2, 3)
 
     for _ in range(2):
-        finished = architectures.Finished(tmp_path / "out", {"trials": 4})
+        finished = comparison.Finished(tmp_path / "out", {"trials": 4})
         assert finished.heads("ple", 3, make).tolist() == [[0, 1, 2], [3, 4, 5]]
         assert finished.tuning("ple", lambda: {"settings": {"lr": len(made)}}) == {"settings": {"lr": 1}}
     finished.heads("ple", 4, make)
     assert len(made) == 2 and not list((tmp_path / "out").glob("*.new"))
     with pytest.raises(ValueError, match="other settings"):
-        architectures.Finished(tmp_path / "out", {"trials": 5})
+        comparison.Finished(tmp_path / "out", {"trials": 5})
 
 
 @pytest.mark.parametrize("option", ["--seeds", "--trials"])

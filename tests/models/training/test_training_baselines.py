@@ -30,7 +30,7 @@ def _rows(count: int, level: float, seed: int) -> RankRows:
     index = {name: nothing.long() for name in ENTITIES}
     return RankRows(
         dense, index, {}, torch.zeros(count, dtype=torch.int64), torch.zeros(1, 4),
-        torch.from_numpy(labels), torch.from_numpy(known),
+        torch.from_numpy(labels), torch.from_numpy(known), torch.full((count,), -1),
     )  # fmt: skip
 
 

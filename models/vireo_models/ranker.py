@@ -112,8 +112,12 @@ class RankerModel(nn.Module):
         logits = {name: one.float() for name, one in self(rows).items()}
         if self.position_tower is None:
             return logits
-        seen = self.position_tower(rows.position, rows.index["context"][:, self.tab_slot])
-        return {name: joined(logits[name], seen[:, column]) for column, name in enumerate(TASKS)}
+        ratio = self.position_tower(rows.position, self.tabs(rows))
+        return {name: joined(logits[name], ratio[:, column]) for column, name in enumerate(TASKS)}
+
+    def tabs(self, rows: RankRows) -> Tensor:
+        """Table rows of the tab [n]."""
+        return rows.index["context"][:, self.tab_slot]
 
     @torch.no_grad()
     def predict(self, rows: RankRows) -> np.ndarray:
@@ -275,6 +279,8 @@ class RankerTrainer:
         epochs: int | None = None,
     ) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if model.position_tower is not None:
+            model.position_tower.set_shares(fit.position, model.tabs(fit))
         self.autocast = mixed_precision(config.precision, device)
         self.model, self.fit, self.config = model.to(device), fit.to(device), config
         self.tune = None if tune is None else tune.to(device)

@@ -9,7 +9,7 @@ calibration day gives the level, as it does for the ranker.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +61,8 @@ def categories(layout: Layout, columns: int) -> np.ndarray:
     return np.concatenate([np.zeros(columns - len(flags), bool), np.array(flags, bool)])
 
 
-def drawn_settings(trials: int, seed: int) -> list[dict[str, Any]]:
-    """``trials`` settings, scikit-learn's defaults first."""
+def drawn_settings(trials: int, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """``trials`` settings, the same for every model, scikit-learn's defaults first."""
     rng = np.random.default_rng(seed)
     found: list[dict[str, Any]] = [{}]
     while len(found) < trials:
@@ -75,7 +75,7 @@ def drawn_settings(trials: int, seed: int) -> list[dict[str, Any]]:
                 "max_features": float(rng.choice([0.3, 0.6, 1.0])),
             }
         )
-    return found[:trials]
+    return dict.fromkeys(MODELS, found[:trials])
 
 
 @dataclass
@@ -98,6 +98,11 @@ class Boosting:
         found["watch_log"] = _seconds(np.expm1(self.models["watch_log"].predict(x)))
         found["watch_mean"] = _seconds(self.models["watch_mean"].predict(x)) * self.watch_scale
         return found
+
+    def heads(self, rows: RankRows) -> np.ndarray:
+        """The four heads as the ranker gives them, float64 [n, 4]."""
+        found = self.predict(rows)
+        return np.column_stack([found["watch_mean" if name == "watch_s" else name] for name in TASKS])
 
 
 def _seconds(value: np.ndarray) -> np.ndarray:
@@ -164,22 +169,28 @@ def _fit_one(
         model.fit(*fit, X_val=tune[0], y_val=tune[1])
         found = loss(model, *tune)
         if found < best[0]:
-            chosen = {"trials": len(tried), "chosen": number, "trees": int(model.n_iter_), **settings}
-            best = (found, model, chosen)
+            chosen = {"trials": len(tried), "chosen": number, "trees": int(model.n_iter_)}
+            best = (found, model, chosen | {"settings": settings})
     return best[1], best[2]
 
 
 def fit_boosting(
-    fit: RankRows, tune: RankRows, calibrate: RankRows, layout: Layout, trials: int, seed: int
+    fit: RankRows,
+    tune: RankRows,
+    calibrate: RankRows,
+    layout: Layout,
+    tried: Mapping[str, list[dict[str, Any]]],
+    seed: int,
 ) -> Boosting:
-    """Fits on the rows ``fit``, stops and chooses on ``tune``, takes levels from ``calibrate``."""
+    """Fits on the rows ``fit``, stops and chooses among the settings ``tried`` for each model on ``tune``,
+    takes levels from ``calibrate``."""
     x, x_tune, x_calibrate = (table(rows) for rows in (fit, tune, calibrate))
-    categorical, tried = categories(layout, x.shape[1]), drawn_settings(trials, seed)
+    categorical = categories(layout, x.shape[1])
     models, calibration, settings = {}, {}, {}
     for name in tqdm(MODELS, desc="gradient boosting", leave=False):
         (known, y), (known_tune, y_tune) = _targets(fit, name), _targets(tune, name)
         models[name], settings[name] = _fit_one(
-            name, (x[known], y), (x_tune[known_tune], y_tune), categorical, tried, seed
+            name, (x[known], y), (x_tune[known_tune], y_tune), categorical, tried[name], seed
         )
         if name in ("click", "like", "finish"):
             calibration[name] = _calibrated(models[name], x_calibrate, *_targets(calibrate, name))

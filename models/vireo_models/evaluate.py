@@ -10,7 +10,7 @@ import torch
 
 from . import feature_report, leakage, recall, retrieval_baselines, scores
 from .baselines import Baselines, fit_baselines
-from .boosting import Boosting, Layout, fit_boosting
+from .boosting import Boosting, Layout, drawn_settings, fit_boosting
 from .data import counters
 from .data.labels import RetrievalTargets, day_start_ms, retrieval_targets
 from .features_reference import ENTITIES
@@ -53,10 +53,16 @@ def run_baselines(run: Run) -> Rivals:
     """Linear models and gradient boosting on the ranker's own rows."""
     assert run.fit_rows is not None
     parts = [rows_of(run, rows) for rows in (run.fit_rows, run.days.tune, run.days.calibrate)]
-    config = run.config
-    linear = fit_baselines(*parts, index_sizes(run), config.seed)
-    boosting = fit_boosting(*parts, boosting_layout(run), config.boosting_trials, config.seed)
+    linear = fit_baselines(*parts, index_sizes(run), run.config.seed)
+    boosting = run_boosting(run, drawn_settings(run.config.boosting_trials, run.config.seed))
     return Rivals({"linear": linear, "boosting": boosting})
+
+
+def run_boosting(run: Run, tried: dict[str, list[dict[str, Any]]]) -> Boosting:
+    """Gradient boosting on the ranker's own rows, with the best of the settings ``tried`` for each model."""
+    assert run.fit_rows is not None
+    parts = [rows_of(run, rows) for rows in (run.fit_rows, run.days.tune, run.days.calibrate)]
+    return fit_boosting(*parts, boosting_layout(run), tried, run.config.seed)
 
 
 def rank_report(run: Run, rows: np.ndarray, rivals: Rivals | None) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 The configured widths are those of the MMoE; the others get widths with its number of parameters. Rates and
 dropouts are searched for each of them with the same number of trials on the tune day of the first seed.
-Everything else is shared: towers, features, stop and calibration days. Differences are those of the mean over
-seeds, with intervals from a bootstrap over viewers.
+Everything else is shared: towers, features, stop and calibration days. Beside them stands gradient boosting
+on the same rows, with as many trials. Differences are those of the mean over seeds, with intervals from a
+bootstrap over viewers.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import config as settings
+from ..boosting import drawn_settings
 from ..config import ARCHITECTURES, Config
 from ..data import load
+from ..evaluate import run_boosting
 from ..pipeline import (
     Run,
     build_rank_rows,
@@ -102,33 +105,58 @@ class Comparison:
 
         return self.finished.heads(name, seed, make)
 
+    def boosted(self, seed: int) -> np.ndarray:
+        """Heads [rows, 4] of gradient boosting on the report days."""
+
+        def tune() -> dict[str, Any]:
+            drawn = drawn_settings(self.trials, self.config.seed)
+            return run_boosting(self.base(self.config.seed), drawn).settings
+
+        tuning = self.finished.tuning("boosting", tune)
+        tried = {name: [one["settings"]] for name, one in tuning.items()}
+
+        def make() -> np.ndarray:
+            run = self.base(seed)
+            return run_boosting(run, tried).heads(rows_of(run, run.days.report))
+
+        return self.finished.heads("boosting", seed, make)
+
     def seeds(self, count: int) -> Iterator[dict[str, Any]]:
         """After each seed the figures of all so far on the report days."""
-        heads: dict[str, list[np.ndarray]] = {name: [] for name in ARCHITECTURES}
+        heads: dict[str, list[np.ndarray]] = {name: [] for name in (*ARCHITECTURES, "boosting")}
         plain = prepare(self.data, self.config)
         parameters = {name: _count(with_architecture(plain, name)) for name in ARCHITECTURES}
         tuning = {name: self.tuning(name) for name in tqdm(ARCHITECTURES, desc="tuning", leave=False)}
         for seed in range(self.config.seed, self.config.seed + count):
             for name in tqdm(ARCHITECTURES, desc=f"architectures, seed {seed}", leave=False):
                 heads[name].append(self.heads(name, seed))
-            found = summarise(plain, {name: np.stack(one) for name, one in heads.items()}, "mmoe")
+            heads["boosting"].append(self.boosted(seed))
+            stacked = {name: np.stack(one) for name, one in heads.items()}
+            found = summarise(plain, stacked, "mmoe")
+            found["over_boosting"] = summarise(plain, stacked, "boosting")["heads"]
             common = {"data": self.data.name, "seeds": len(heads["mmoe"]), "trials": self.trials}
             yield {**common, "tuning": tuning, "parameters": parameters, **found}
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """One table: architectures by head."""
+    """Architectures by head: their gains over MMoE, then those over gradient boosting."""
+    head = f"{found['data']}, {found['rows']} rows, {found['seeds']} seeds, {found['trials']} trials each"
+    over_mmoe = _table(found["heads"], found["parameters"], "MMoE")
+    over_boosting = _table(found["over_boosting"], found["parameters"], "boosting")
+    return "\n\n".join([head, text_table(over_mmoe), text_table(over_boosting)])
+
+
+def _table(heads: dict[str, Any], parameters: dict[str, int], base: str) -> list[list[str]]:
     rows = [["", "parameters"]]
-    rows[0] += [f"{name} AUC, over MMoE" for name in BINARY] + ["watch_s MSE, under MMoE's"]
-    for name, count in found["parameters"].items():
+    rows[0] += [f"{name} AUC, over {base}" for name in BINARY] + [f"watch_s MSE, under {base}'s"]
+    for name in (*parameters, "boosting"):
         cells = []
-        for head, one in found["heads"].items():
+        for head, one in heads.items():
             value = one[name]["mse" if head == "watch_s" else "auc"]["value"]
             digits = 1 if head == "watch_s" else 4
             cells.append(f"{value:.{digits}f} {interval_text(one[name].get('gain'), digits)}".strip())
-        rows.append([name, str(count), *cells])
-    head = f"{found['data']}, {found['rows']} rows, {found['seeds']} seeds, {found['trials']} trials each"
-    return f"{head}\n\n{text_table(rows)}"
+        rows.append([name, str(parameters.get(name, "")), *cells])
+    return rows
 
 
 def run(options: argparse.Namespace) -> str:

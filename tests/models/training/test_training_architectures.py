@@ -50,16 +50,20 @@ def test_planted_gains_have_their_sign(run: SimpleNamespace) -> None:
         "moe": _planted(1.0, 2, truth),
         "mmoe": _planted(1.0, 2, truth),
         "ple": _planted(0.6, 3, truth),
+        "boosting": _planted(1.5, 4, truth),
     }
     found = comparison.summarise(run, heads, "mmoe")
+    over_boosting = comparison.summarise(run, heads, "boosting")["heads"]
+    assert all(one["ple"]["gain"]["low"] > 0 for one in over_boosting.values())
     for one in found["heads"].values():
         assert one["hard"]["gain"]["high"] < 0
         assert one["moe"]["gain"]["low"] == one["moe"]["gain"]["high"] == 0
         assert one["ple"]["gain"]["low"] > 0
         assert "gain" not in one["mmoe"]
-    more = {"data": "planted", "seeds": 2, "trials": 3, "parameters": dict.fromkeys(heads, 9)}
-    text = architectures.as_text(found | more)
-    assert text.count("\n") == 6 and "+0.0000 [+0.0000, +0.0000]" in text
+    more = {"data": "planted", "seeds": 2, "trials": 3, "over_boosting": over_boosting}
+    parameters = {"parameters": {name: 9 for name in heads if name != "boosting"}}
+    text = architectures.as_text(found | more | parameters)
+    assert text.count("\n") == 14 and "+0.0000 [+0.0000, +0.0000]" in text
 
 
 @pytest.mark.skipif(not LONG, reason="a minute: VIREO_LONG=1")

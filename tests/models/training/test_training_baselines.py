@@ -8,7 +8,7 @@ import torch
 
 from vireo_models import metrics
 from vireo_models.baselines import Baselines, fit_baselines
-from vireo_models.boosting import Boosting, Layout, categories, drawn_settings, fit_boosting
+from vireo_models.boosting import MODELS, Boosting, Layout, categories, drawn_settings, fit_boosting
 from vireo_models.features_reference import ENTITIES
 from vireo_models.ranker import RankRows
 
@@ -40,7 +40,8 @@ def _fitted(kind: str) -> Baselines | Boosting:
     sizes: dict[str, list[int]] = {name: [] for name in ENTITIES}
     if kind == "linear":
         return fit_baselines(fit, tune, calibrate, sizes, 1)
-    return fit_boosting(fit, tune, calibrate, Layout(sizes, {name: [] for name in ENTITIES}), 2, 1)
+    layout = Layout(sizes, {name: [] for name in ENTITIES})
+    return fit_boosting(fit, tune, calibrate, layout, drawn_settings(2, 1), 1)
 
 
 @pytest.fixture(scope="module", params=["linear", "boosting"])
@@ -77,8 +78,10 @@ def test_short_lists_of_codes_are_categories_and_buckets_are_not() -> None:
 
 def test_settings_are_drawn_alike_and_begin_with_the_library_s_own() -> None:
     tried = drawn_settings(5, 3)
-    assert tried[0] == {} and len(tried) == 5 and tried == drawn_settings(5, 3)
-    assert drawn_settings(5, 4)[1:] != tried[1:] and drawn_settings(2, 3) == tried[:2]
+    click = tried["click"]
+    assert set(tried) == set(MODELS) and all(one == click for one in tried.values())
+    assert click[0] == {} and len(click) == 5 and tried == drawn_settings(5, 3)
+    assert drawn_settings(5, 4)["click"][1:] != click[1:] and drawn_settings(2, 3)["click"] == click[:2]
 
 
 def test_a_code_without_order_is_learnt_as_one() -> None:
@@ -93,6 +96,8 @@ def test_a_code_without_order_is_learnt_as_one() -> None:
         parts.append(rows)
     sizes = {name: [40] if name == "video" else [] for name in ENTITIES}
     ordered = {name: [False] if name == "video" else [] for name in ENTITIES}
-    found = fit_boosting(*parts, Layout(sizes, ordered), 1, 1)
+    found = fit_boosting(*parts, Layout(sizes, ordered), drawn_settings(1, 1), 1)
     assert found.settings["click"]["trials"] == 1 and found.settings["click"]["trees"] > 0
-    assert metrics.auc(parts[2].labels[:, 0].numpy(), found.predict(parts[2])["click"]) > 0.99
+    heads = found.heads(parts[2])
+    assert metrics.auc(parts[2].labels[:, 0].numpy(), heads[:, 0]) > 0.99
+    assert np.array_equal(heads[:, 1], found.predict(parts[2])["watch_mean"])

@@ -241,15 +241,23 @@ def make_rank_rows(
     )
 
 
+def _sampled(run: Run, rows: np.ndarray) -> np.ndarray:
+    """The configured share of the rows without a click, and no more than the configured number of all."""
+    settings, rng = run.config.ranker, np.random.default_rng(run.config.seed)
+    if settings.unclicked_share < 1:
+        click = run.data.impressions["click"].to_numpy()[rows]
+        rows = rows[click | (rng.random(len(rows)) < settings.unclicked_share)]
+    if len(rows) > settings.most_rows:
+        rows = np.sort(rng.choice(rows, settings.most_rows, replace=False))
+    return rows
+
+
 def build_rank_rows(run: Run, days: tuple[int, ...], refit: bool = False) -> None:
     """Rows of every impression; the ranker's features are fitted on its own rows among ``days``."""
     assert run.vectors is not None
     log_day = run.data.impressions["day"].to_numpy()
     usable = np.isin(log_day, days) & ~np.isin(log_day, run.first_days)
-    run.fit_rows = np.flatnonzero(usable & run.vectors.filled)
-    if len(run.fit_rows) > run.config.ranker.most_rows:
-        rng = np.random.default_rng(run.config.seed)
-        run.fit_rows = np.sort(rng.choice(run.fit_rows, run.config.ranker.most_rows, replace=False))
+    run.fit_rows = _sampled(run, np.flatnonzero(usable & run.vectors.filled))
     vectors = {
         "user_tower": run.vectors.user_tower,
         "tower": run.vectors.tower,

@@ -8,6 +8,7 @@ bins (watch_time.py). Training stops by the tune day; calibration.py follows.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -145,19 +146,32 @@ class RankerModel(nn.Module):
 
 
 def task_losses(
-    model: RankerModel, logits: Mapping[str, Tensor], labels: Tensor, known: Tensor
+    model: RankerModel,
+    logits: Mapping[str, Tensor],
+    labels: Tensor,
+    known: Tensor,
+    unclicked_share: float = 1.0,
 ) -> dict[str, Tensor]:
-    """Mean loss of each task over the rows whose label is known."""
+    """Mean loss of each task over the rows whose label is known.
+
+    Where only a share of the rows without a click is there, the odds of a click among them are the true ones
+    over that share: the logit is raised by as much, so that the head itself stays true. For the other tasks
+    such a row stands for those that are not there.
+    """
     found = {}
+    unclicked = labels[:, TASKS.index("click")] == 0
+    weight = torch.where(unclicked, 1 / unclicked_share, 1.0)
     for column, name in enumerate(TASKS):
         target, mask = labels[:, column], known[:, column]
         if name == "watch_s":
             each = model.watch_loss.each(logits[name], target, model.ranker.widths_watch_s)
         else:
+            raised = math.log(unclicked_share) if name == "click" else 0.0
             each = nn.functional.binary_cross_entropy_with_logits(
-                logits[name][:, 0], target, reduction="none"
+                logits[name][:, 0] - raised, target, reduction="none"
             )
-        found[name] = (each * mask).sum() / mask.sum().clamp_min(1)
+        counted = mask if name == "click" else mask * weight
+        found[name] = (each * counted).sum() / counted.sum().clamp_min(1)
     return found
 
 
@@ -223,7 +237,7 @@ def _epoch(
         batch = rows.take(picked)
         with autocast:
             logits = model.biased(batch)
-        losses = task_losses(model, logits, batch.labels, batch.known)
+        losses = task_losses(model, logits, batch.labels, batch.known, config.unclicked_share)
         loss = model.weighting.total(losses, model.ranker.levels[-1].w2)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -92,17 +94,11 @@ def _page(count: int, seed: int) -> tuple[RankRows, np.ndarray]:
     return rows, relevant * looked.mean()
 
 
-def _fitted(rows: RankRows, tower: bool) -> RankerModel:
+def _fitted(rows: RankRows, tower: bool, **changed: Any) -> RankerModel:
     torch.manual_seed(0)
-    config = RankerConfig(
-        position_tower=tower,
-        batch=256,
-        lr=0.01,
-        average=0.98,
-        dropout=0.0,
-        input_dropout=0.0,
-        unknown_rate=0.0,
-    )
+    settings = {"position_tower": tower, "batch": 256, "lr": 0.01, "average": 0.98}
+    settings |= {"dropout": 0.0, "input_dropout": 0.0, "unknown_rate": 0.0}
+    config = RankerConfig(**settings | changed)
     columns = {name: [] for name in ENTITIES} | {
         "viewer": [Column("x0", "dense", 1, 0), Column("x1", "dense", 1, 1)],
         "context": [Column("tab", "table", 2, 0, table="ranker.tab", rows=3)],
@@ -134,6 +130,26 @@ def test_the_position_is_no_input_and_no_part_of_the_export() -> None:
     unknown = rows.take(slice(None))
     unknown.position = torch.full_like(unknown.position, -1)
     assert torch.allclose(model.biased(unknown)["click"], model.logits(unknown)["click"], atol=1e-4)
+
+
+# ---- negative sampling ----
+
+
+def test_heads_are_true_where_rows_without_a_click_are_sampled() -> None:
+    """A tenth of them is learnt from: without the correction the mean of click would be far too high, and
+    with it so would that of like, which some of them have."""
+    rows, _ = _page(30_000, 3)
+    rng = np.random.default_rng(4)
+    liked = rng.random(len(rows)) < np.where(rows.labels[:, 0].numpy() > 0, 0.3, 0.1)
+    rows.labels[:, 2] = torch.from_numpy(liked.astype(np.float32))
+    kept = (rows.labels[:, 0].numpy() > 0) | (rng.random(len(rows)) < 0.1)
+    found = {}
+    for share in (0.1, 1.0):
+        model = _fitted(rows.take(torch.from_numpy(np.flatnonzero(kept))), False, unclicked_share=share)
+        found[share] = model.predict(rows).mean(axis=0)
+    true = rows.labels.mean(dim=0).numpy()
+    assert found[0.1][[0, 2]] == pytest.approx(true[[0, 2]], rel=0.06)
+    assert found[1.0][0] > 2 * true[0] and found[1.0][2] > 1.3 * true[2]
 
 
 # ---- watch time and calibration ----

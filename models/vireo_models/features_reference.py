@@ -228,7 +228,8 @@ def history_fields(
         return (among & (flags & flag > 0)).sum(axis=1)
 
     newest = np.where(timed, np.arange(real.shape[1]), -1).max(axis=1, initial=-1)
-    since = np.where(newest >= 0, age_s[np.arange(len(age_s)), np.maximum(newest, 0)], np.nan)
+    since, rows = np.full(len(age_s), np.nan), np.flatnonzero(newest >= 0)
+    since[rows] = age_s[rows, newest[rows]]
     columns = [
         np.asarray(count), number(LONG_VIEW, real), _mean(watch_s, real), number(LIKE, real),
         last.sum(axis=1), number(CLICK, last), number(LONG_VIEW, last), number(FINISH, last),

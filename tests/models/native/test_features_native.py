@@ -142,6 +142,11 @@ def test_histories_equal_the_reference() -> None:
     fields, expected = native.history_fields(*arguments), reference.history_fields(*arguments)
     assert np.allclose(fields, expected, rtol=1e-14, atol=0, equal_nan=True)
     assert (np.nanmax(fields, axis=0) > 0).all() and len(native.BUILT_IN["viewer"]) == 7 + fields.shape[1]
+    nothing = np.zeros((1, 0))  # no watch at all, as a viewer who is new
+    none = reference.history_fields(nothing, nothing, nothing.astype(np.uint32), np.array([0]))
+    assert np.array_equal(
+        none[0], native.history_fields(*(one[:1] for one in arguments[:3]), count[:1])[0], equal_nan=True
+    )
     topic, creator = rng.integers(-1, 6, 30), rng.integers(-1, 9, 30)
     candidate = rng.integers(-1, 30, ROWS)
     args = (video, flags, count, topic, creator, candidate)

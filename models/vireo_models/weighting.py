@@ -25,8 +25,11 @@ class Weighting(nn.Module):
     def __init__(self, kind: str, weight: Mapping[str, float]) -> None:
         super().__init__()
         self.kind, self.tasks = kind, list(weight)
-        start = torch.tensor([weight[name] for name in self.tasks]).clamp_min(1e-6)
-        self.log_weight = nn.Parameter(start.log(), requires_grad=kind != "fixed")
+        start = torch.tensor([weight[name] for name in self.tasks])
+        if kind != "fixed" and not bool((start > 0).all()):
+            raise ValueError(f"loss_weight: {kind} learns weights above 0, so they must start above it")
+        self.register_buffer("start", start)
+        self.log_weight = nn.Parameter(start.clamp_min(1e-6).log(), requires_grad=kind != "fixed")
         self.register_buffer("first", torch.zeros(len(self.tasks)))  # losses of the first look
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
@@ -37,14 +40,15 @@ class Weighting(nn.Module):
     def total(self, losses: Mapping[str, Tensor], shared: Tensor) -> Tensor:
         """losses by task -> what to descend; ``shared`` is the last weight that all tasks go through."""
         each = torch.stack([losses[name] for name in self.tasks])
+        if self.kind == "fixed":
+            return (self.start * each).sum()
         if self.kind == "uncertainty":
             # exp(-s) loss + s, where s is the logarithm of a variance and minus that of the weight.
             return (self.log_weight.exp() * each).sum() - self.log_weight.sum()
         found = (self.log_weight.exp().detach() * each).sum()
-        if self.kind == "gradnorm":
-            if self.steps % GRADNORM_EVERY == 0:
-                found = found + self._spread(each, shared)
-            self.steps += 1
+        if self.steps % GRADNORM_EVERY == 0:
+            found = found + self._spread(each, shared)
+        self.steps += 1
         return found
 
     def _spread(self, each: Tensor, shared: Tensor) -> Tensor:
@@ -64,7 +68,8 @@ class Weighting(nn.Module):
         """GradNorm's weights keep their sum."""
         if self.kind == "gradnorm":
             weight = self.log_weight.exp()
-            self.log_weight.copy_((weight * len(weight) / weight.sum()).log())
+            self.log_weight.copy_((weight * self.start.sum() / weight.sum()).log())
 
     def weights(self) -> dict[str, float]:
-        return dict(zip(self.tasks, self.log_weight.exp().tolist(), strict=True))
+        found = self.start if self.kind == "fixed" else self.log_weight.exp()
+        return dict(zip(self.tasks, found.tolist(), strict=True))

@@ -66,7 +66,15 @@ def test_fixed_weights_are_the_configured_ones() -> None:
     weighting = Weighting("fixed", {"click": 2.0, "like": 0.5})
     losses = {"click": torch.tensor(3.0), "like": torch.tensor(4.0)}
     assert float(weighting.total(losses, torch.ones(1))) == pytest.approx(8.0)
-    assert weighting.groups() == []
+    assert weighting.groups() == [] and weighting.weights() == {"click": 2.0, "like": 0.5}
+
+
+def test_a_task_may_be_left_out_but_no_learnt_weight_starts_from_nothing() -> None:
+    without = Weighting("fixed", {"click": 1.0, "like": 0.0})
+    losses = {"click": torch.tensor(3.0), "like": torch.tensor(4.0)}
+    assert float(without.total(losses, torch.ones(1))) == 3.0
+    with pytest.raises(ValueError, match="gradnorm"):
+        Weighting("gradnorm", {"click": 1.0, "like": 0.0})
 
 
 # ---- position ----

@@ -55,7 +55,9 @@ enum vr_precision {
 struct vr_compute_config {
     enum vr_compute_backend backend; /* auto | cpu | cuda, default auto: cuda where it is built in and opens */
     enum vr_precision precision;     /* auto | fp32 | fp16 | bf16 | int8, default auto; of the backend that is wanted */
-    uint32_t device_timeout_ms;      /* a batch's wait for the device, past which it hangs; default 500 */
+    uint32_t video_table_mb; /* MiB that a table of the videos' part of the ranker's first layers may take on the CPU;
+                                default 0: none */
+    uint32_t device_timeout_ms; /* a batch's wait for the device, past which it hangs; default 500 */
 };
 
 /* lanes: */

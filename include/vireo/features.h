@@ -4,6 +4,7 @@
 #ifndef VIREO_FEATURES_H
 #define VIREO_FEATURES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,8 @@ enum vr_pair_field {
     VR_PAIR_WATCHED_N,
     VR_PAIR_FIELDS
 };
+
+#define VR_DECLARED_FIELDS_MAX 1024u /* of an entity */
 
 enum vr_field_type { VR_FIELD_NUMBER = 0, VR_FIELD_STRING };
 
@@ -125,6 +128,11 @@ struct vr_feature_block {
 enum vr_status vr_feature_block_create(const struct vr_feature_space *space, struct vr_json_value names,
                                        enum vr_entity entity, struct vr_feature_block *out);
 void vr_feature_block_destroy(struct vr_feature_block *block);
+
+/* Of a block of video features, those that read no counter (`still`: the same for a video as long as the bundle is), or
+ * those that do, as a block of their own, in the order of the whole. VR_ERR_NOMEM. */
+enum vr_status vr_feature_block_part(const struct vr_feature_space *space, const struct vr_feature_block *block,
+                                     bool still, struct vr_feature_block *out);
 
 /* No value of an assembled row of the block is larger, whatever the raw fields are: the largest clip of its transforms
  * and value of its tables (vectors have at most 1). Reads the tables that are float32. */

@@ -87,6 +87,7 @@ const struct setting config_settings[] = {
     U32("model.watch_ms", model.watch_ms, 10, 3600000),
     CHOICE("compute.backend", compute.backend, choice_backend),
     CHOICE("compute.precision", compute.precision, choice_precision),
+    U32("compute.video_table_mb", compute.video_table_mb, 0, 1048576),
     U32("compute.device_timeout_ms", compute.device_timeout_ms, 1, 60000),
     U32("lanes.count", lanes.count, 1, 16),
     U32("lanes.max_batch", lanes.max_batch, 1, 256),

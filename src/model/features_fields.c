@@ -5,7 +5,6 @@
 #include "manifest.h"
 #include "text.h"
 
-#define DECLARED_MAX 1024u
 #define VOCAB_INLINE_MAX 4096u
 static const struct vr_string_rules word_rules = {1, 256, true};
 
@@ -211,7 +210,7 @@ static enum vr_status read_entity(struct vr_feature_space *space, enum vr_entity
     bool declared = vr_manifest_has(fields, key);
     enum vr_status status = VR_OK;
     if (declared) {
-        status = vr_manifest_array(fields, "fields", key, 0, DECLARED_MAX, &list);
+        status = vr_manifest_array(fields, "fields", key, 0, VR_DECLARED_FIELDS_MAX, &list);
     }
     if (status == VR_OK) {
         status = add_built_in(space, entity, declared ? vr_json_count(list) : 0);

@@ -69,6 +69,7 @@ static void put_compute(struct vr_json_writer *out, const struct vr_compute_conf
     open_object(out, "compute");
     put_text(out, "backend", vr_compute_backend_name(compute->backend));
     put_text(out, "precision", vr_precision_name(compute->precision));
+    put_uint(out, "video_table_mb", compute->video_table_mb);
     put_uint(out, "device_timeout_ms", compute->device_timeout_ms);
     vr_json_close_object(out);
 }

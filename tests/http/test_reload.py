@@ -1,6 +1,7 @@
 """Models exchanged while the server runs: by the admin port, by a watched folder, back again, refused."""
 
 import json
+import os
 import shutil
 import sys
 import threading
@@ -18,6 +19,8 @@ from support import tiny_bundle  # noqa: E402
 
 QUIET = ("--set", "rerank.record_served=false", "--replay")
 MOMENT = 1_800_000_000_000
+RELOADS = 200 if os.environ.get("VIREO_LONG", "") not in ("", "0") else 80
+SETTLED = 50  # reloads until the allocator has all that it will keep
 
 
 @pytest.fixture(scope="module")
@@ -285,3 +288,18 @@ def test_reloads_at_load_cost_no_request(server: Server, bundles: list[Path]) ->
         asker.join()
     assert not wrong, wrong[:1]
     assert set(versions) == {"tiny-mmoe-1", "tiny-mmoe-2"}
+
+
+def test_memory_is_where_it_was_after_many_reloads(server: Server, bundles: list[Path]) -> None:
+    """The model that serves and the one before are kept, with the lanes' slots of one; nothing of others."""
+
+    def resident_mib() -> float:
+        pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    settled = 0.0
+    for turn in range(RELOADS):
+        assert load(server, bundles[(turn + 1) % 2]).status == 200
+        if turn + 1 == SETTLED:
+            settled = resident_mib()
+    assert resident_mib() < settled + 12

@@ -9,7 +9,10 @@
     python -m vireo_models replay --bundle DIR --data kuairand:DIR --url http://HOST:PORT [--json FILE]
     python -m vireo_models search --data kuairand:DIR --minutes 30 --out DIR
     python -m vireo_models experiment synthetic --out DIR [--seeds N] [--steps N]
-    python -m vireo_models experiment architectures|retrieval --data kuairand:DIR --out DIR
+    python -m vireo_models experiment opposed --out DIR [--seeds N] [--steps N]
+    python -m vireo_models experiment architectures --data kuairand:DIR --out DIR [--seeds N] [--trials N]
+    python -m vireo_models experiment variants --set watch --data kuairand:DIR --out DIR [--seeds N]
+    python -m vireo_models experiment retrieval --data kuairand:DIR --out DIR
     python -m vireo_models demo --out models/demo
 
 ``train`` leaves DIR/bundle (what `vireo serve --bundle` takes), DIR/report.html, metrics.json, tables.txt

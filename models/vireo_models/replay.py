@@ -76,7 +76,7 @@ def prepare(bundle: Path, data: Dataset, time_ms: int, folder: Path) -> Path:
 
 
 class Client:
-    """One connection to a server's public port; every answer but a 200 is an error."""
+    """One connection to a server's public port; every answer but a 200, or a 202 of events, is an error."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url if "//" in url else f"http://{url}")
@@ -90,7 +90,7 @@ class Client:
         self.connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
         answer = self.connection.getresponse()
         content = answer.read()
-        if answer.status != 200:
+        if answer.status not in (200, 202):
             raise ReplayError(f"{method} {path}: {answer.status} {content.decode(errors='replace')}")
         return json.loads(content)
 

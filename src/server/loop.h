@@ -52,6 +52,8 @@ struct vr_call {
     bool close;                            /* the connection, after the answer */
     struct vr_str ignored[VR_CONTEXT_MAX]; /* context values that the bundle does not know */
     uint32_t ignored_count;
+    struct vr_event_batch events; /* of an EVENTS call, in the job's arena, and what becomes of them */
+    struct vr_event_ticket ticket;
     struct vr_call *next; /* spare list */
 };
 

@@ -151,7 +151,10 @@ static enum vr_status open_bundle(struct vr_models *models)
 static enum vr_status join_store(struct vr_models *models)
 {
     const struct vr_shared *shared = models->setup.shared;
-    return vr_model_join(models->load.base, shared->state, shared->started_ms);
+    uint64_t replayed;
+    enum vr_status status = vr_model_join(models->load.base, shared->state, shared->started_ms);
+    /* what the log says comes over what the first bundle brought; later it says nothing new */
+    return status == VR_OK ? vr_state_recover(shared->state, &replayed) : status;
 }
 
 static enum vr_status prepare_lanes(struct vr_models *models)

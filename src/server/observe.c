@@ -206,6 +206,13 @@ static void write_state(struct vr_exposition *out, struct vr_state *state)
     gauge(out, "vireo_state_viewers", "Viewers known.", (double)sizes.viewers);
     gauge(out, "vireo_state_videos", "Videos known.", (double)sizes.videos);
     gauge(out, "vireo_state_bytes", "Memory of the viewer state.", (double)sizes.bytes);
+    counter(out, "vireo_event_log_commits_total", "Groups of events written and synced.", (double)sizes.log_commits);
+    counter(out, "vireo_event_log_failures_total", "Groups of events that could not be written or synced.",
+            (double)sizes.log_failures);
+    counter(out, "vireo_event_log_bytes_total", "Bytes of events written.", (double)sizes.log_bytes);
+    gauge(out, "vireo_event_log_segments", "Files of the event log.", (double)sizes.log_segments);
+    counter(out, "vireo_events_unapplied_total", "Events in the log that could not be applied before a restart.",
+            (double)sizes.unapplied);
 }
 
 static void write_model(struct vr_exposition *out, struct vr_loop *loop)

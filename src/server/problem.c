@@ -18,6 +18,7 @@ static const struct {
     const char *phrase, *code;
 } http_table[] = {
     {200, "OK", "ok"},
+    {202, "Accepted", "accepted"},
     {400, "Bad Request", "bad_request"},
     {404, "Not Found", "not_found"},
     {405, "Method Not Allowed", "method_not_allowed"},

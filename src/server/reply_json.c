@@ -341,7 +341,7 @@ static void put_event_result(struct vr_json_writer *out, const struct vr_event *
 }
 
 void vr_reply_write_events(struct vr_json_writer *out, const struct vr_event_batch *batch,
-                           const struct vr_event_result *result)
+                           const struct vr_event_result *result, bool durable)
 {
     uint32_t tally[3] = {0};
     for (uint32_t i = 0; i < batch->count; i++) {
@@ -349,7 +349,7 @@ void vr_reply_write_events(struct vr_json_writer *out, const struct vr_event_bat
     }
     vr_json_open_object(out);
     vr_json_key(out, "durable");
-    vr_json_put_bool(out, false);
+    vr_json_put_bool(out, durable);
     for (uint32_t v = 0; v < 3; v++) {
         put_key_uint(out, verdict_name((enum vr_event_verdict)v), tally[v]);
     }

@@ -221,8 +221,8 @@ static enum vr_status make_folder(const char *path)
 static enum vr_status prepare_data(const char *folder)
 {
     enum vr_status status = folder != NULL ? make_folder(folder) : VR_OK;
-    if (status == VR_OK) {
-        vr_log(VR_LOG_INFO, "state_in_memory", "durable=false data=%s", folder != NULL ? folder : "-");
+    if (status == VR_OK && folder == NULL) {
+        vr_log(VR_LOG_INFO, "state_in_memory", "durable=false");
     }
     return status;
 }
@@ -233,7 +233,9 @@ static enum vr_status build_feed(struct server *server)
     const struct vr_feed_config feed = vr_feed_config_of(config);
     enum vr_status status = vr_backend_open("cpu", 1, &server->backend);
     if (status == VR_OK) {
-        status = vr_state_create(&config->state, &server->shared.state);
+        const char *folder = server->setup->data_dir;
+        status = folder != NULL ? vr_state_open(&config->state, folder, &server->shared.state)
+                                : vr_state_create(&config->state, &server->shared.state);
     }
     if (status == VR_OK) {
         status = vr_feed_create(&feed, server->backend, server->shared.state, NULL, &server->shared.feed);
@@ -385,6 +387,9 @@ static void tear_down(struct server *server)
     if (server->shared.feed != NULL) {
         vr_feed_stop(server->shared.feed);
     }
+    if (server->shared.state != NULL) {
+        vr_state_stop(server->shared.state);
+    }
     if (server->shared.models != NULL) {
         vr_models_leave_loop(server->shared.models);
     }
@@ -447,6 +452,7 @@ enum vr_status vr_server_run(const struct vr_server_setup *setup, enum vr_server
     server.shared.started_ms = vr_clock_wall_ms();
     server.shared.restarts = setup->role->restarts;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of the write */
     block_signals(true);
     enum vr_status status = build(&server);
     block_signals(false);

@@ -134,7 +134,9 @@ def test_check_tells_the_memory_needed_and_the_precision(bundle: Path) -> None:
     def check(*settings: str) -> tuple[float, str]:
         done = run_vireo("check", "--set=compute.backend=cpu", *settings, str(bundle))
         assert done.returncode == 0, done.stderr
-        mib = re.search(r"on the backend ([\d.]+) MiB: model [\d.]+, 2 lanes of", done.stdout)
+        mib = re.search(
+            r"on the backend ([\d.]+) MiB: model [\d.]+ \(video table [\d.]+\), 2 lanes of", done.stdout
+        )
         ranker = re.search(r"^self-test .* ranker in (\w+);", done.stdout, re.MULTILINE)
         assert mib and ranker and mib.start() < ranker.start()
         return float(mib[1]), ranker[1]
@@ -201,7 +203,8 @@ def test_the_data_folder_is_made(bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "a/b"
     with running(bundle, tmp_path, "--data", str(folder)) as server:
         assert folder.is_dir()
-        assert "event=state_in_memory" in server.log()
+        assert "event=state_recovered events=0" in server.log()
+        assert (folder / "lock").exists() and (folder / "events").is_dir()
 
 
 def test_check_prints_what_is_inside(bundle: Path) -> None:

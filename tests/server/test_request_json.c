@@ -196,7 +196,10 @@ static const struct {
     {"{" EVENT ",\"time\":-5}", "time", "{" EVENT ",\"time\":5}"},
     {"{" EVENT ",\"time\":1.5}", "time", "{" EVENT ",\"time\":15}"},
     {"{" EVENT ",\"time\":4102444800001}", "time", "{" EVENT ",\"time\":4102444800000}"},
-    {"{" EVENT ",\"position\":1}", "position", "{" EVENT "}"},
+    {"{" EVENT ",\"place\":1}", "place", "{" EVENT "}"},
+    {"{" EVENT ",\"position\":0}", "position", "{" EVENT ",\"position\":1}"},
+    {"{" EVENT ",\"position\":51}", "position", "{" EVENT ",\"position\":50}"},
+    {"{" EVENT ",\"arm\":1}", "arm", "{" EVENT ",\"arm\":\"\"}"},
     {"{\"event_id\":\"\",\"request_id\":\"r\",\"user_id\":\"u\",\"video_id\":\"v\",\"type\":\"click\"}", "event_id",
      "{\"event_id\":1,\"request_id\":2,\"user_id\":3,\"video_id\":4,\"type\":\"click\"}"},
 };

@@ -433,6 +433,27 @@ def test_a_model_loaded_while_the_device_is_down_goes_there_when_it_is_back(
         assert degraded(server) == []
 
 
+def test_a_ranking_on_the_device_is_that_of_its_feed_and_outlives_a_failure(
+    bundle: Path, faults: Path
+) -> None:
+    """Bit for bit on the device; with what the CPU computes where a batch fails there."""
+    moment = {"user_id": 3, "time": 1_800_000_000_000}
+    with serving(bundle, faults, server__replay="true") as server:
+        shown = {
+            item["id"]: item["heads"]
+            for item in server.recommend(count=5, user=3, time=moment["time"])["items"]
+        }
+        body = {**moment, "video_ids": list(shown)}
+        on_device = server.call("POST", "/v1/rank", body).json()
+        assert on_device["degraded"] == []
+        assert {item["id"]: item["heads"] for item in on_device["items"]} == shown
+        plan(faults, "error")
+        on_cpu = server.call("POST", "/v1/rank", body).json()
+        assert on_cpu["degraded"] == ["device_error"]
+        for item in on_cpu["items"]:
+            assert item["heads"] == pytest.approx(shown[item["id"]], rel=0.02, abs=0.002)
+
+
 @pytest.mark.parametrize("kind", ["bundle", "term"])
 def test_a_worker_that_cannot_start_is_not_followed(bundle: Path, faults: Path, kind: str) -> None:
     file = faults.parent / "vireo.yaml"

@@ -2,7 +2,7 @@
 
 # libfaiss-dev and libopenblas-dev belong in one apt call, or FAISS brings the reference BLAS along.
 BUILD_PACKAGES := build-essential cmake ninja-build pkg-config libevent-dev libfaiss-dev libopenblas-dev \
-	libsimdjson-dev libmuparser-dev libyaml-dev libssl-dev curl ca-certificates git
+	libsimdjson-dev libmuparser-dev libyaml-dev libssl-dev liblmdb-dev curl ca-certificates git
 RUN_PACKAGES := python3
 # FAISS headers include omp.h, which clang (the fuzz build) has from libomp-dev alone.
 TEST_PACKAGES := libcriterion-dev clang clang-tidy clang-format libclang-rt-14-dev libomp-dev python3 python3-venv

@@ -316,7 +316,7 @@ enum vr_shed { VR_SHED_FULL = 0, VR_SHED_LIMIT, VR_SHED_DEADLINE };
 const char *vr_shed_name(enum vr_shed reason); /* "queue_full", "limit", "deadline" */
 
 /* What answers were less than they could be for, by the first word of `degraded`. */
-#define VR_DEGRADED_REASONS 16u
+#define VR_DEGRADED_REASONS 17u
 const char *vr_degraded_reason(uint32_t reason); /* "source_late", ...; the last is "other" */
 
 /* How the feed stands against its load, for /metrics. */

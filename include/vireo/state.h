@@ -85,8 +85,9 @@ struct vr_profile_value {
     struct vr_str text;
 };
 struct vr_viewer {
-    bool known; /* false: no event, import or answer has told of him; everything below is empty */
-    float age;  /* years, NaN unknown */
+    bool known;       /* false: no event, import or answer has told of him; everything below is empty */
+    bool unavailable; /* not known because the store could not be read */
+    float age;        /* years, NaN unknown */
     struct vr_counters counters;
     const struct vr_watch *recent; /* [recent_count], oldest first */
     uint32_t recent_count;
@@ -102,7 +103,7 @@ struct vr_viewer {
     uint32_t profile_count;
 };
 
-/* A copy in `arena`; an unknown id gives known = false and VR_OK. VR_ERR_NOMEM. */
+/* A copy in `arena`; an unknown id gives known = false and VR_OK, as does a store that cannot be read. VR_ERR_NOMEM. */
 enum vr_status vr_state_viewer(struct vr_state *state, struct vr_str user_id, struct vr_arena *arena,
                                struct vr_viewer *out);
 
@@ -202,6 +203,7 @@ struct vr_state_sizes {
     uint64_t bytes;                        /* records, windows, dictionaries */
     uint64_t log_commits, log_failures;    /* groups of events written and synced, and those that failed */
     uint64_t log_bytes, log_segments;      /* written by this process; files in the folder */
+    uint64_t checkpoint_failures;          /* of a durable store's records; its events are in the log */
     uint64_t unapplied; /* events that are in the log, but met no memory when they were to be applied: a restart does */
 };
 void vr_state_measure(struct vr_state *state, struct vr_state_sizes *out);

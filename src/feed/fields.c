@@ -117,6 +117,9 @@ void vr_step_viewer(const struct vr_lane *lane, struct vr_visit *visit)
     const struct vr_model *model = lane->binding->model;
     struct vr_arena *arena = visit->job->arena;
     enum vr_status status = vr_state_viewer(lane->state, visit->job->request.user_id, arena, &visit->viewer);
+    if (status == VR_OK && visit->viewer.unavailable) {
+        vr_visit_degrade(visit, "viewer_unavailable");
+    }
     if (status == VR_OK) {
         status = fill_recent(model->catalogue, visit);
     }

@@ -29,11 +29,23 @@ static void count_stages(struct vr_feed_metrics *metrics, const struct vr_feed_r
 
 const char *vr_degraded_reason(uint32_t reason)
 {
-    static const char *const reasons[VR_DEGRADED_REASONS] = {
-        "fewer_candidates", "source_late",         "source_error", "short",
-        "rule_gave_way",    "ranker_error",        "ranker_late",  "ranker_fewer",
-        "terms_nonlinear",  "served_not_recorded", "device_error", "device_no_memory",
-        "device_lost",      "device_hang",         "device_down",  "other"};
+    static const char *const reasons[VR_DEGRADED_REASONS] = {"fewer_candidates",
+                                                             "source_late",
+                                                             "source_error",
+                                                             "short",
+                                                             "rule_gave_way",
+                                                             "ranker_error",
+                                                             "ranker_late",
+                                                             "ranker_fewer",
+                                                             "terms_nonlinear",
+                                                             "served_not_recorded",
+                                                             "device_error",
+                                                             "device_no_memory",
+                                                             "device_lost",
+                                                             "device_hang",
+                                                             "device_down",
+                                                             "viewer_unavailable",
+                                                             "other"};
     return reason < VR_DEGRADED_REASONS ? reasons[reason] : "unknown";
 }
 

@@ -182,6 +182,7 @@ void vr_version_print(FILE *out)
     fprintf(out, "%-16s %s\n", "openblas", yes_no(strstr(built, "openblas") != NULL));
     fprintf(out, "%-16s %s\n", "faiss", yes_no(strstr(built, "faiss") != NULL));
     fprintf(out, "%-16s %s\n", "cuda", yes_no(strstr(built, "cuda") != NULL));
+    fprintf(out, "%-16s %s\n", "lmdb", "yes");
     fprintf(out, "%-16s %s\n", "redis", "no");
     fprintf(out, "%-16s %s\n", "kafka", "no");
 }

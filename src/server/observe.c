@@ -211,6 +211,8 @@ static void write_state(struct vr_exposition *out, struct vr_state *state)
             (double)sizes.log_failures);
     counter(out, "vireo_event_log_bytes_total", "Bytes of events written.", (double)sizes.log_bytes);
     gauge(out, "vireo_event_log_segments", "Files of the event log.", (double)sizes.log_segments);
+    counter(out, "vireo_state_checkpoint_failures_total", "Checkpoints that could not be written.",
+            (double)sizes.checkpoint_failures);
     counter(out, "vireo_events_unapplied_total", "Events in the log that could not be applied before a restart.",
             (double)sizes.unapplied);
 }

@@ -237,9 +237,10 @@ static enum vr_status build_feed(struct server *server)
         status = folder != NULL ? vr_state_open(&config->state, folder, &server->shared.state)
                                 : vr_state_create(&config->state, &server->shared.state);
     }
-    if (status == VR_OK) {
-        status = vr_feed_create(&feed, server->backend, server->shared.state, NULL, &server->shared.feed);
+    if (status != VR_OK) {
+        return status;
     }
+    status = vr_feed_create(&feed, server->backend, server->shared.state, NULL, &server->shared.feed);
     return status == VR_ERR_FORMAT ? VR_ERR_INVALID : status; /* a term of the configuration that does not compile */
 }
 

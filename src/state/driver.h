@@ -1,54 +1,54 @@
-/* What a place of storage does for the state: one table of functions a driver. Memory is here (memory.c); an embedded
- * or networked store fills the same table. Arguments come checked from state.c; what events mean is in
- * viewer_record.c and labels.c, which every driver uses. All functions are safe from any thread. */
+/* What a place of storage does for the store: packed records by table and number, one table of functions a driver. The
+ * store keeps records in memory before it (store.h) and asks only for what is not there. LMDB is here (driver_lmdb.c);
+ * a networked store fills the same table. All functions are safe from any thread. */
 #ifndef VIREO_STATE_DRIVER_H
 #define VIREO_STATE_DRIVER_H
 
-#include "viewer_record.h"
+#include <stddef.h>
+#include <stdint.h>
 
-struct vr_store; /* the driver's own; defined in the driver's file */
+#include "vireo/status.h"
 
-/* The dictionaries, each with numbers of its own. */
-enum vr_id_kind { VR_ID_VIDEO = 0, VR_ID_CREATOR, VR_ID_VIEWER };
-#define VR_ID_KIND_COUNT 3u
+struct vr_driver; /* the driver's own; defined in the driver's file */
 
-struct vr_video_record {
-    struct vr_totals totals;
-    struct vr_trend trend;
+enum vr_table {
+    VR_TABLE_META = 0, /* key 0: struct of checkpoint.c */
+    VR_TABLE_VIDEO_ID, /* strings of the dictionaries, by number */
+    VR_TABLE_CREATOR_ID,
+    VR_TABLE_VIEWER_ID,
+    VR_TABLE_VIDEO, /* counters and trend */
+    VR_TABLE_VIEWER /* one packed record a viewer (viewer_pack.h) */
+};
+#define VR_TABLE_COUNT 6u
+
+struct vr_put {
+    enum vr_table table;
+    uint32_t key;
+    const void *data;
+    size_t len;
 };
 
-struct vr_store_ops {
-    const char *name; /* "memory" */
-    void (*destroy)(struct vr_store *store);
+/* Gets a record, borrowed for the call. */
+typedef enum vr_status vr_driver_visit(void *context, uint32_t key, const void *data, size_t len);
 
-    /* numbers: VR_ERR_NOMEM, VR_ERR_BUSY for a new viewer past max_viewers; find gives VR_DICT_NONE */
-    enum vr_status (*intern)(struct vr_store *store, enum vr_id_kind kind, struct vr_str id, uint32_t *number);
-    uint32_t (*find)(struct vr_store *store, enum vr_id_kind kind, struct vr_str id);
-    uint32_t (*id_count)(struct vr_store *store, enum vr_id_kind kind);
+struct vr_driver_ops {
+    const char *name; /* "lmdb" */
+    void (*close)(struct vr_driver *driver);
 
-    /* videos by number; numbers without a record give zeros */
-    void (*video_counters)(struct vr_store *store, const uint32_t *number, uint32_t count, struct vr_counters *out);
-    void (*video_trends)(struct vr_store *store, uint32_t first, uint32_t count, struct vr_trend *out);
-    enum vr_status (*video_seed)(struct vr_store *store, uint32_t number,
-                                 const struct vr_video_record *seed); /* adds */
+    /* One record. VR_ERR_NOT_FOUND: there is none. VR_ERR_TIMEOUT: `deadline_us` (monotonic, 0: none) has passed; an
+     * embedded driver looks at it before it reads. VR_ERR_IO, and what `visit` gave. */
+    enum vr_status (*get)(struct vr_driver *driver, enum vr_table table, uint32_t key, uint64_t deadline_us,
+                          vr_driver_visit *visit, void *context);
 
-    /* viewers by number; out->known is false without a record */
-    enum vr_status (*viewer_read)(struct vr_store *store, uint32_t viewer, struct vr_arena *arena,
-                                  struct vr_viewer *out);
-    uint32_t (*viewer_recent)(struct vr_store *store, uint32_t viewer, struct vr_watch *out, uint32_t capacity);
-    enum vr_status (*viewer_serve)(struct vr_store *store, uint32_t viewer, const uint32_t *video, uint32_t count);
-    /* Takes ownership of the record on VR_OK; a viewer who has one already keeps it, and the seed is freed. */
-    enum vr_status (*viewer_seed)(struct vr_store *store, uint32_t viewer, struct vr_viewer_record *seed);
-    uint64_t (*viewer_count)(struct vr_store *store); /* of records */
+    /* All of a table, keys rising. VR_ERR_IO, and what `visit` gave. */
+    enum vr_status (*walk)(struct vr_driver *driver, enum vr_table table, vr_driver_visit *visit, void *context);
 
-    /* Labels, recents, seen, counters and trend of one event. On failure nothing has changed. */
-    enum vr_status (*apply)(struct vr_store *store, uint32_t viewer, uint32_t video, const struct vr_event *event);
-
-    uint64_t (*bytes)(struct vr_store *store);
+    /* All of them or none, durable on VR_OK. VR_ERR_IO. */
+    enum vr_status (*put)(struct vr_driver *driver, const struct vr_put *put, size_t count);
 };
 
-/* The memory driver. The caller destroys the store through the table. VR_ERR_NOMEM. */
-extern const struct vr_store_ops vr_memory_ops;
-enum vr_status vr_memory_create(const struct vr_state_config *config, struct vr_store **out);
+/* LMDB in `folder`, which exists. VR_ERR_IO, VR_ERR_NOMEM. */
+extern const struct vr_driver_ops vr_lmdb_ops;
+enum vr_status vr_lmdb_open(const char *folder, struct vr_driver **out);
 
 #endif

@@ -15,6 +15,10 @@
 
 #define SEGMENT_BYTES (64u << 20)
 #define PATH_BYTES 1024u
+#define KEEP_EVERY 1024u /* events of a replay */
+#define CACHE_BYTES (UINT64_C(256) << 20)
+#define CHECKPOINT_EVENTS 50000u  /* a start replays no more than these, and what came during a checkpoint */
+#define CHECKPOINT_VIEWERS 20000u /* who changed: what a checkpoint holds in memory twice */
 
 /* ---- the folder ---- */
 
@@ -84,15 +88,54 @@ static enum vr_status open_log(struct vr_state *state, const struct vr_state_fil
     return status;
 }
 
+/* The driver's records; where they begin is taken from them, the log's word aside. */
+static enum vr_status open_driver(struct vr_state *state, const struct vr_state_files *files)
+{
+    char folder[PATH_BYTES];
+    struct vr_driver *driver = NULL;
+    struct vr_checkpoint found;
+    enum vr_status status = path_in(files->folder, "store", folder);
+    if (status == VR_OK && mkdir(folder, 0750) != 0 && errno != EEXIST) {
+        status = vr_fail(VR_ERR_IO, "%s: %s", folder, strerror(errno));
+    }
+    if (status == VR_OK) {
+        status = vr_lmdb_open(folder, &driver);
+    }
+    if (status == VR_OK) {
+        status = vr_store_attach(state->store, &vr_lmdb_ops, driver, files->cache_bytes, &found);
+    }
+    if (status != VR_OK) {
+        return status;
+    }
+    state->has_driver = true;
+    state->checkpoint_events = files->checkpoint_events;
+    state->checkpoint = found.applied;
+    state->start_ms = state->start_ms == VR_TIME_UNSET ? found.start_ms : state->start_ms;
+    return found.applied < vr_event_log_next(state->log)
+               ? VR_OK
+               : vr_fail(VR_ERR_FORMAT,
+                         "%s: its store has seen event %" PRIu64 ", its log ends before; bring the log back, or move "
+                         "store/ away, which forgets the viewers",
+                         files->folder, found.applied);
+}
+
 enum vr_status vr_durable_open(struct vr_state *state, const struct vr_state_files *files)
 {
     enum vr_status status = lock_folder(state, files->folder);
-    return status == VR_OK ? open_log(state, files) : status;
+    if (status == VR_OK) {
+        status = open_log(state, files);
+    }
+    return status == VR_OK && files->driver == VR_STATE_LMDB ? open_driver(state, files) : status;
 }
 
 enum vr_status vr_state_open(const struct vr_state_config *config, const char *folder, struct vr_state **out)
 {
-    const struct vr_state_files files = {.folder = folder, .segment_bytes = SEGMENT_BYTES, .ops = &vr_file_ops_system};
+    const struct vr_state_files files = {.folder = folder,
+                                         .segment_bytes = SEGMENT_BYTES,
+                                         .driver = VR_STATE_LMDB,
+                                         .cache_bytes = CACHE_BYTES,
+                                         .checkpoint_events = CHECKPOINT_EVENTS,
+                                         .ops = &vr_file_ops_system};
     return vr_state_open_files(config, &files, out);
 }
 
@@ -133,9 +176,22 @@ static enum vr_status recover_record(void *context, const struct vr_log_record *
         return VR_OK;
     }
     (void)vr_event_window_add(recovery->state->window, record->event.event_id);
-    vr_state_apply_logged(recovery->state, &record->event);
-    recovery->applied++;
+    if (record->sequence > recovery->state->checkpoint) {
+        vr_state_apply_logged(recovery->state, &record->event);
+        recovery->applied++;
+        if (recovery->applied % KEEP_EVERY == 0) {
+            vr_state_keep(recovery->state, record->sequence, false);
+        }
+    }
     return VR_OK;
+}
+
+/* From what the checkpoint has not seen, or earlier where the window of ids begins earlier. */
+static uint64_t replay_from(const struct vr_state *state)
+{
+    uint64_t next = vr_event_log_next(state->log);
+    uint64_t window = next > VR_EVENT_WINDOW ? next - VR_EVENT_WINDOW : 1;
+    return state->checkpoint + 1 < window ? state->checkpoint + 1 : window;
 }
 
 enum vr_status vr_state_recover(struct vr_state *state, uint64_t *replayed)
@@ -146,15 +202,16 @@ enum vr_status vr_state_recover(struct vr_state *state, uint64_t *replayed)
         return VR_OK;
     }
     uint64_t began_us = vr_clock_mono_us();
-    enum vr_status status = vr_event_log_replay(state->log, 1, recover_record, &recovery);
+    enum vr_status status = vr_event_log_replay(state->log, replay_from(state), recover_record, &recovery);
     if (status != VR_OK) {
         return status;
     }
     vr_event_log_set_store_ms(state->log, state->start_ms);
     vr_trending_board_expire(state->trending);
     *replayed = recovery.applied;
-    vr_log(VR_LOG_INFO, "state_recovered", "events=%" PRIu64 " passed_over=%" PRIu64 " next=%" PRIu64 " ms=%" PRIu64,
-           recovery.applied, recovery.passed_over, vr_event_log_next(state->log),
+    vr_log(VR_LOG_INFO, "state_recovered",
+           "events=%" PRIu64 " checkpoint=%" PRIu64 " passed_over=%" PRIu64 " next=%" PRIu64 " ms=%" PRIu64,
+           recovery.applied, state->checkpoint, recovery.passed_over, vr_event_log_next(state->log),
            (vr_clock_mono_us() - began_us) / 1000);
     struct vr_event_writer *writer;
     status = vr_event_writer_start(state, &writer);
@@ -162,6 +219,39 @@ enum vr_status vr_state_recover(struct vr_state *state, uint64_t *replayed)
         __atomic_store_n(&state->writer, writer, __ATOMIC_RELEASE);
     }
     return status;
+}
+
+/* ---- checkpoints ---- */
+
+/* One line when they begin to fail, one when they work again. */
+static void report_checkpoint(struct vr_state *state, enum vr_status status)
+{
+    if (status != VR_OK) {
+        __atomic_fetch_add(&state->checkpoint_failures, 1, __ATOMIC_RELAXED);
+    }
+    if (status != VR_OK && !state->checkpoint_failing) {
+        vr_log(VR_LOG_ERROR, "checkpoint_failing", "error=\"%s\"", vr_error_text());
+    } else if (status == VR_OK && state->checkpoint_failing) {
+        vr_log(VR_LOG_INFO, "checkpoint_works_again", "applied=%" PRIu64, state->checkpoint);
+    }
+    state->checkpoint_failing = status != VR_OK;
+}
+
+/* After an event that could not be applied no checkpoint may say that it was: the next start applies it. */
+void vr_state_keep(struct vr_state *state, uint64_t applied, bool now)
+{
+    if (!state->has_driver) {
+        return;
+    }
+    const struct vr_checkpoint checkpoint = {applied, state->start_ms};
+    uint64_t behind = applied - state->checkpoint;
+    bool due = now || behind >= state->checkpoint_events || vr_store_changed(state->store) >= CHECKPOINT_VIEWERS;
+    if (due && __atomic_load_n(&state->unapplied, __ATOMIC_RELAXED) == 0) {
+        enum vr_status status = vr_store_checkpoint(state->store, &checkpoint);
+        state->checkpoint = status == VR_OK ? applied : state->checkpoint;
+        report_checkpoint(state, status);
+    }
+    vr_store_trim(state->store);
 }
 
 /* ---- events ---- */

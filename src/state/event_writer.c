@@ -1,10 +1,12 @@
 /* The writer of event_writer.h. */
 #include "event_writer.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "event_log.h"
 #include "state_internal.h"
@@ -46,12 +48,30 @@ enum vr_status vr_event_writer_submit(struct vr_event_writer *writer, struct vr_
     return status == VR_OK ? VR_OK : vr_fail(status, "events: %s", status == VR_ERR_BUSY ? "too many wait" : "stopped");
 }
 
+static void keep(struct vr_event_writer *writer, bool now)
+{
+    vr_state_keep(writer->state, vr_event_log_next(writer->state->log) - 1, now);
+}
+
+/* With the lock held: for a ticket, or a second; then what feeds left behind is looked after. */
+static void wait_a_while(struct vr_event_writer *writer)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 1;
+    if (pthread_cond_timedwait(&writer->come, &writer->lock, &until) == ETIMEDOUT) {
+        pthread_mutex_unlock(&writer->lock);
+        keep(writer, false);
+        pthread_mutex_lock(&writer->lock);
+    }
+}
+
 /* The tickets of the next group, linked; NULL once it is closed and nothing waits. */
 static struct vr_event_ticket *take_group(struct vr_event_writer *writer)
 {
     pthread_mutex_lock(&writer->lock);
     while (writer->first == NULL && !writer->closed) {
-        pthread_cond_wait(&writer->come, &writer->lock);
+        wait_a_while(writer);
     }
     struct vr_event_ticket *group = writer->first;
     struct vr_event_ticket **end = &writer->first;
@@ -175,7 +195,9 @@ static void *run(void *argument)
     struct vr_event_writer *writer = argument;
     for (struct vr_event_ticket *group = take_group(writer); group != NULL; group = take_group(writer)) {
         write_group(writer, group);
+        keep(writer, false);
     }
+    keep(writer, true);
     return NULL;
 }
 

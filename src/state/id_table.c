@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct vr_id_table {
     pthread_rwlock_t lock;
@@ -80,6 +81,15 @@ uint32_t vr_id_table_count(struct vr_id_table *table)
     uint32_t count = vr_dict_count(table->dict);
     pthread_rwlock_unlock(&table->lock);
     return count;
+}
+
+size_t vr_id_table_copy(struct vr_id_table *table, uint32_t number, char *out, size_t capacity)
+{
+    pthread_rwlock_rdlock(&table->lock);
+    struct vr_str name = vr_dict_name(table->dict, number);
+    memcpy(out, name.data, name.len < capacity ? name.len : capacity);
+    pthread_rwlock_unlock(&table->lock);
+    return name.len;
 }
 
 size_t vr_id_table_bytes(struct vr_id_table *table)

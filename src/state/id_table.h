@@ -16,6 +16,8 @@ void vr_id_table_destroy(struct vr_id_table *table); /* NULL is accepted */
 enum vr_status vr_id_table_intern(struct vr_id_table *table, struct vr_str id, uint32_t *number);
 uint32_t vr_id_table_find(struct vr_id_table *table, struct vr_str id);
 uint32_t vr_id_table_count(struct vr_id_table *table);
+/* Copy the string of a number < vr_id_table_count, at most `capacity` bytes; its length. */
+size_t vr_id_table_copy(struct vr_id_table *table, uint32_t number, char *out, size_t capacity);
 size_t vr_id_table_bytes(struct vr_id_table *table);
 
 #endif

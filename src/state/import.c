@@ -23,7 +23,7 @@ static enum vr_status seed_videos(const struct import *import)
 {
     const struct vr_bundle_state *seed = import->seed;
     for (uint32_t row = 0; row < import->bundle->videos.count; row++) {
-        struct vr_video_record record = {{0}, {0, import->as_of_ms}};
+        struct vr_video_record record = {.trend = {0, import->as_of_ms}};
         if (seed->video_counters != NULL) {
             record.totals = vr_totals_of(&seed->video_counters[(size_t)row * 6]);
         }

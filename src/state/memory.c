@@ -1,45 +1,22 @@
-/* The memory driver: records in shards, each behind a mutex of its own; no call holds two. Viewers are spread by
- * number, videos in blocks of neighbours, so that a scan takes a lock once a block. Blocks never move. */
-#include <pthread.h>
+/* The store in memory: records in shards, each behind a mutex of its own; no call holds two. Viewers are spread by
+ * number, videos in blocks of neighbours, so that a scan takes a lock once a block. Blocks never move. What a driver
+ * behind it changes is in memory_driver.c. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "driver.h"
-#include "id_table.h"
+#include "memory_parts.h"
 
-#define SHARDS 64u
-#define BLOCK 256u /* videos a block */
+#define SHARDS VR_SHARDS
+#define BLOCK VR_BLOCK
 #define FIRST_CAPACITY 16u
 #define MS_PER_HOUR 3600000.0
-
-struct video_shard {
-    pthread_mutex_t lock;
-    struct vr_video_record **block; /* [capacity] of [BLOCK]; NULL: all zeros so far */
-    uint32_t capacity;
-};
-
-struct viewer_shard {
-    pthread_mutex_t lock;
-    struct vr_viewer_record **record; /* [capacity]; NULL: none */
-    uint32_t capacity;
-};
-
-struct vr_store {
-    struct vr_id_table *ids[VR_ID_KIND_COUNT];
-    struct video_shard video[SHARDS];
-    struct viewer_shard viewer[SHARDS];
-    uint32_t recent;       /* watches that are read */
-    double half_life_ms;   /* of trends */
-    uint64_t viewers;      /* records; this and record_bytes change through __atomic builtins only */
-    uint64_t record_bytes; /* of records and blocks */
-};
 
 static enum vr_status no_memory(void)
 {
     return vr_fail(VR_ERR_NOMEM, "state: no memory");
 }
 
-static void count_bytes(struct vr_store *store, size_t before, size_t after)
+void vr_store_count_bytes(struct vr_store *store, size_t before, size_t after)
 {
     __atomic_fetch_add(&store->record_bytes, (uint64_t)after - (uint64_t)before, __ATOMIC_RELAXED);
 }
@@ -78,13 +55,13 @@ static uint32_t memory_id_count(struct vr_store *store, enum vr_id_kind kind)
 
 /* ---- videos ---- */
 
-static struct video_shard *video_shard_of(struct vr_store *store, uint32_t number)
+static struct vr_video_shard *video_shard_of(struct vr_store *store, uint32_t number)
 {
     return &store->video[number / BLOCK % SHARDS];
 }
 
 /* The record of a video, or NULL; the shard's lock is held. */
-static struct vr_video_record *video_record(const struct video_shard *shard, uint32_t number)
+static struct vr_video_record *video_record(const struct vr_video_shard *shard, uint32_t number)
 {
     uint32_t index = number / BLOCK / SHARDS;
     if (index >= shard->capacity || shard->block[index] == NULL) {
@@ -94,7 +71,7 @@ static struct vr_video_record *video_record(const struct video_shard *shard, uin
 }
 
 /* The same, made where there is none; NULL when memory is short. */
-static struct vr_video_record *video_make(struct vr_store *store, struct video_shard *shard, uint32_t number)
+struct vr_video_record *vr_store_video(struct vr_store *store, struct vr_video_shard *shard, uint32_t number)
 {
     uint32_t index = number / BLOCK / SHARDS;
     if (index >= shard->capacity) {
@@ -109,7 +86,7 @@ static struct vr_video_record *video_make(struct vr_store *store, struct video_s
         if (shard->block[index] == NULL) {
             return NULL;
         }
-        count_bytes(store, 0, BLOCK * sizeof **shard->block);
+        __atomic_fetch_add(&store->block_bytes, BLOCK * sizeof **shard->block, __ATOMIC_RELAXED);
     }
     return &shard->block[index][number % BLOCK];
 }
@@ -118,7 +95,7 @@ static void memory_video_counters(struct vr_store *store, const uint32_t *number
                                   struct vr_counters *out)
 {
     for (uint32_t i = 0; i < count; i++) {
-        struct video_shard *shard = video_shard_of(store, number[i]);
+        struct vr_video_shard *shard = video_shard_of(store, number[i]);
         struct vr_totals totals = {0};
         pthread_mutex_lock(&shard->lock);
         const struct vr_video_record *record = video_record(shard, number[i]);
@@ -134,7 +111,7 @@ static void memory_video_trends(struct vr_store *store, uint32_t first, uint32_t
 {
     memset(out, 0, (size_t)count * sizeof *out);
     for (uint32_t i = 0; i < count;) {
-        struct video_shard *shard = video_shard_of(store, first + i);
+        struct vr_video_shard *shard = video_shard_of(store, first + i);
         uint32_t left = BLOCK - (first + i) % BLOCK; /* numbers of this block from here */
         uint32_t end = left < count - i ? i + left : count;
         pthread_mutex_lock(&shard->lock);
@@ -149,14 +126,15 @@ static void memory_video_trends(struct vr_store *store, uint32_t first, uint32_t
 
 static enum vr_status memory_video_seed(struct vr_store *store, uint32_t number, const struct vr_video_record *seed)
 {
-    struct video_shard *shard = video_shard_of(store, number);
+    struct vr_video_shard *shard = video_shard_of(store, number);
     pthread_mutex_lock(&shard->lock);
-    struct vr_video_record *record = video_make(store, shard, number);
+    struct vr_video_record *record = vr_store_video(store, shard, number);
     if (record != NULL) {
         vr_totals_add(&record->totals, &seed->totals);
         if (seed->trend.weight > 0) {
             vr_trend_add(&record->trend, seed->trend.weight, seed->trend.time_ms, store->half_life_ms);
         }
+        record->changed = 1;
     }
     pthread_mutex_unlock(&shard->lock);
     return record != NULL ? VR_OK : no_memory();
@@ -164,23 +142,45 @@ static enum vr_status memory_video_seed(struct vr_store *store, uint32_t number,
 
 /* ---- viewers ---- */
 
-static struct viewer_shard *viewer_shard_of(struct vr_store *store, uint32_t viewer)
+static struct vr_viewer_shard *viewer_shard_of(struct vr_store *store, uint32_t viewer)
 {
     return &store->viewer[viewer % SHARDS];
 }
 
-/* The record of a viewer, or NULL; the shard's lock is held. */
-static struct vr_viewer_record *viewer_record(const struct viewer_shard *shard, uint32_t viewer)
+bool vr_store_note(struct vr_viewer_shard *shard, uint32_t viewer, enum vr_place place)
 {
     uint32_t index = viewer / SHARDS;
-    return index < shard->capacity ? shard->record[index] : NULL;
+    if (index >= shard->place_capacity) {
+        uint32_t wanted = shard->place_capacity == 0 ? FIRST_CAPACITY : shard->place_capacity * 2;
+        wanted = wanted > index ? wanted : index + 1;
+        uint8_t *larger = realloc(shard->place, wanted);
+        if (larger == NULL) {
+            return false;
+        }
+        memset(larger + shard->place_capacity, 0, wanted - shard->place_capacity);
+        shard->place = larger;
+        shard->place_capacity = wanted;
+    }
+    shard->place[index] |= (uint8_t)place;
+    return true;
 }
 
-/* Put a record in a viewer's place, which is free; false when memory is short. The shard's lock is held. */
-static bool viewer_place(struct vr_store *store, struct viewer_shard *shard, uint32_t viewer,
-                         struct vr_viewer_record *record)
+void vr_store_mark(struct vr_store *store, struct vr_viewer_shard *shard, uint32_t viewer)
+{
+    uint8_t *place = &shard->place[viewer / SHARDS];
+    if ((*place & VR_PLACE_CHANGED) == 0) {
+        *place |= VR_PLACE_CHANGED;
+        __atomic_fetch_add(&store->changed, 1, __ATOMIC_RELAXED);
+    }
+}
+
+bool vr_store_place(struct vr_store *store, struct vr_viewer_shard *shard, uint32_t viewer,
+                    struct vr_viewer_record *record)
 {
     uint32_t index = viewer / SHARDS;
+    if (!vr_store_note(shard, viewer, VR_PLACE_USED)) {
+        return false;
+    }
     if (index >= shard->capacity) {
         struct vr_viewer_record **larger = grow_pointers(shard->record, &shard->capacity, index);
         if (larger == NULL) {
@@ -189,34 +189,47 @@ static bool viewer_place(struct vr_store *store, struct viewer_shard *shard, uin
         shard->record = larger;
     }
     shard->record[index] = record;
-    count_bytes(store, 0, vr_viewer_record_bytes(record));
-    __atomic_fetch_add(&store->viewers, 1, __ATOMIC_RELAXED);
+    vr_store_count_bytes(store, 0, vr_viewer_record_bytes(record));
     return true;
 }
 
-/* The viewer's record, made where there is none; NULL when memory is short. The shard's lock is held. */
-static struct vr_viewer_record *viewer_make(struct vr_store *store, struct viewer_shard *shard, uint32_t viewer)
+/* A record that nobody had before. */
+static bool place_new(struct vr_store *store, struct vr_viewer_shard *shard, uint32_t viewer,
+                      struct vr_viewer_record *record)
 {
-    struct vr_viewer_record *record = viewer_record(shard, viewer);
-    if (record != NULL) {
-        return record;
+    if (!vr_store_place(store, shard, viewer, record)) {
+        return false;
     }
-    record = vr_viewer_record_new();
-    if (record != NULL && !viewer_place(store, shard, viewer, record)) {
+    __atomic_fetch_add(&store->viewers, 1, __ATOMIC_RELAXED);
+    vr_store_mark(store, shard, viewer);
+    return true;
+}
+
+/* The viewer's record, made where there is none. The shard's lock is held. */
+static enum vr_status viewer_make(struct vr_store *store, struct vr_viewer_shard *shard, uint32_t viewer,
+                                  struct vr_viewer_record **out)
+{
+    enum vr_status status = vr_store_find(store, shard, viewer, out);
+    if (status != VR_OK || *out != NULL) {
+        return status;
+    }
+    struct vr_viewer_record *record = vr_viewer_record_new();
+    if (record == NULL || !place_new(store, shard, viewer, record)) {
         vr_viewer_record_free(record);
-        record = NULL;
+        return no_memory();
     }
-    return record;
+    *out = record;
+    return VR_OK;
 }
 
 static enum vr_status memory_viewer_read(struct vr_store *store, uint32_t viewer, struct vr_arena *arena,
                                          struct vr_viewer *out)
 {
-    struct viewer_shard *shard = viewer_shard_of(store, viewer);
-    enum vr_status status = VR_OK;
+    struct vr_viewer_shard *shard = viewer_shard_of(store, viewer);
+    struct vr_viewer_record *record;
     pthread_mutex_lock(&shard->lock);
-    const struct vr_viewer_record *record = viewer_record(shard, viewer);
-    if (record != NULL) {
+    enum vr_status status = vr_store_find(store, shard, viewer, &record);
+    if (status == VR_OK && record != NULL) {
         status = vr_viewer_record_copy(record, store->recent, arena, out);
     }
     pthread_mutex_unlock(&shard->lock);
@@ -225,10 +238,11 @@ static enum vr_status memory_viewer_read(struct vr_store *store, uint32_t viewer
 
 static uint32_t memory_viewer_recent(struct vr_store *store, uint32_t viewer, struct vr_watch *out, uint32_t capacity)
 {
-    struct viewer_shard *shard = viewer_shard_of(store, viewer);
+    struct vr_viewer_shard *shard = viewer_shard_of(store, viewer);
+    struct vr_viewer_record *record;
     pthread_mutex_lock(&shard->lock);
-    const struct vr_viewer_record *record = viewer_record(shard, viewer);
-    uint32_t count = record != NULL ? vr_viewer_record_recent(record, store->recent, out, capacity) : 0;
+    bool found = vr_store_find(store, shard, viewer, &record) == VR_OK && record != NULL;
+    uint32_t count = found ? vr_viewer_record_recent(record, store->recent, out, capacity) : 0;
     pthread_mutex_unlock(&shard->lock);
     return count;
 }
@@ -236,27 +250,29 @@ static uint32_t memory_viewer_recent(struct vr_store *store, uint32_t viewer, st
 static enum vr_status memory_viewer_serve(struct vr_store *store, uint32_t viewer, const uint32_t *video,
                                           uint32_t count)
 {
-    struct viewer_shard *shard = viewer_shard_of(store, viewer);
-    enum vr_status status = VR_ERR_NOMEM;
+    struct vr_viewer_shard *shard = viewer_shard_of(store, viewer);
+    struct vr_viewer_record *record;
     pthread_mutex_lock(&shard->lock);
-    struct vr_viewer_record *record = viewer_make(store, shard, viewer);
-    if (record != NULL) {
+    enum vr_status status = viewer_make(store, shard, viewer, &record);
+    if (status == VR_OK) {
         size_t before = vr_viewer_record_bytes(record);
         status = vr_viewer_record_serve(record, video, count);
-        count_bytes(store, before, vr_viewer_record_bytes(record));
+        vr_store_count_bytes(store, before, vr_viewer_record_bytes(record));
+        vr_store_mark(store, shard, viewer);
     }
     pthread_mutex_unlock(&shard->lock);
-    return record != NULL ? status : no_memory();
+    return status;
 }
 
 static enum vr_status memory_viewer_seed(struct vr_store *store, uint32_t viewer, struct vr_viewer_record *seed)
 {
-    struct viewer_shard *shard = viewer_shard_of(store, viewer);
-    enum vr_status status = VR_OK;
+    struct vr_viewer_shard *shard = viewer_shard_of(store, viewer);
+    struct vr_viewer_record *record;
     pthread_mutex_lock(&shard->lock);
-    if (viewer_record(shard, viewer) != NULL) {
+    enum vr_status status = vr_store_find(store, shard, viewer, &record);
+    if (status == VR_OK && record != NULL) {
         vr_viewer_record_free(seed);
-    } else if (!viewer_place(store, shard, viewer, seed)) {
+    } else if (status == VR_OK && !place_new(store, shard, viewer, seed)) {
         status = no_memory();
     }
     pthread_mutex_unlock(&shard->lock);
@@ -273,17 +289,18 @@ static uint64_t memory_viewer_count(struct vr_store *store)
 static enum vr_status apply_to_viewer(struct vr_store *store, uint32_t viewer, uint32_t video,
                                       const struct vr_event *event, struct vr_label_change *change)
 {
-    struct viewer_shard *shard = viewer_shard_of(store, viewer);
-    enum vr_status status = VR_ERR_NOMEM;
+    struct vr_viewer_shard *shard = viewer_shard_of(store, viewer);
+    struct vr_viewer_record *record;
     pthread_mutex_lock(&shard->lock);
-    struct vr_viewer_record *record = viewer_make(store, shard, viewer);
-    if (record != NULL) {
+    enum vr_status status = viewer_make(store, shard, viewer, &record);
+    if (status == VR_OK) {
         size_t before = vr_viewer_record_bytes(record);
         status = vr_viewer_record_apply(record, store->recent, event, video, change);
-        count_bytes(store, before, vr_viewer_record_bytes(record));
+        vr_store_count_bytes(store, before, vr_viewer_record_bytes(record));
+        vr_store_mark(store, shard, viewer);
     }
     pthread_mutex_unlock(&shard->lock);
-    return record != NULL ? status : no_memory();
+    return status;
 }
 
 /* The video's record is made first, so that nothing can fail once the viewer's has changed. */
@@ -307,14 +324,15 @@ static enum vr_status memory_apply(struct vr_store *store, uint32_t viewer, uint
 
 static uint64_t memory_bytes(struct vr_store *store)
 {
-    uint64_t bytes = sizeof *store + __atomic_load_n(&store->record_bytes, __ATOMIC_RELAXED);
+    uint64_t bytes = sizeof *store + __atomic_load_n(&store->record_bytes, __ATOMIC_RELAXED) +
+                     __atomic_load_n(&store->block_bytes, __ATOMIC_RELAXED);
     for (uint32_t kind = 0; kind < VR_ID_KIND_COUNT; kind++) {
         bytes += vr_id_table_bytes(store->ids[kind]);
     }
     return bytes;
 }
 
-static void free_video_shard(struct video_shard *shard)
+static void free_video_shard(struct vr_video_shard *shard)
 {
     for (uint32_t i = 0; i < shard->capacity; i++) {
         free(shard->block[i]);
@@ -323,17 +341,21 @@ static void free_video_shard(struct video_shard *shard)
     pthread_mutex_destroy(&shard->lock);
 }
 
-static void free_viewer_shard(struct viewer_shard *shard)
+static void free_viewer_shard(struct vr_viewer_shard *shard)
 {
     for (uint32_t i = 0; i < shard->capacity; i++) {
         vr_viewer_record_free(shard->record[i]);
     }
     free(shard->record);
+    free(shard->place);
     pthread_mutex_destroy(&shard->lock);
 }
 
 static void memory_destroy(struct vr_store *store)
 {
+    if (store->driver != NULL) {
+        store->driver_ops->close(store->driver);
+    }
     for (uint32_t i = 0; i < SHARDS; i++) {
         free_video_shard(&store->video[i]);
         free_viewer_shard(&store->viewer[i]);
@@ -371,7 +393,6 @@ enum vr_status vr_memory_create(const struct vr_state_config *config, struct vr_
 }
 
 const struct vr_store_ops vr_memory_ops = {
-    .name = "memory",
     .destroy = memory_destroy,
     .intern = memory_intern,
     .find = memory_find,

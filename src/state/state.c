@@ -160,7 +160,16 @@ enum vr_status vr_state_viewer(struct vr_state *state, struct vr_str user_id, st
 {
     *out = new_viewer;
     uint32_t number = state->ops->find(state->store, VR_ID_VIEWER, user_id);
-    return number != VR_DICT_NONE ? state->ops->viewer_read(state->store, number, arena, out) : VR_OK;
+    enum vr_status status = VR_OK;
+    if (number != VR_DICT_NONE) {
+        status = state->ops->viewer_read(state->store, number, arena, out);
+    }
+    if (status == VR_OK || status == VR_ERR_NOMEM) {
+        return status;
+    }
+    *out = new_viewer; /* a feed for a new viewer is better than none */
+    out->unavailable = true;
+    return VR_OK;
 }
 
 uint32_t vr_state_recent_of(struct vr_state *state, uint32_t viewer, struct vr_watch *out, uint32_t capacity)
@@ -316,6 +325,7 @@ void vr_state_measure(struct vr_state *state, struct vr_state_sizes *out)
     out->rejected = decided(state, VR_EVENT_REJECTED);
     out->bytes = state->ops->bytes(state->store) + vr_event_window_bytes(state->window);
     out->unapplied = __atomic_load_n(&state->unapplied, __ATOMIC_RELAXED);
+    out->checkpoint_failures = __atomic_load_n(&state->checkpoint_failures, __ATOMIC_RELAXED);
     struct vr_event_log_counts log = {0};
     if (state->log != NULL) {
         vr_event_log_measure(state->log, &log);

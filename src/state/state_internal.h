@@ -4,10 +4,10 @@
 
 #include <pthread.h>
 
-#include "driver.h"
 #include "event_log.h"
 #include "event_window.h"
 #include "event_writer.h"
+#include "store.h"
 #include "trending.h"
 
 #define VR_TIME_UNSET INT64_MIN
@@ -27,13 +27,23 @@ struct vr_state {
     /* Of a store that lasts (durable.c): */
     int lock_fd;                    /* the folder's; -1: in memory */
     struct vr_event_log *log;       /* NULL: in memory; the writer's once it runs */
+    bool has_driver;                /* else the whole log is replayed at each start */
+    uint64_t checkpoint_events;     /* as in struct vr_state_files */
+    uint64_t checkpoint;            /* sequence of the last event that the driver's records show */
+    uint64_t checkpoint_failures;   /* __atomic builtins */
+    bool checkpoint_failing;        /* the writer's: the latest one failed */
     struct vr_event_writer *writer; /* NULL: not recovered yet; __atomic builtins */
 };
+
+enum vr_state_driver { VR_STATE_MEMORY = 0, VR_STATE_LMDB };
 
 /* A store that lasts, with what tests change. */
 struct vr_state_files {
     const char *folder;
     uint64_t segment_bytes; /* of the event log */
+    enum vr_state_driver driver;
+    uint64_t cache_bytes;       /* of viewers before a driver */
+    uint64_t checkpoint_events; /* a checkpoint once so many came since the last */
     const struct vr_file_ops *ops;
 };
 enum vr_status vr_state_open_files(const struct vr_state_config *config, const struct vr_state_files *files,
@@ -42,6 +52,10 @@ enum vr_status vr_state_open_files(const struct vr_state_config *config, const s
 /* The parts of durable.c: what an opened store has beside a created one. */
 enum vr_status vr_durable_open(struct vr_state *state, const struct vr_state_files *files);
 void vr_durable_close(struct vr_state *state);
+
+/* For whoever applies events, between two of them, the latest being `applied`: put what changed into the driver once it
+ * is worth it (`now`: in any case), and keep the cache in its bounds. Nothing without a driver. */
+void vr_state_keep(struct vr_state *state, uint64_t applied, bool now);
 
 /* ---- events, for the writer ---- */
 /* What is wrong with an event, or NULL. */

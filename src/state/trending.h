@@ -3,7 +3,7 @@
 #ifndef VIREO_STATE_TRENDING_H
 #define VIREO_STATE_TRENDING_H
 
-#include "driver.h"
+#include "store.h"
 
 struct vr_trending_board;
 

@@ -45,7 +45,7 @@ ROOMS = (
         },
         "emulator",
     ),
-    Room("state", "src/state", ("model", "base")),
+    Room("state", "src/state", ("model", "base"), {"lmdb.h": "driver_lmdb.c"}),
     Room("feed", "src/feed", ("state", "model", "compute", "base")),
     Room(
         "bench",

@@ -16,6 +16,7 @@ from test_routes import event, ids
 from vireo_models.data.events import DamagedLogError, event_table, read_events
 
 LONG = os.environ.get("VIREO_LONG", "") not in ("", "0")
+SERVE = ("serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 QUIET = ("--set", "rerank.record_served=false")
 
 
@@ -115,6 +116,8 @@ def test_a_torn_end_is_cut_off_and_damage_is_no_start(bundle: Path, tmp_path: Pa
     with running(bundle, tmp_path, *flags) as server:
         for number in range(4):
             tell(server, event(f"t{number}", "v1", "click"))
+        server.process.kill()
+        server.process.wait()
     (segment,) = (data / "events").iterdir()
     whole = segment.read_bytes()
     segment.write_bytes(whole[:-5])
@@ -123,27 +126,28 @@ def test_a_torn_end_is_cut_off_and_damage_is_no_start(bundle: Path, tmp_path: Pa
         assert "event=state_recovered events=3 " in server.log()
         told = tell(server, *(event(f"t{number}", "v1", "click") for number in range(4)))
         assert (told["accepted"], told["duplicate"]) == (1, 3)
+        server.process.kill()
+        server.process.wait()
     damaged = bytearray(segment.read_bytes())
     damaged[len(whole) // 2] ^= 1
     segment.write_bytes(damaged)
     with pytest.raises(DamagedLogError):
         list(read_events(data / "events"))
-    refused = run_vireo(
-        "serve", "--bundle", str(bundle), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *flags
-    )
+    refused = run_vireo(*SERVE, "--bundle", str(bundle), *flags)
     assert refused.returncode == 1
     assert segment.name in refused.stderr and "byte" in refused.stderr
     segment.write_bytes(whole)
     with running(bundle, tmp_path, *flags):
         assert len(list(read_events(data / "events"))) == 4
+    segment.write_bytes(whole[:-5])
+    ahead = run_vireo(*SERVE, "--bundle", str(bundle), *flags)
+    assert ahead.returncode == 1 and "its store has seen event 4" in ahead.stderr
 
 
 def test_a_folder_has_one_server(bundle: Path, tmp_path: Path) -> None:
     flags = ("--data", str(tmp_path / "data"))
     with running(bundle, tmp_path, *flags):
-        second = run_vireo(
-            "serve", "--bundle", str(bundle), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *flags
-        )
+        second = run_vireo(*SERVE, "--bundle", str(bundle), *flags)
         assert second.returncode == 1 and "another process" in second.stderr
 
 

@@ -1,5 +1,5 @@
 /* A durable store behind standard input, so that a Python oracle can tell it events and ask what it knows:
- * `oracle_state_log FOLDER`. A line a command, words apart by one space:
+ * `oracle_state_log FOLDER [lmdb]`. A line a command, words apart by one space:
  *
  *   event ID REQUEST USER VIDEO TYPE TIME_MS WATCH_S DURATION_S   keep for the next tell
  *   tell            submit what is kept as one ticket          -> told VERDICT...
@@ -29,6 +29,7 @@ static const struct vr_state_config config = {.max_viewers = 1000,
 
 static struct vr_state *state;
 static const char *folder;
+static enum vr_state_driver driver;
 static struct vr_event kept[KEPT_MAX];
 static uint32_t kept_count;
 static struct vr_arena *words;        /* of all lines */
@@ -46,7 +47,12 @@ static void must(bool ok, const char *what)
 static uint64_t open_state(void)
 {
     uint64_t replayed = 0;
-    const struct vr_state_files files = {.folder = folder, .segment_bytes = 4096, .ops = &vr_file_ops_system};
+    const struct vr_state_files files = {.folder = folder,
+                                         .segment_bytes = 4096,
+                                         .driver = driver,
+                                         .cache_bytes = 512,
+                                         .checkpoint_events = 7,
+                                         .ops = &vr_file_ops_system};
     must(vr_state_open_files(&config, &files, &state) == VR_OK, "open");
     must(vr_state_recover(state, &replayed) == VR_OK, "recover");
     return replayed;
@@ -184,7 +190,8 @@ static void restart(void)
 int main(int argc, char **argv)
 {
     char line[1024];
-    must(argc == 2, "usage: oracle_state_log FOLDER");
+    must(argc == 2 || argc == 3, "usage: oracle_state_log FOLDER [lmdb]");
+    driver = argc == 3 && strcmp(argv[2], "lmdb") == 0 ? VR_STATE_LMDB : VR_STATE_MEMORY;
     must(vr_arena_create(65536, &words) == VR_OK, "arena");
     folder = argv[1];
     open_state();

@@ -85,9 +85,9 @@ def trend_of(log: list[Event], video: str, now_ms: int) -> float:
     return weight
 
 
-def ask(folder: Path, lines: list[str]) -> list[str]:
+def ask(folder: Path, lines: list[str], driver: str = "memory") -> list[str]:
     done = subprocess.run(
-        [str(PROGRAM), str(folder)],
+        [str(PROGRAM), str(folder), driver],
         input="\n".join(lines) + "\n",
         capture_output=True,
         text=True,
@@ -154,9 +154,9 @@ def expected_verdicts(batches: list[tuple[list[tuple[int, ...]], bool]]) -> list
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(batches=BATCHES)
+@given(batches=BATCHES, driver=st.sampled_from(("memory", "lmdb")))
 def test_what_is_served_is_what_the_log_says(
-    batches: list[tuple[list[tuple[int, ...]], bool]], tmp_path_factory: pytest.TempPathFactory
+    batches: list[tuple[list[tuple[int, ...]], bool]], driver: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("store")
     now_ms = T0 + 30_000_000
@@ -164,7 +164,7 @@ def test_what_is_served_is_what_the_log_says(
     for batch, restart in batches:
         lines += [*map(told_line, batch), "tell", *(["restart"] if restart else [])]
     lines += [f"viewer u{user}" for user in range(USERS)] + [f"video v{video}" for video in range(VIDEOS)]
-    answers = ask(folder, [*lines, f"trending {now_ms}"])
+    answers = ask(folder, [*lines, f"trending {now_ms}"], driver)
     told = [line for line in answers if line.startswith("told")]
     assert told == expected_verdicts(batches)
     log = list(read_events(folder / "events"))

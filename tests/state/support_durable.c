@@ -16,10 +16,27 @@ const struct vr_state_config durable_config = {.max_viewers = 40,
                                                .social_half_life_h = 72,
                                                .subscription_max_age_h = 336};
 
+static enum vr_state_driver used_driver;
+
+void durable_use(enum vr_state_driver driver)
+{
+    used_driver = driver;
+}
+
+struct vr_state_files durable_files(const char *folder)
+{
+    return (struct vr_state_files){.folder = folder,
+                                   .segment_bytes = 4096,
+                                   .driver = used_driver,
+                                   .cache_bytes = 512,
+                                   .checkpoint_events = 7,
+                                   .ops = &files_ops};
+}
+
 struct vr_state *durable_open(const char *folder, uint64_t *replayed)
 {
     struct vr_state *state = NULL;
-    const struct vr_state_files files = {.folder = folder, .segment_bytes = 4096, .ops = &files_ops};
+    const struct vr_state_files files = durable_files(folder);
     uint64_t unused;
     cr_assert_eq(vr_state_open_files(&durable_config, &files, &state), VR_OK, "%s", vr_error_text());
     cr_assert_eq(vr_state_recover(state, replayed != NULL ? replayed : &unused), VR_OK, "%s", vr_error_text());

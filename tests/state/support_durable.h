@@ -6,6 +6,11 @@
 
 extern const struct vr_state_config durable_config; /* small bounds */
 
+/* What stores are opened with from now on; VR_STATE_MEMORY at first. With a driver a checkpoint comes every seventh
+ * event, and the cache holds next to nothing. */
+void durable_use(enum vr_state_driver driver);
+struct vr_state_files durable_files(const char *folder);
+
 /* Open on `folder` with support_files' calls and recover. */
 struct vr_state *durable_open(const char *folder, uint64_t *replayed);
 

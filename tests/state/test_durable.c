@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "../support/hand_bundle.h"
+#include "state/memory_parts.h"
 #include "support_durable.h"
 #include "support_files.h"
 
@@ -26,6 +29,36 @@ static void end(void)
 }
 
 TestSuite(durable, .init = begin, .fini = end);
+TestSuite(durable_lmdb, .init = begin, .fini = end);
+
+static enum vr_state_driver driver;
+
+/* One test for a store that replays its whole log, and for one with checkpoints in LMDB. */
+#define BOTH(name)            \
+    static void name(void);   \
+    Test(durable, name)       \
+    {                         \
+        use(VR_STATE_MEMORY); \
+        name();               \
+    }                         \
+    Test(durable_lmdb, name)  \
+    {                         \
+        use(VR_STATE_LMDB);   \
+        name();               \
+    }                         \
+    static void name(void)
+
+static void use(enum vr_state_driver used)
+{
+    driver = used;
+    durable_use(used);
+}
+
+/* Events that a start applies after a clean stop: all of the log, or none, for a stop is a checkpoint. */
+static uint64_t to_replay(uint64_t events)
+{
+    return driver == VR_STATE_LMDB ? 0 : events;
+}
 
 static enum vr_status tell_one(struct vr_state *state, const struct vr_event *event, enum vr_event_verdict *verdict)
 {
@@ -53,7 +86,7 @@ static void tell_stream(struct vr_state *state, int from, int count, enum vr_eve
     }
 }
 
-Test(durable, events_have_verdicts_of_their_own)
+BOTH(events_have_verdicts_of_their_own)
 {
     struct vr_state *state = durable_open(folder, NULL);
     struct vr_event_result result[6] = {{0}};
@@ -76,7 +109,7 @@ Test(durable, events_have_verdicts_of_their_own)
 }
 
 /* A caller's own refusals (an unknown video) go through as they are, and are not in the log. */
-Test(durable, what_the_caller_rejected_stays_rejected)
+BOTH(what_the_caller_rejected_stays_rejected)
 {
     struct vr_state *state = durable_open(folder, NULL);
     struct vr_event event[2] = {stream(0), stream(1)};
@@ -87,11 +120,11 @@ Test(durable, what_the_caller_rejected_stays_rejected)
     vr_state_destroy(state);
     uint64_t replayed;
     state = durable_open(folder, &replayed);
-    cr_assert_eq(replayed, 1);
+    cr_assert_eq(replayed, to_replay(1));
     vr_state_destroy(state);
 }
 
-Test(durable, a_restart_finds_everything_and_every_id)
+BOTH(a_restart_finds_everything_and_every_id)
 {
     uint64_t replayed;
     struct vr_state *whole = NULL;
@@ -99,12 +132,12 @@ Test(durable, a_restart_finds_everything_and_every_id)
     tell_stream(state, 0, 150, VR_EVENT_ACCEPTED);
     vr_state_destroy(state);
     state = durable_open(folder, &replayed);
-    cr_assert_eq(replayed, 150);
+    cr_assert_eq(replayed, to_replay(150));
     tell_stream(state, 100, 50, VR_EVENT_DUPLICATE);
     tell_stream(state, 150, 50, VR_EVENT_ACCEPTED);
     vr_state_destroy(state);
     state = durable_open(folder, &replayed);
-    cr_assert_eq(replayed, 200);
+    cr_assert_eq(replayed, to_replay(200));
     cr_assert_eq(vr_state_create(&durable_config, &whole), VR_OK);
     for (int i = 0; i < 200; i++) {
         enum vr_event_verdict verdict;
@@ -145,25 +178,25 @@ static void check_failing(enum files_call call, int error, const char *word)
     files_lose(0);
     uint64_t replayed;
     state = durable_open(folder, &replayed);
-    cr_assert_eq(replayed, 6);
+    cr_assert_eq(replayed, to_replay(6));
     cr_assert_eq(tell_one(state, &late, &verdict), VR_OK);
     cr_assert_eq(verdict, VR_EVENT_DUPLICATE);
     vr_state_destroy(state);
     vr_arena_destroy(arena);
 }
 
-Test(durable, a_full_disk_loses_nothing_that_was_acknowledged)
+BOTH(a_full_disk_loses_nothing_that_was_acknowledged)
 {
     check_failing(FILES_WRITE, ENOSPC, "No space left");
 }
 
-Test(durable, a_failing_sync_loses_nothing_that_was_acknowledged)
+BOTH(a_failing_sync_loses_nothing_that_was_acknowledged)
 {
     check_failing(FILES_SYNC, EIO, "sync");
 }
 
 /* While the disk is full, what needs no disk is answered. */
-Test(durable, rejections_need_no_disk)
+BOTH(rejections_need_no_disk)
 {
     struct vr_state *state = durable_open(folder, NULL);
     struct vr_event bad = stream(1);
@@ -181,7 +214,7 @@ Test(durable, rejections_need_no_disk)
 
 /* ---- bounds and callers ---- */
 
-Test(durable, a_viewer_past_the_bound_is_rejected_and_not_logged)
+BOTH(a_viewer_past_the_bound_is_rejected_and_not_logged)
 {
     struct vr_state *state = durable_open(folder, NULL);
     struct vr_event_result result = {0};
@@ -199,11 +232,11 @@ Test(durable, a_viewer_past_the_bound_is_rejected_and_not_logged)
     vr_state_destroy(state);
     uint64_t replayed;
     state = durable_open(folder, &replayed);
-    cr_assert_eq(replayed, durable_config.max_viewers);
+    cr_assert_eq(replayed, to_replay(durable_config.max_viewers));
     vr_state_destroy(state);
 }
 
-Test(durable, seeds_come_before_the_log)
+BOTH(seeds_come_before_the_log)
 {
     struct hand_bundle hand;
     uint64_t replayed;
@@ -211,7 +244,7 @@ Test(durable, seeds_come_before_the_log)
     enum vr_event_verdict verdict;
     struct vr_viewer viewer;
     struct vr_arena *arena;
-    const struct vr_state_files files = {.folder = folder, .segment_bytes = 4096, .ops = &files_ops};
+    const struct vr_state_files files = durable_files(folder);
     cr_assert_eq(vr_arena_create(65536, &arena), VR_OK);
     hand_bundle_make(&hand);
     hand.bundle.shift_state = true;
@@ -221,11 +254,11 @@ Test(durable, seeds_come_before_the_log)
         int64_t now_ms = T0 + 7200000 + start * INT64_C(3600000);
         cr_assert_eq(vr_state_open_files(&durable_config, &files, &state), VR_OK);
         cr_assert_eq(vr_state_import(state, &hand.bundle, now_ms, &imported), VR_OK);
-        cr_assert_gt(imported, 0);
+        cr_assert_eq(imported > 0, start == 0 || driver == VR_STATE_MEMORY, "seeds come once");
         cr_assert_eq(vr_catalogue_create(state, &hand.bundle, now_ms, &catalogue), VR_OK);
         cr_assert_eq(catalogue->upload_ms[1], hand.bundle.videos.upload_ms[1] + 7200000, "time stands where it began");
         cr_assert_eq(vr_state_recover(state, &replayed), VR_OK);
-        cr_assert_eq(replayed, start);
+        cr_assert_eq(replayed, to_replay(start));
         struct vr_event event = durable_event(start, 1, 3, VR_EVENT_CLICK, now_ms);
         event.user_id = vr_str_of("1");
         event.request_id = event.event_id;
@@ -239,7 +272,7 @@ Test(durable, seeds_come_before_the_log)
     vr_arena_destroy(arena);
 }
 
-Test(durable, one_process_has_the_folder)
+BOTH(one_process_has_the_folder)
 {
     struct vr_state *state = durable_open(folder, NULL);
     struct vr_state *second = NULL;
@@ -251,7 +284,7 @@ Test(durable, one_process_has_the_folder)
     cr_assert_eq(vr_state_open(&durable_config, "/nonexistent/vireo", &second), VR_ERR_IO);
 }
 
-Test(durable, events_have_one_way_in)
+BOTH(events_have_one_way_in)
 {
     struct vr_state *state;
     struct vr_event_result result = {0};
@@ -291,6 +324,221 @@ Test(durable, a_damaged_log_is_no_start)
     vr_state_destroy(state);
     files_flip(folder, "events/00000000000000000001.log", 400);
     state = durable_open(folder, &replayed);
-    cr_assert_eq(replayed, 100);
+    cr_assert_eq(replayed, to_replay(100));
     vr_state_destroy(state);
+}
+
+/* ---- the driver ---- */
+
+/* A child tells events one by one and ends in the middle of them. */
+static void tell_and_die(int from, int count)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        struct vr_state *state = durable_open(folder, NULL);
+        tell_stream(state, from, count, VR_EVENT_ACCEPTED);
+        _exit(0);
+    }
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+Test(durable_lmdb, a_crash_between_checkpoints_loses_nothing)
+{
+    struct vr_state *whole;
+    uint64_t replayed;
+    use(VR_STATE_LMDB);
+    cr_assert_eq(vr_state_create(&durable_config, &whole), VR_OK);
+    for (int i = 0; i < 120; i += 6) {
+        tell_and_die(i, 6);
+        for (int k = i; k < i + 6; k++) {
+            enum vr_event_verdict verdict;
+            const struct vr_event event = stream(k);
+            cr_assert_eq(vr_state_apply(whole, &event, &verdict), VR_OK);
+        }
+    }
+    struct vr_state *state = durable_open(folder, &replayed);
+    cr_assert_leq(replayed, 14, "what came since the last checkpoint");
+    durable_expect_same(state, whole, VIEWERS + 1, VIDEOS, T0 + 200000);
+    tell_stream(state, 0, 120, VR_EVENT_DUPLICATE);
+    vr_state_destroy(state);
+    vr_state_destroy(whole);
+}
+
+Test(durable_lmdb, a_store_ahead_of_its_log_is_refused)
+{
+    use(VR_STATE_LMDB);
+    struct vr_state *state = durable_open(folder, NULL);
+    tell_stream(state, 0, 10, VR_EVENT_ACCEPTED);
+    vr_state_destroy(state);
+    long whole = files_size(folder, "events/00000000000000000001.log");
+    files_cut(folder, "events/00000000000000000001.log", whole - 8);
+    const struct vr_state_files files = durable_files(folder);
+    cr_assert_eq(vr_state_open_files(&durable_config, &files, &state), VR_ERR_FORMAT);
+    cr_assert(strstr(vr_error_text(), "event 10") != NULL, "%s", vr_error_text());
+}
+
+/* What feeds leave (served) is kept by a clean stop, and viewers are many more than the cache holds. */
+Test(durable_lmdb, viewers_go_and_come_back)
+{
+    use(VR_STATE_LMDB);
+    struct vr_state *state = durable_open(folder, NULL);
+    struct vr_arena *arena;
+    struct vr_viewer viewer;
+    cr_assert_eq(vr_arena_create(65536, &arena), VR_OK);
+    const uint32_t served[3] = {5, 9, 2};
+    cr_assert_eq(vr_state_record_served(state, vr_str_of("u1"), served, 3, T0), VR_OK);
+    for (int i = 0; i < 200; i++) {
+        enum vr_event_verdict verdict;
+        const struct vr_event event = durable_event(i, i % 30, i % 7, VR_EVENT_CLICK, T0 + i);
+        cr_assert_eq(tell_one(state, &event, &verdict), VR_OK);
+    }
+    struct vr_store *store = state->store;
+    for (int i = 0; i < 100; i++) {
+        vr_store_trim(store);
+    }
+    uint64_t small = state->ops->bytes(store);
+    for (int i = 0; i < 30; i++) {
+        char user[16];
+        snprintf(user, sizeof user, "u%d", i);
+        cr_assert_eq(vr_state_viewer(state, vr_str_of(user), arena, &viewer), VR_OK);
+        cr_assert(viewer.known && viewer.counters.clicks >= 1);
+    }
+    cr_assert_gt(state->ops->bytes(store), small, "they were fetched");
+    cr_assert_eq(vr_state_record_served(state, vr_str_of("u1"), (const uint32_t[]){77}, 1, T0), VR_OK);
+    vr_state_destroy(state);
+    state = durable_open(folder, NULL);
+    cr_assert_eq(vr_state_viewer(state, vr_str_of("u1"), arena, &viewer), VR_OK);
+    cr_assert_eq(viewer.served_count, 4);
+    cr_assert(viewer.served[0] == 2 && viewer.served[1] == 5 && viewer.served[2] == 9 && viewer.served[3] == 77);
+    vr_state_destroy(state);
+    vr_arena_destroy(arena);
+}
+
+Test(durable_lmdb, seeded_profiles_survive_the_driver)
+{
+    struct hand_bundle hand;
+    struct vr_arena *arena;
+    struct vr_viewer before, after;
+    uint32_t imported;
+    uint64_t replayed;
+    use(VR_STATE_LMDB);
+    const struct vr_state_files files = durable_files(folder);
+    struct vr_state *state;
+    hand_bundle_make(&hand);
+    cr_assert_eq(vr_arena_create(65536, &arena), VR_OK);
+    cr_assert_eq(vr_state_open_files(&durable_config, &files, &state), VR_OK);
+    cr_assert_eq(vr_state_import(state, &hand.bundle, T0, &imported), VR_OK);
+    cr_assert_eq(vr_state_viewer(state, vr_str_of("1"), arena, &before), VR_OK);
+    cr_assert_eq(vr_state_recover(state, &replayed), VR_OK);
+    vr_state_destroy(state);
+    state = durable_open(folder, NULL);
+    cr_assert_eq(vr_state_viewer(state, vr_str_of("1"), arena, &after), VR_OK);
+    cr_assert(after.known && after.recent_count == before.recent_count && after.seen_count == before.seen_count);
+    cr_assert(after.follow_count == before.follow_count && after.friend_count == before.friend_count);
+    cr_assert(before.profile_count > 0 && after.profile_count == before.profile_count);
+    for (uint32_t i = 0; i < before.profile_count; i++) {
+        cr_assert(vr_str_equal(before.profile[i].name, after.profile[i].name));
+        cr_assert(vr_str_equal(before.profile[i].text, after.profile[i].text));
+        cr_assert(before.profile[i].is_text == after.profile[i].is_text);
+    }
+    cr_assert(memcmp(before.recent, after.recent, before.recent_count * sizeof *before.recent) == 0);
+    vr_state_destroy(state);
+    vr_arena_destroy(arena);
+}
+
+static enum vr_status fail_to_get(struct vr_driver *unused, enum vr_table table, uint32_t key, uint64_t deadline_us,
+                                  vr_driver_visit *visit, void *context)
+{
+    (void)unused;
+    (void)table;
+    (void)key;
+    (void)deadline_us;
+    (void)visit;
+    (void)context;
+    return vr_fail(VR_ERR_IO, "store: a disk that does not read");
+}
+
+/* A viewer who cannot be fetched is served as a new one, and what he has is not written over. */
+Test(durable_lmdb, a_store_that_cannot_be_read_costs_quality_alone)
+{
+    struct vr_state *whole;
+    struct vr_arena *arena;
+    struct vr_viewer viewer;
+    use(VR_STATE_LMDB);
+    cr_assert_eq(vr_arena_create(65536, &arena), VR_OK);
+    cr_assert_eq(vr_state_create(&durable_config, &whole), VR_OK);
+    struct vr_state *state = durable_open(folder, NULL);
+    for (int i = 0; i < 35; i++) {
+        enum vr_event_verdict verdict;
+        const struct vr_event event = stream(i);
+        cr_assert_eq(tell_one(state, &event, &verdict), VR_OK);
+        cr_assert_eq(vr_state_apply(whole, &event, &verdict), VR_OK);
+    }
+    vr_state_destroy(state);
+    state = durable_open(folder, NULL); /* nobody is in memory */
+    struct vr_driver_ops failing = *state->store->driver_ops;
+    failing.get = fail_to_get;
+    state->store->driver_ops = &failing;
+    const struct vr_event late = stream(35);
+    enum vr_event_verdict verdict;
+    cr_assert_eq(vr_state_viewer(state, late.user_id, arena, &viewer), VR_OK);
+    cr_assert(viewer.unavailable && !viewer.known);
+    cr_assert_eq(tell_one(state, &late, &verdict), VR_OK);
+    cr_assert_eq(verdict, VR_EVENT_ACCEPTED, "it is in the log");
+    cr_assert_eq(vr_state_apply(whole, &late, &verdict), VR_OK);
+    struct vr_state_sizes sizes;
+    vr_state_measure(state, &sizes);
+    cr_assert_eq(sizes.unapplied, 1);
+    vr_state_destroy(state);
+    uint64_t replayed;
+    state = durable_open(folder, &replayed);
+    cr_assert_eq(replayed, 1, "no checkpoint said that it was applied");
+    durable_expect_same(state, whole, VIEWERS + 1, VIDEOS, T0 + 200000);
+    vr_state_destroy(state);
+    vr_state_destroy(whole);
+    vr_arena_destroy(arena);
+}
+
+static enum vr_status fail_to_put(struct vr_driver *unused, const struct vr_put *put, size_t count)
+{
+    (void)unused;
+    (void)put;
+    (void)count;
+    return vr_fail(VR_ERR_IO, "store: a disk that is full");
+}
+
+/* Checkpoints that fail cost a longer start, nothing else; the next one holds what they did not. */
+Test(durable_lmdb, failed_checkpoints_lose_nothing)
+{
+    struct vr_state *whole;
+    uint64_t replayed;
+    use(VR_STATE_LMDB);
+    cr_assert_eq(vr_state_create(&durable_config, &whole), VR_OK);
+    for (int round = 0; round < 3; round++) {
+        struct vr_state *state = durable_open(folder, &replayed);
+        cr_assert_eq(replayed, round == 2 ? 60 : 0);
+        const struct vr_driver_ops *working = state->store->driver_ops;
+        struct vr_driver_ops failing = *working;
+        failing.put = fail_to_put;
+        state->store->driver_ops = round == 1 ? &failing : working;
+        tell_stream(state, round * 60, 60, VR_EVENT_ACCEPTED);
+        struct vr_state_sizes sizes;
+        vr_state_measure(state, &sizes);
+        cr_assert_eq(sizes.checkpoint_failures > 0, round == 1);
+        for (int i = round * 60; i < round * 60 + 60; i++) {
+            enum vr_event_verdict verdict;
+            const struct vr_event event = stream(i);
+            cr_assert_eq(vr_state_apply(whole, &event, &verdict), VR_OK);
+        }
+        durable_expect_same(state, whole, VIEWERS + 1, VIDEOS, T0 + 200000 + round * 10);
+        vr_state_destroy(state);
+    }
+    struct vr_state *state = durable_open(folder, &replayed);
+    cr_assert_eq(replayed, 0);
+    durable_expect_same(state, whole, VIEWERS + 1, VIDEOS, T0 + 200100);
+    vr_state_destroy(state);
+    vr_state_destroy(whole);
 }

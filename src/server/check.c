@@ -184,5 +184,4 @@ void vr_version_print(FILE *out)
     fprintf(out, "%-16s %s\n", "cuda", yes_no(strstr(built, "cuda") != NULL));
     fprintf(out, "%-16s %s\n", "redis", "no");
     fprintf(out, "%-16s %s\n", "kafka", "no");
-    fprintf(out, "%-16s %s\n", "durable log", "no");
 }

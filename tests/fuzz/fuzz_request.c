@@ -76,7 +76,7 @@ static void check_events(const struct vr_event_batch *batch)
     }
     writer.len = 0;
     writer.need_comma = false;
-    vr_reply_write_events(&writer, batch, result);
+    vr_reply_write_events(&writer, batch, result, batch->count % 2 == 0);
     check_writer();
 }
 

@@ -3,6 +3,7 @@
 
 #include "device.h"
 #include "index.h"
+#include "knn.h"
 #include "linear.h"
 #include "scan.h"
 #include "vireo/backend_cuda.h"
@@ -232,7 +233,10 @@ enum vr_status vr_cuda_backend_open(unsigned threads, struct vr_backend **out)
         free(backend);
         return status;
     }
-    backend->ops = &cuda_ops;
+    device->ops = cuda_ops;
+    device->ops.unplanned = vr_knn_kinds();
+    device->ops.index_kinds |= device->ops.unplanned;
+    backend->ops = &device->ops;
     backend->device = device;
     *out = backend;
     return VR_OK;

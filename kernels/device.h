@@ -30,6 +30,7 @@ struct vr_plan {
 };
 
 struct vr_device {
+    struct vr_backend_ops ops; /* with the kinds of index that this build has */
     struct vr_seam_device seam;
     bool prefer_library;               /* linear.h */
     struct vr_linear_library *library; /* NULL until it is used */

@@ -15,8 +15,9 @@ struct vr_search_at {
     const uint32_t *exclude_offset; /* [queries + 1]; NULL: nothing is excluded */
     const int32_t *exclude;         /* [exclude_bound]; what lies behind is not read, whatever the offsets say */
     uint32_t exclude_bound;
-    int32_t *row; /* [queries, k] */
-    float *score; /* [queries, k] */
+    uint32_t exclude_most; /* rows of the longest list; 0: not known */
+    int32_t *row;          /* [queries, k] */
+    float *score;          /* [queries, k] */
 };
 
 /* Each kind of index defines what `state` is. */
@@ -48,6 +49,11 @@ enum vr_status vr_ivf_index_open(struct vr_backend *backend, const struct vr_ind
 
 /* What it will take, at most: how many tiles end short, and how long the sample gets, shows in the build. */
 void vr_ivf_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
+
+/* knn_index.c: an outside library's (knn.h). The same. */
+enum vr_status vr_knn_index_open(struct vr_backend *backend, const struct vr_index_spec *spec,
+                                 const struct vr_cuda_table *table, struct vr_index *index);
+void vr_knn_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
 
 #ifdef __cplusplus
 }

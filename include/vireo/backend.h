@@ -171,6 +171,12 @@ struct vr_task_heads {
     struct vr_view head;   /* float [rows, tasks] */
 };
 
+/* Kinds of index as a set: bit VR_INDEX_.. of each. */
+static inline bool vr_index_kind_is_in(uint32_t kinds, enum vr_index_kind kind)
+{
+    return (kinds >> (unsigned)kind & 1u) != 0;
+}
+
 /* What an index is made of. Vectors are copied; the caller keeps its own. */
 struct vr_index_spec {
     struct vr_index_config config;
@@ -187,8 +193,11 @@ struct vr_index_search {
     bool has_exclude;
     struct vr_view exclude_offset; /* uint32 [queries + 1], rising from 0 */
     struct vr_view exclude;        /* int32 [exclude_offset[queries]] */
-    struct vr_view row;            /* int32 [queries, k], -1 where fewer were found */
-    struct vr_view score;          /* float [queries, k], 0 where row is -1 */
+    /* No list is longer; 0: the host does not know. An index that can only find more and drop what is excluded finds
+     * so many more, and as many as it can where nothing is known. */
+    uint32_t exclude_most;
+    struct vr_view row;   /* int32 [queries, k], -1 where fewer were found */
+    struct vr_view score; /* float [queries, k], 0 where row is -1 */
 };
 
 /* What a backend makes of halves (VR_ELEMENT_F16). */
@@ -204,6 +213,7 @@ struct vr_backend_ops {
     const char *name; /* "cpu", "cuda" */
     enum vr_half_support halves;
     uint32_t index_kinds; /* bit VR_INDEX_..: the backend has this kind of index; VR_INDEX_EXACT always */
+    uint32_t unplanned;   /* of these: a search cannot be part of a plan, and is made anew each time */
     /* Rows that a network takes at a time where it has many, so that its intermediates stay in a cache: 512 on the CPU
      * (a core's second level), 2,560 on a GPU (eight requests of 320 rows: beside the weights in its L2, and long
      * enough to hide the launch of the next). */
@@ -252,14 +262,18 @@ const struct vr_backend_ops *vr_backend_ops_of(const struct vr_backend *backend)
 typedef enum vr_status vr_backend_opener(unsigned threads, struct vr_backend **out);
 enum vr_status vr_backend_register(const char *name, vr_backend_opener *open);
 
+/* What vr_backend_built names besides the backends and this room's libraries; as vr_backend_register. `names` outlives
+ * the process's use of it. */
+void vr_backend_name_libraries(const char *names);
+
 /* Open a backend by name. `threads` is how many threads one operation may use (0: all cores; lanes set 1).
  * VR_ERR_UNSUPPORTED when this build has none of that name. The caller frees with vr_backend_destroy.
  * The first opening of "cpu" also chooses the BLAS library's core type and must come before threads start. */
 enum vr_status vr_backend_open(const char *name, unsigned threads, struct vr_backend **out);
 void vr_backend_destroy(struct vr_backend *backend); /* NULL is accepted */
 
-/* The kind of index that stands for `wanted` on a backend that may not have it: lists for lists, else exact search. So
- * one configuration serves a device and the CPU that stands in for it. */
+/* The kind of index that stands for `wanted` on a backend that may not have it: lists for lists, HNSW on the CPU for a
+ * graph on the GPU, else exact search. So one configuration serves a device and the CPU that stands in for it. */
 enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_index_kind wanted);
 
 /* Names of the backends and retrieval libraries in this build, e.g. "cpu openblas faiss"; for `vireo version`. */

@@ -2,6 +2,7 @@
 #include "vireo/backend.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cpu_backend.h"
@@ -59,12 +60,33 @@ const struct vr_backend_ops *vr_backend_ops_of(const struct vr_backend *backend)
 
 enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_index_kind wanted)
 {
-    const bool lists = wanted == VR_INDEX_IVF || wanted == VR_INDEX_FAISS_IVF;
-    const enum vr_index_kind other = wanted == VR_INDEX_IVF ? VR_INDEX_FAISS_IVF : VR_INDEX_IVF;
-    if ((backend->ops->index_kinds >> (unsigned)wanted & 1u) != 0) {
+    /* In order; VR_INDEX_EXACT where nothing is said. */
+    static const enum vr_index_kind others[VR_INDEX_KINDS][2] = {
+        [VR_INDEX_IVF] = {VR_INDEX_FAISS_IVF},
+        [VR_INDEX_FAISS_IVF] = {VR_INDEX_IVF},
+        [VR_INDEX_FAISS_GPU_IVF] = {VR_INDEX_IVF, VR_INDEX_FAISS_IVF},
+        [VR_INDEX_FAISS_GPU_IVFPQ] = {VR_INDEX_IVF, VR_INDEX_FAISS_IVF},
+        [VR_INDEX_FAISS_GPU_CAGRA] = {VR_INDEX_FAISS_HNSW},
+        [VR_INDEX_CUVS_IVF] = {VR_INDEX_IVF, VR_INDEX_FAISS_IVF},
+        [VR_INDEX_CUVS_IVFPQ] = {VR_INDEX_IVF, VR_INDEX_FAISS_IVF},
+        [VR_INDEX_CUVS_CAGRA] = {VR_INDEX_FAISS_HNSW},
+    };
+    if (vr_index_kind_is_in(backend->ops->index_kinds, wanted)) {
         return wanted;
     }
-    return lists && (backend->ops->index_kinds >> (unsigned)other & 1u) != 0 ? other : VR_INDEX_EXACT;
+    for (unsigned i = 0; i < 2; i++) {
+        if (vr_index_kind_is_in(backend->ops->index_kinds, others[wanted][i])) {
+            return others[wanted][i];
+        }
+    }
+    return VR_INDEX_EXACT;
+}
+
+static const char *other_libraries = "";
+
+void vr_backend_name_libraries(const char *names)
+{
+    other_libraries = names;
 }
 
 /* Space-separated; filled once, before threads start. */
@@ -72,16 +94,12 @@ const char *vr_backend_built(void)
 {
     static char text[256];
     size_t length = 0;
-    for (unsigned i = 0; i < registered_count && length + 1 < sizeof text; i++) {
-        const size_t room = sizeof text - length - 1;
-        const size_t name = strnlen(registered[i].name, room - 1);
-        memcpy(text + length, registered[i].name, name);
-        length += name;
-        text[length++] = ' ';
+    for (unsigned i = 0; i < registered_count && length < sizeof text; i++) {
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s ", registered[i].name);
     }
-    static const char libraries[] = "openblas faiss";
-    if (length + sizeof libraries <= sizeof text) {
-        memcpy(text + length, libraries, sizeof libraries);
+    if (length < sizeof text) {
+        snprintf(text + length, sizeof text - length, "openblas faiss%s%s", other_libraries[0] != '\0' ? " " : "",
+                 other_libraries);
     }
     return text;
 }

@@ -38,7 +38,7 @@ enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_i
     if (spec->config.kind == VR_INDEX_EXACT) {
         return vr_scan_index_create(spec, out);
     }
-    if (spec->config.kind == VR_INDEX_IVF || spec->config.kind == VR_INDEX_EXACT_INT8) {
+    if (!vr_index_kind_is_in(backend->ops->index_kinds, spec->config.kind)) {
         return vr_fail(VR_ERR_UNSUPPORTED, "index %s is the CUDA backend's; this one has exact and faiss_ivf",
                        vr_index_kind_name(spec->config.kind));
     }

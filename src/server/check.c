@@ -154,6 +154,8 @@ void vr_version_print(FILE *out)
     fprintf(out, "%-16s %s\n", "backends", built);
     fprintf(out, "%-16s %s\n", "openblas", yes_no(strstr(built, "openblas") != NULL));
     fprintf(out, "%-16s %s\n", "faiss", yes_no(strstr(built, "faiss") != NULL));
+    fprintf(out, "%-16s %s\n", "faiss_gpu", yes_no(strstr(built, "faiss_gpu") != NULL));
+    fprintf(out, "%-16s %s\n", "cuvs", yes_no(strstr(built, "cuvs") != NULL));
     fprintf(out, "%-16s %s\n", "cuda", yes_no(strstr(built, "cuda") != NULL));
     fprintf(out, "%-16s %s\n", "redis", "no");
     fprintf(out, "%-16s %s\n", "kafka", "no");

@@ -187,7 +187,7 @@ Test(index, kinds)
 {
     static const float vector[2] = {1.0f, 2.0f};
     struct vr_backend *backend = cpu();
-    for (int kind = VR_INDEX_EXACT; kind <= VR_INDEX_EXACT_INT8; kind++) {
+    for (int kind = VR_INDEX_EXACT; kind < (int)VR_INDEX_KINDS; kind++) {
         struct rig rig;
         struct vr_index *index = NULL;
         rig_open(&rig, backend);
@@ -203,5 +203,11 @@ Test(index, kinds)
     }
     cr_assert_eq(vr_index_kind_on(backend, VR_INDEX_IVF), VR_INDEX_FAISS_IVF);
     cr_assert_eq(vr_index_kind_on(backend, VR_INDEX_EXACT_INT8), VR_INDEX_EXACT);
+    for (unsigned library = VR_INDEX_FAISS_GPU_FLAT; library <= VR_INDEX_CUVS_FLAT; library += 4) {
+        cr_assert_eq(vr_index_kind_on(backend, (enum vr_index_kind)library), VR_INDEX_EXACT);
+        cr_assert_eq(vr_index_kind_on(backend, (enum vr_index_kind)(library + 1)), VR_INDEX_FAISS_IVF);
+        cr_assert_eq(vr_index_kind_on(backend, (enum vr_index_kind)(library + 2)), VR_INDEX_FAISS_IVF);
+        cr_assert_eq(vr_index_kind_on(backend, (enum vr_index_kind)(library + 3)), VR_INDEX_FAISS_HNSW);
+    }
     vr_backend_destroy(backend);
 }

@@ -2,6 +2,7 @@
  * (tests/libraries/standin.h): the shims' own part in the contract's cases, and what happens when a library fails, is
  * out of memory or hangs. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,13 +23,19 @@ static void open_cuda(void)
     cr_assert_eq(vr_cuda_backend_open(1, &cuda), VR_OK, "%s", vr_error_text());
 }
 
-/* Nothing is left of any library's index, and no thread used another's handles. */
-static void close_cuda(void)
+/* Nothing is left of any library's index, no thread used another's handles, and no library got what it cannot take.
+ * Each test ends with it: Criterion passes over what fails in a .fini. */
+static void check_tidy(void)
 {
-    vr_backend_destroy(cuda);
     cr_assert_eq(vr_emulator_memory_used(), 0);
     cr_assert_eq(standin_alive(), 0);
     cr_assert_eq(standin_strangers(), 0);
+    cr_assert_eq(standin_odd_queries(), 0);
+}
+
+static void close_cuda(void)
+{
+    vr_backend_destroy(cuda);
 }
 
 TestSuite(knn, .init = open_cuda, .fini = close_cuda);
@@ -43,6 +50,7 @@ Test(knn, the_contracts_cases)
         check_all(cuda, (enum vr_index_kind)kind);
         cr_assert_gt(standin_searches(), before, "the library was asked");
     }
+    check_tidy();
 }
 
 Test(knn, odd_queries)
@@ -54,11 +62,13 @@ Test(knn, odd_queries)
     struct world w = {0};
     s.kind = VR_INDEX_CUVS_CAGRA;
     world_open(&w, cuda, &s);
-    w.query[3] = w.query[DIM + 1] = 0.0f / 0.0f;
+    w.query[3] = NAN;
+    w.query[DIM + 1] = -INFINITY;
     cr_assert_eq(search(&w, 3, s.k, w.query, NULL, NULL), VR_OK, "%s", vr_error_text());
-    cr_assert(w.row[0] == -1 && w.row[s.k] == -1, "a NaN query finds nothing");
+    cr_assert(w.row[0] == -1 && w.row[s.k] == -1, "what is not finite finds nothing");
     cr_assert_eq(check_answer(&w, &s, 2, NULL, NULL), s.k, "its neighbours are as they were");
     world_close(&w);
+    check_tidy();
 }
 
 Test(knn, same_answer_alone_and_in_a_batch)
@@ -70,6 +80,7 @@ Test(knn, same_answer_alone_and_in_a_batch)
         s.queries = 130; /* more than one call takes */
         check_alone_and_in_a_batch(cuda, &s);
     }
+    check_tidy();
 }
 
 /* The answers are the exact scan's, bit for bit, odd dimensions too. */
@@ -90,6 +101,7 @@ Test(knn, scores_are_the_scans)
         world_close(&w);
         world_close(&scan);
     }
+    check_tidy();
 }
 
 /* ---- how many rows the library is asked for ---- */
@@ -122,6 +134,7 @@ Test(knn, asks_for_as_many_as_may_be_dropped)
     cr_assert_eq(fetched_with(&w, true, 4000), VR_KNN_FOUND_MAX);
     cr_assert_eq(fetched_with(&w, true, 0), VR_KNN_FOUND_MAX, "nothing is known of the lists");
     world_close(&w);
+    check_tidy();
 }
 
 /* ---- failures ---- */
@@ -155,6 +168,7 @@ Test(knn, a_failing_build)
         cuda->ops->index_destroy(index);
         rig_close(&rig);
     }
+    check_tidy();
 }
 
 /* The device's own lack of memory, at every place where an index takes some. */
@@ -177,6 +191,7 @@ Test(knn, no_memory_for_a_build)
             cr_assert_eq(standin_alive(), 0);
         }
     }
+    check_tidy();
 }
 
 /* A search that fails is told, and the next one is answered. */
@@ -196,6 +211,7 @@ Test(knn, a_failing_search)
         cr_assert_eq(check_answer(&w, &s, 0, NULL, NULL), s.k);
         world_close(&w);
     }
+    check_tidy();
 }
 
 /* Every call of the CUDA API around a search fails in turn. */
@@ -217,6 +233,7 @@ Test(knn, a_failing_device)
         rig_get(&w.rig, args.row, many.k * sizeof(int32_t), w.row); /* the stream goes on */
     }
     world_close(&w);
+    check_tidy();
 }
 
 /* What stands before the library on the stream is done first, what stands behind it later; a plan is refused. */
@@ -236,6 +253,7 @@ Test(knn, no_plan)
         cr_assert_eq(vr_index_kind_is_in(cuda->ops->unplanned, (enum vr_index_kind)kind), kind >= FIRST);
     }
     world_close(&w);
+    check_tidy();
 }
 
 /* What is told of an index's memory is what it takes, for the kinds whose stand-ins take what the libraries do. */
@@ -257,6 +275,7 @@ Test(knn, memory)
         cuda->ops->index_destroy(index);
         rig_close(&rig);
     }
+    check_tidy();
 }
 
 /* ---- threads ---- */
@@ -299,6 +318,7 @@ Test(knn, lanes_share_an_index)
         cr_assert_eq(lane[i].wrong, 0);
     }
     world_close(&w);
+    check_tidy();
 }
 
 /* A library that does not come back costs its callers their patience once, and no more after that. */

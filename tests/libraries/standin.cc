@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <mutex>
 #include <stdexcept>
@@ -14,7 +15,7 @@
 
 namespace
 {
-std::atomic<unsigned> alive, strangers, searches;
+std::atomic<unsigned> alive, strangers, searches, odd_queries;
 std::atomic<uint32_t> fetched;
 std::atomic<bool> hangs;
 
@@ -45,6 +46,7 @@ __global__ void standin_search_kernel(const float *vector, size_t rows, size_t d
                                       int64_t *id, float *score)
 {
     query += blockIdx.x * dim;
+    odd_queries += !std::all_of(query, query + dim, [](float x) { return std::isfinite(x); });
     std::vector<std::pair<float, int64_t>> best(rows);
     for (size_t r = 0; r < rows; r++) {
         float sum = 0.0f;
@@ -156,6 +158,11 @@ unsigned standin_alive(void)
 unsigned standin_strangers(void)
 {
     return strangers;
+}
+
+unsigned standin_odd_queries(void)
+{
+    return odd_queries;
 }
 
 unsigned standin_searches(void)

@@ -22,10 +22,11 @@ void standin_fail(enum standin_call call, unsigned at, const char *words);
 /* Searches do not come back from here on. */
 void standin_hang(void);
 
-unsigned standin_alive(void);     /* handles and indexes that were made and not freed */
-unsigned standin_strangers(void); /* calls by another thread than made the handles, since the start */
-unsigned standin_searches(void);  /* since the start */
-uint32_t standin_fetched(void);   /* rows asked for a query by the latest search */
+unsigned standin_alive(void);       /* handles and indexes that were made and not freed */
+unsigned standin_strangers(void);   /* calls by another thread than made the handles, since the start */
+unsigned standin_odd_queries(void); /* queries that were not finite, since the start */
+unsigned standin_searches(void);    /* since the start */
+uint32_t standin_fetched(void);     /* rows asked for a query by the latest search */
 
 #ifdef __cplusplus
 }

@@ -13,7 +13,7 @@ function(vireo_report setting found what)
     endif()
 endfunction()
 
-# A FAISS that was built for the CPU may have the headers (Debian's has), never the code: so a program is linked.
+# A FAISS that was built for the CPU (such as Debian's) lacks the headers or the code, so a program is linked.
 set(VIREO_FAISS_GPU_FOUND FALSE)
 if(NOT VIREO_FAISS_GPU STREQUAL "OFF")
     set(CMAKE_REQUIRED_LIBRARIES faiss CUDA::cudart_static CUDA::cublas)

@@ -11,9 +11,9 @@ TEST_PACKAGES := libcriterion-dev clang clang-tidy clang-format libclang-rt-14-d
 PYTHON := $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
 PIP := .venv/bin/pip --disable-pip-version-check --no-input
 REQUIREMENTS := models/requirements.txt models/requirements-test.txt models/constraints.txt
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 10
 
-.PHONY: all deps deps-test build run test test-long bench bench-gpu format clean
+.PHONY: all deps deps-test build run test test-long bench bench-long soak bench-gpu format clean
 all: build
 
 deps: ## what building and `make run` need
@@ -46,8 +46,14 @@ test-long: ## the same with more cases and longer fuzzing
 	@$(MAKE) --no-print-directory deps-test
 	@VIREO_LONG=1 FUZZ_SECONDS=300 $(PYTHON) tests/run_all.py
 
-bench: deps
+bench: deps ## this machine against the goals, in five minutes
 	@bench/run.sh
+
+bench-long: deps ## the same with runs of full length; the results go to bench/results/
+	@bench/run.sh --long
+
+soak: build ## an hour of steady load: flat memory, flat p99, no error
+	@$(PYTHON) bench/soak.py
 
 bench-gpu: ## on a machine with a GPU: tests, sanitizers and figures of the CUDA backend, in stages
 	@bench/gpu.sh

@@ -16,11 +16,6 @@ from typing import Any
 ONE = ("test", "sanitize", "ceilings", "ranker", "feed", "peers")  # NAME.json: one object
 
 
-def last_line(path: Path) -> dict[str, Any]:
-    """The JSON object that ends what bench_feed prints."""
-    return json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
-
-
 def collect(results: Path) -> dict[str, Any]:
     """All stages' results under their names."""
     stages: dict[str, Any] = {}
@@ -32,9 +27,9 @@ def collect(results: Path) -> dict[str, Any]:
     if scan.exists():
         stages["scan"] = [json.loads(line) for line in scan.read_text(encoding="utf-8").splitlines()]
     for backend in ("cpu", "cuda"):
-        path = results / f"feed_{backend}.txt"
+        path = results / f"feed_{backend}.json"
         if path.exists():
-            stages[f"feed_in_process_{backend}"] = last_line(path)
+            stages[f"feed_in_process_{backend}"] = json.loads(path.read_text(encoding="utf-8"))
     return stages
 
 

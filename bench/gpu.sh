@@ -8,8 +8,8 @@
 #   sanitize  compute-sanitizer's memcheck, racecheck and synccheck over these tests
 #   ceilings  copy and read bandwidth, tensor cores in fp16 and int8
 #   scan      exact search: items x dimensions x precision x batch x k, recall beside speed
-#   ranker    `vireo bench` on the yardstick model by batch size
-#   feed      `vireo bench` and the whole feed on a bundle (BUNDLE, default models/demo), CPU and GPU
+#   ranker    `vireo bench backends` on the yardstick model by batch size
+#   feed      `vireo bench backends` and the whole feed on a bundle (BUNDLE, default models/demo), CPU and GPU
 #   peers     torch, FAISS and cuVS on the same device, where they can be imported
 #
 # A stage has LIMIT seconds (default 540). It leaves its results in build/gpu/results/, and bench/results/DEVICE-DATE.json
@@ -88,7 +88,7 @@ run_test() {
 stage_build() {
     cmake --preset gpu -DCMAKE_CUDA_ARCHITECTURES="$GPU_ARCH-real" --log-level=WARNING
     cmake --build --preset gpu --parallel "$(nproc)" --target \
-        vireo device_tests bench_ceilings bench_scan bench_feed
+        vireo device_tests bench_ceilings bench_scan
 }
 
 stage_test() {
@@ -154,12 +154,17 @@ stage_ranker() {
         "$PYTHON" bench/yardstick.py "$OUT/yardstick.part"
         mv "$OUT/yardstick.part" "$OUT/yardstick"
     fi
-    "$OUT/vireo" bench --bundle "$OUT/yardstick" --backends cuda --batches 1,2,4,8,16,32,64,128,256 --seconds 3 \
+    "$OUT/vireo" bench backends --bundle "$OUT/yardstick" --backends cuda --batches 1,2,4,8,16,32,64,128,256 --seconds 3 \
         --json "$RESULTS/ranker.json"
 }
 
+# The whole feed on one backend, SECONDS a run.
+in_process() {
+    "$OUT/vireo" bench feed --bundle "$BUNDLE" --backend "$1" --seconds "$2" --json "$RESULTS/feed_$1.json"
+}
+
 stage_feed() {
-    "$OUT/vireo" bench --bundle "$BUNDLE" --backends cpu,cuda --batches 1,2,4,8,16,32,64,128 --seconds 3 \
+    "$OUT/vireo" bench backends --bundle "$BUNDLE" --backends cpu,cuda --batches 1,2,4,8,16,32,64,128 --seconds 3 \
         --json "$RESULTS/feed.json.part"
     if ! grep -q '"backend":"cuda","measured":true' "$RESULTS/feed.json.part"; then
         rm -f "$RESULTS/feed.json.part"
@@ -167,9 +172,8 @@ stage_feed() {
         exit 1
     fi
     mv "$RESULTS/feed.json.part" "$RESULTS/feed.json"
-    keep feed_cpu.txt "$OUT/bench/bench_feed" "$BUNDLE" 400 5 cpu
-    keep feed_cuda.txt "$OUT/bench/bench_feed" "$BUNDLE" 4000 5 cuda
-    cat "$RESULTS/feed_cpu.txt" "$RESULTS/feed_cuda.txt"
+    in_process cpu 2
+    in_process cuda 2
 }
 
 stage_peers() {

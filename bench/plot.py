@@ -1,4 +1,4 @@
-"""A picture of what `vireo bench --json FILE` wrote: requests a second, and the stages' times, by batch size.
+"""A picture of what `vireo bench backends --json FILE` wrote: requests a second and stages by batch size.
 
 python bench/plot.py FILE PICTURE.png
 """
@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
         return 2
     result = json.loads(Path(words[0]).read_text(encoding="utf-8"))
     if result.get("bench") != "engine":
-        print(f"{words[0]}: not a result of `vireo bench`", file=sys.stderr)
+        print(f"{words[0]}: not a result of `vireo bench backends`", file=sys.stderr)
         return 2
     draw(result, Path(words[1]))
     return 0

@@ -1,12 +1,17 @@
 /* The CUDA backend's table of operations, and its buffers, streams and plans. Operations are in the .cu files. */
+#include <sched.h>
 #include <stdlib.h>
 
 #include "device.h"
 #include "index.h"
+#include "ivf.h"
 #include "knn.h"
 #include "linear.h"
 #include "scan.h"
 #include "vireo/backend_cuda.h"
+#include "vireo/clock.h"
+
+#define DRAIN_LIMIT_US 1000000u /* of a stream that is destroyed */
 
 void *vr_cuda_at(struct vr_view view, size_t count, size_t size, const char *what)
 {
@@ -88,38 +93,77 @@ static enum vr_status stream_create(struct vr_backend *backend, struct vr_stream
     return VR_OK;
 }
 
+void vr_cuda_drain(struct vr_seam_stream *stream)
+{
+    const uint64_t end_us = vr_clock_mono_us() + DRAIN_LIMIT_US;
+    bool done = false;
+    for (unsigned errors = 0; !done && errors < 2 && vr_clock_mono_us() < end_us;) {
+        errors = vr_seam_stream_poll(stream, &done) == VR_OK ? 0 : errors + 1;
+        sched_yield();
+    }
+}
+
+static void free_outgrown(struct vr_stream *stream)
+{
+    while (stream->outgrown_count > 0) {
+        vr_seam_memory_destroy(false, stream->outgrown[--stream->outgrown_count]);
+    }
+}
+
 static void stream_destroy(struct vr_stream *stream)
 {
     if (stream != NULL) {
+        vr_cuda_drain(stream->seam);
         vr_seam_stream_destroy(stream->seam);
+        free_outgrown(stream);
+        free(stream->outgrown);
         vr_seam_memory_destroy(false, stream->scratch);
         vr_seam_memory_destroy(false, stream->matmul_workspace);
         free(stream);
     }
 }
 
+/* Another block for the stream's scratch; the one before is outgrown. */
+static enum vr_status grow_scratch(struct vr_stream *stream, size_t bytes)
+{
+    void *memory = NULL;
+    char **outgrown = realloc(stream->outgrown, (stream->outgrown_count + 1) * sizeof *outgrown);
+    if (outgrown == NULL) {
+        return vr_fail(VR_ERR_NOMEM, "no memory for a stream's scratch");
+    }
+    stream->outgrown = outgrown;
+    const enum vr_status status = vr_seam_memory_create(false, bytes, &memory);
+    if (status != VR_OK) {
+        return status;
+    }
+    if (stream->scratch != NULL) {
+        outgrown[stream->outgrown_count++] = stream->scratch;
+    }
+    stream->scratch = memory;
+    stream->scratch_bytes = bytes;
+    return VR_OK;
+}
+
 enum vr_status vr_stream_scratch(struct vr_stream *stream, size_t bytes, char **out)
 {
+    enum vr_status status = VR_OK;
     if (bytes > stream->scratch_bytes) {
-        if (stream->capturing) {
-            return vr_fail(VR_ERR_INVALID, "a plan's search needs %zu bytes: search once before it is captured", bytes);
-        }
-        void *memory = NULL;
-        const enum vr_status status = vr_seam_memory_create(false, bytes, &memory);
-        if (status != VR_OK) {
-            return status;
-        }
-        vr_seam_memory_destroy(false, stream->scratch);
-        stream->scratch = memory;
-        stream->scratch_bytes = bytes;
+        status =
+            stream->capturing
+                ? vr_fail(VR_ERR_INVALID, "a plan's search needs %zu bytes: search once before it is captured", bytes)
+                : grow_scratch(stream, bytes);
     }
     *out = stream->scratch;
-    return VR_OK;
+    return status;
 }
 
 static enum vr_status stream_poll(struct vr_stream *stream, bool *done)
 {
-    return vr_seam_stream_poll(stream->seam, done);
+    const enum vr_status status = vr_seam_stream_poll(stream->seam, done);
+    if (status == VR_OK && *done && !stream->planned) {
+        free_outgrown(stream);
+    }
+    return status;
 }
 
 static enum vr_status copy(struct vr_stream *stream, struct vr_view to, struct vr_view from, size_t bytes)
@@ -154,6 +198,7 @@ static enum vr_status plan_end(struct vr_stream *stream, struct vr_plan **out)
         return status;
     }
     plan->graph = graph;
+    stream->planned = true;
     *out = plan;
     return VR_OK;
 }
@@ -213,7 +258,8 @@ static const struct vr_backend_ops cuda_ops = {
 static enum vr_status open_device(struct vr_device *device)
 {
     enum vr_status (*const allow[])(size_t most) = {vr_scan_tiles_allow_shared, vr_scan_select_allow_shared,
-                                                    vr_scan_safe_allow_shared, vr_linear_allow_shared};
+                                                    vr_scan_safe_allow_shared, vr_ivf_allow_shared,
+                                                    vr_linear_allow_shared};
     enum vr_status status = vr_seam_open(&device->seam);
     for (size_t i = 0; status == VR_OK && i < sizeof allow / sizeof allow[0]; i++) {
         status = allow[i](device->seam.shared_bytes);

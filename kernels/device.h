@@ -21,7 +21,10 @@ struct vr_stream {
     struct vr_device *device;
     char *scratch; /* [scratch_bytes], of the device; what a search needs, taken by the first one */
     size_t scratch_bytes;
+    char **outgrown; /* [outgrown_count] blocks that were scratch before: work in flight and plans may use them */
+    unsigned outgrown_count;
     bool capturing;
+    bool planned;           /* a plan was captured, so what is outgrown stays as long as the stream */
     char *matmul_workspace; /* of the device; taken by the stream's first linear that the library runs (linear.h) */
 };
 
@@ -56,8 +59,14 @@ struct vr_cuda_table {
 enum vr_status vr_cuda_table_at(const struct vr_table *table, struct vr_cuda_table *out);
 
 /* Device memory of the stream, at least `bytes`: more is taken when a search is the first to need so much, and never
- * while a plan is captured (VR_ERR_INVALID): search once before. */
+ * while a plan is captured (VR_ERR_INVALID): search once before. The block that was too small is freed when a poll
+ * finds the stream done, or with the stream where a plan was captured, which may use it. */
 enum vr_status vr_stream_scratch(struct vr_stream *stream, size_t bytes, char **out);
+
+/* Wait until what was put on a stream has ended, before what it uses is freed: cudaStreamDestroy does not. Two errors
+ * running: nothing will end there any more. A device that hangs is given up after a while; what its work still uses is
+ * lost with the process. */
+void vr_cuda_drain(struct vr_seam_stream *stream);
 
 /* The operations of the contract (vireo/backend.h), each in the file of its name. Values in device memory are not
  * seen by the host, so what the reference refuses because of them (an add_row past its matrix, exclusions past their

@@ -79,9 +79,9 @@ enum vr_status vr_ivf_threshold(struct vr_stream *stream, const struct vr_ivf_pa
 enum vr_status vr_ivf_collect(struct vr_stream *stream, const struct vr_ivf_pass *pass);
 enum vr_status vr_ivf_safe(struct vr_stream *stream, const struct vr_ivf_pass *pass);
 
-/* Let the kernels for these dimensions have the shared memory that they ask for, before the first search. A device may
- * have too little for 256. */
-enum vr_status vr_ivf_allow_shared(uint32_t row_bytes);
+/* Let the kernels have the shared memory that they ask for, of at most `most` bytes a block; once, before the first
+ * search. */
+enum vr_status vr_ivf_allow_shared(size_t most);
 
 /* ivf_index.c: where the scratch of a pass lies in `memory` (NULL: nowhere yet); returns its bytes. *zeroed: bytes from
  * pass->query on that a pass begins with as zeros. */

@@ -143,10 +143,7 @@ enum vr_status vr_ivf_index_open(struct vr_backend *backend, const struct vr_ind
     ivf->vectors.dim = spec->dim;
     ivf->vectors.coding = VR_SCAN_F16;
     ivf->vectors.row_bytes = vr_scan_row_bytes(spec->dim, VR_SCAN_F16);
-    enum vr_status status = vr_ivf_allow_shared(ivf->vectors.row_bytes);
-    if (status == VR_OK) {
-        status = vr_ivf_index_build(backend, spec, table, ivf);
-    }
+    const enum vr_status status = vr_ivf_index_build(backend, spec, table, ivf);
     if (status != VR_OK) {
         destroy(ivf);
         return status;

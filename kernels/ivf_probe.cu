@@ -1,8 +1,8 @@
 /* coarse, probe, plan: which lists each query looks into, and the worklists of their tiles (ivf.h). The choice is
  * exact: the best `probes` centroids by their float32 scores, of equal ones those of smaller numbers. */
 #include "ivf.h"
-#include "ivf_radix.cuh"
 #include "kmeans_tile.cuh"
+#include "radix.cuh"
 #include "scan_tile.cuh"
 
 namespace
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(VR_RADIX_THREADS) ivf_probe_kernel(const vr_iv
 {
     const uint32_t q = blockIdx.x;
     const list_keys key_of = {pass.coarse + static_cast<size_t>(q) * pass.lists};
-    const uint64_t least = vr_radix_nth<64>(pass.lists, pass.probes, key_of);
+    const uint64_t least = vr_radix_nth<uint64_t, VR_RADIX_CUT>(pass.lists, pass.probes, key_of);
     uint32_t slots = 0;
     for (uint32_t list = threadIdx.x; list < pass.lists; list += VR_RADIX_THREADS) {
         if (key_of(list) >= least) {

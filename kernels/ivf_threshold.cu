@@ -1,19 +1,10 @@
 /* threshold: the r-th best of each query's sample, less twice the bound (ivf.h). One block a query. */
 #include "ivf.h"
-#include "ivf_radix.cuh"
+#include "radix.cuh"
 #include "scan_tile.cuh"
 
 namespace
 {
-
-struct score_keys {
-    const float *score;
-
-    __device__ uint64_t operator()(uint32_t i) const
-    {
-        return vr_ordered(score[i]);
-    }
-};
 
 __global__ void __launch_bounds__(VR_RADIX_THREADS) ivf_threshold_kernel(const vr_ivf_pass pass)
 {
@@ -23,10 +14,10 @@ __global__ void __launch_bounds__(VR_RADIX_THREADS) ivf_threshold_kernel(const v
     if (state->unsafe != 0 || query.slots <= VR_IVF_FEW || count < pass.scan.rank) {
         return; /* as prepare left it */
     }
-    const score_keys key_of = {pass.scan.sampled + static_cast<size_t>(blockIdx.x) * pass.sample_room};
-    const uint64_t nth = vr_radix_nth<32>(count, pass.scan.rank, key_of);
+    const vr_score_keys key_of = {pass.scan.sampled + static_cast<size_t>(blockIdx.x) * pass.sample_room};
+    const uint32_t nth = vr_radix_nth<uint32_t, VR_RADIX_CUT>(count, pass.scan.rank, key_of);
     if (threadIdx.x == 0) { /* should this be NaN, nothing is noted, and the safe pass answers */
-        state->threshold = vr_unordered(static_cast<uint32_t>(nth)) - 2.0f * state->bound;
+        state->threshold = vr_unordered(nth) - 2.0f * state->bound;
     }
 }
 

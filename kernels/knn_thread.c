@@ -97,6 +97,9 @@ static void *live(void *pointer)
         answer(own);
     }
     pthread_mutex_unlock(&own->mutex);
+    if (own->stream != NULL) {
+        vr_cuda_drain(own->stream); /* a build that nobody searched may still run */
+    }
     if (own->knn != NULL) {
         own->library->destroy(own->knn);
     }

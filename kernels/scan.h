@@ -22,8 +22,9 @@
  * sample, then the r-th best of the sample is not above the k-th best of all. Overflow, ties in great number, queries
  * that are not finite, and the one case in ten million all end in the safe pass: slower, and right.
  *
- * Rows that are not finite: halves of one score NaN, which is always noted, and the exact score decides; int8 rows with
- * a NaN are never an answer, and one with an infinity sends every query of its index to the safe pass.
+ * Rows that are not finite: halves of one score NaN, which is always noted, and the exact score decides. int8 has no
+ * such code: those rows, and rows so large that their squares leave float32, lie apart behind the others. They are not
+ * scanned, and their true scores join what was noted for every query.
  *
  * Scores are one chain of fused multiply-adds in the order of the dimensions: the same bits in any batch, in either
  * coding, and the same as the CPU backend's exact scan on processors with AVX2 or AVX-512 (its plain C adds without
@@ -56,14 +57,15 @@ enum vr_scan_coding {
  * place c ^ swizzle(r) of the row, so that reading one chunk of 8 rows meets no bank twice. */
 struct vr_scan_vectors {
     unsigned char *tile;  /* [tiles, VR_SCAN_TILE, row_bytes] */
-    int32_t *row_of_slot; /* [rows]; -1: no row, a slot of zeros */
-    int32_t *slot_of_row; /* [rows]; NULL: nobody asks */
-    uint32_t rows, tiles;
+    int32_t *row_of_slot; /* [rows + apart]; -1: no row, a slot of zeros */
+    int32_t *slot_of_row; /* [rows + apart]; NULL: nobody asks */
+    uint32_t rows, apart; /* slots that are scanned; behind them, slots without codes */
+    uint32_t tiles;
     uint32_t dim, row_bytes; /* of a coded row with zeros behind: 64, 128, 256 or 512 */
     enum vr_scan_coding coding;
     float unit;                 /* a decoded value is code * unit */
     bool all_finite;            /* every row is, and rows are 0 .. rows - 1: queries of zeros need no scan */
-    float largest_norm;         /* of a decoded row; infinity: everything goes the safe way */
+    float largest_norm;         /* of a decoded row */
     float largest_residual;     /* norm of (row - decoded row) */
     struct vr_cuda_table exact; /* the vectors as they were given, for true scores; data NULL: the tiles are */
 };
@@ -72,10 +74,10 @@ struct vr_scan_vectors {
 struct vr_scan_counts {
     unsigned long long whole;      /* all that was not excluded was noted: no threshold, or few rows left */
     unsigned long long proved;     /* by the threshold */
-    unsigned long long overflowed; /* safe pass: more than VR_SCAN_CAPACITY slots reached the threshold */
+    unsigned long long overflowed; /* safe pass: more than VR_SCAN_CAPACITY slots, with those apart, to be scored */
     unsigned long long unproved;   /* safe pass: the k-th best was too near the threshold, or missing */
     unsigned long long zeros;      /* a query of zeros: the first rows */
-    unsigned long long unbounded;  /* safe pass: no bound, as the query or the rows are not finite */
+    unsigned long long unbounded;  /* safe pass: the query is not finite, or zeros and rows are not finite */
     unsigned long long noted;      /* slots, of the queries that were not unbounded */
 };
 
@@ -135,12 +137,18 @@ enum vr_status vr_scan_safe_allow_shared(size_t most);
 
 /* What the build finds, in device memory, zeroed before: bits of floats that are not negative, which rise with them. */
 struct vr_scan_found {
-    uint32_t largest;  /* value, VR_SCAN_S8 only */
+    uint32_t largest;  /* value, VR_SCAN_S8 only: of the rows that are scanned */
+    uint32_t apart;    /* rows, VR_SCAN_S8 only: a number */
     uint32_t unit;     /* of the coding */
     uint32_t norm;     /* squared, see vr_scan_vectors */
     uint32_t residual; /* squared */
     uint32_t odd;      /* 1: a row is not finite */
 };
+
+/* Before a build of VR_SCAN_S8: found->largest and apart over rows 0 .. vectors->rows - 1 of a table, and the numbers
+ * of the rows that have to lie apart in list [rows], in any order. */
+enum vr_status vr_scan_survey(struct vr_stream *stream, const struct vr_scan_vectors *vectors,
+                              const struct vr_cuda_table *table, struct vr_scan_found *found, int32_t *list);
 
 /* Fill vectors->tile and slot_of_row from a table by row_of_slot. */
 enum vr_status vr_scan_build(struct vr_stream *stream, const struct vr_scan_vectors *vectors,

@@ -166,13 +166,68 @@ void vr_scan_take_found(struct vr_scan_vectors *vectors, const struct vr_scan_fo
     vectors->largest_residual = root_of_bits(found->residual) + floor;
 }
 
+/* Copy to pinned memory and wait for it. */
+static enum vr_status fetch(struct build *build, void *to, const void *from, size_t bytes)
+{
+    const enum vr_status status = vr_seam_copy(build->stream->seam, to, from, bytes);
+    return status == VR_OK ? vr_stream_wait(build->backend, build->stream, vr_clock_mono_us() + BUILD_LIMIT_US)
+                           : status;
+}
+
+/* Slots in random order, those of the rows in list[0 .. apart) last: staged [rows], which may be `list` itself. */
+static enum vr_status order_slots(int32_t *staged, uint32_t rows, const int32_t *list, uint32_t apart)
+{
+    bool *is_apart = calloc(rows, sizeof *is_apart);
+    int32_t *order = malloc(rows * sizeof *order);
+    uint32_t first = 0, last = rows - apart;
+    if (is_apart == NULL || order == NULL) {
+        free(is_apart);
+        free(order);
+        return vr_fail(VR_ERR_NOMEM, "no memory for an index of %u rows", rows);
+    }
+    for (uint32_t i = 0; i < apart; i++) {
+        is_apart[list[i]] = true;
+    }
+    vr_scan_shuffle(order, rows);
+    for (uint32_t i = 0; i < rows; i++) {
+        staged[is_apart[order[i]] ? last++ : first++] = order[i];
+    }
+    free(is_apart);
+    free(order);
+    return VR_OK;
+}
+
+/* Which rows lie apart is known before slots are given out; slot_of_row, which is filled later, holds them meanwhile.
+ */
+static enum vr_status give_slots(struct scan_state *state, struct build *build, const struct vr_cuda_table *table)
+{
+    struct vr_scan_vectors *vectors = &state->index.vectors;
+    int32_t *staged = build->staging;
+    struct vr_scan_found *found = (struct vr_scan_found *)(staged + vectors->rows);
+    const uint32_t rows = vectors->rows;
+    enum vr_status status = VR_OK;
+    if (vectors->coding == VR_SCAN_S8) {
+        status = vr_scan_survey(build->stream, vectors, table, build->found, state->slot_of_row);
+        status = status == VR_OK ? fetch(build, found, build->found, sizeof *found) : status;
+        vectors->apart = status == VR_OK ? found->apart : 0;
+    }
+    if (status == VR_OK && vectors->apart > 0) {
+        status = fetch(build, staged, state->slot_of_row, vectors->apart * sizeof *staged);
+    }
+    if (status == VR_OK) {
+        status = order_slots(staged, rows, staged, vectors->apart);
+    }
+    vectors->rows = rows - vectors->apart;
+    state->index.sample = vr_scan_sample_of(vectors->rows);
+    return status == VR_OK ? vr_seam_copy(build->stream->seam, state->row_of_slot, staged, rows * sizeof *staged)
+                           : status;
+}
+
 static enum vr_status fill(struct scan_state *state, struct build *build, const struct vr_cuda_table *table)
 {
     struct vr_scan_index *index = &state->index;
-    const uint32_t rows = index->vectors.rows;
-    int32_t *staged = build->staging;
-    vr_scan_shuffle(staged, rows);
-    enum vr_status status = vr_seam_copy(build->stream->seam, state->row_of_slot, staged, rows * sizeof *staged);
+    struct vr_scan_found *found = (struct vr_scan_found *)((int32_t *)build->staging + index->vectors.rows);
+    enum vr_status status = give_slots(state, build, table);
     if (status == VR_OK) {
         status = vr_scan_copy_table(build->stream, table, index->vectors.coding, &index->vectors.exact);
     }
@@ -180,16 +235,11 @@ static enum vr_status fill(struct scan_state *state, struct build *build, const 
         status = vr_scan_build(build->stream, &index->vectors, table, build->found);
     }
     if (status == VR_OK) {
-        status = vr_seam_copy(build->stream->seam, staged + rows, build->found, sizeof(struct vr_scan_found));
+        status = fetch(build, found, build->found, sizeof *found);
     }
     if (status == VR_OK) {
-        status = vr_stream_wait(build->backend, build->stream, vr_clock_mono_us() + BUILD_LIMIT_US);
-    }
-    if (status == VR_OK) {
-        struct vr_scan_found found;
-        memcpy(&found, staged + rows, sizeof found);
-        vr_scan_take_found(&index->vectors, &found);
-        index->vectors.all_finite = found.odd == 0;
+        vr_scan_take_found(&index->vectors, found);
+        index->vectors.all_finite = found->odd == 0 && index->vectors.apart == 0;
     }
     return status;
 }
@@ -261,7 +311,7 @@ static enum vr_status search(struct vr_stream *stream, const struct vr_index *in
         .exclude = {at->exclude_offset, at->exclude, at->exclude_bound},
         .k = at->k,
         .sample = state->index.sample,
-        .rank = vr_scan_rank(index->rows, state->index.sample, at->k),
+        .rank = vr_scan_rank(state->index.vectors.rows, state->index.sample, at->k),
         .counts = state->index.counts,
     };
     if (index->rows == 0) {

@@ -23,12 +23,12 @@ __device__ void scan_part(const vr_scan_pass &pass, uint32_t q, const float *que
 {
     const uint32_t k = pass.k;
     const vr_excluded excluded = vr_excluded_of(pass.exclude, pass.first + q);
+    const uint32_t slots = pass.vectors.rows + pass.vectors.apart;
     uint64_t least = 0;
-    for (uint64_t first = static_cast<uint64_t>(blockIdx.x) * THREADS; first < pass.vectors.rows;
+    for (uint64_t first = static_cast<uint64_t>(blockIdx.x) * THREADS; first < slots;
          first += static_cast<uint64_t>(gridDim.x) * THREADS) {
         const uint64_t slot = first + threadIdx.x;
-        const uint64_t found =
-            slot < pass.vectors.rows ? candidate(pass, excluded, query, static_cast<uint32_t>(slot), least) : 0;
+        const uint64_t found = slot < slots ? candidate(pass, excluded, query, static_cast<uint32_t>(slot), least) : 0;
         vr_safe_gather(key, count, k, found, &least);
     }
     vr_safe_give(pass, q, key, count);

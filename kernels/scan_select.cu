@@ -7,15 +7,33 @@ namespace
 
 constexpr unsigned THREADS = 512;
 
-/* key [vr_power_of_two(count)]: the true score of each noted slot; the rest are none. */
-__device__ void score_noted(const vr_scan_pass &pass, const float *query, uint32_t count, uint64_t *key)
+/* The key of a slot that lies apart, 0 where it is excluded. */
+__device__ uint64_t key_apart(const vr_scan_pass &pass, const float *query, uint32_t slot)
 {
-    const uint32_t *noted = pass.noted + static_cast<size_t>(blockIdx.x) * VR_SCAN_CAPACITY;
-    for (unsigned i = threadIdx.x; i < vr_power_of_two(count); i += THREADS) {
-        key[i] = i < count
-                     ? vr_key_of(vr_exact_score(pass.vectors, query, noted[i]), pass.vectors.row_of_slot[noted[i]])
-                     : 0;
+    const int32_t row = pass.vectors.row_of_slot[slot];
+    const vr_excluded excluded = vr_excluded_of(pass.exclude, pass.first + blockIdx.x);
+    return vr_is_excluded(excluded, row) ? 0 : vr_key_of(vr_exact_score(pass.vectors, query, slot), row);
+}
+
+/* key [vr_power_of_two(*count)]: the true score of each slot that was noted or lies apart; the rest are none. The
+ * number of slots; false, and none, where they do not fit. */
+__device__ bool score_noted(const vr_scan_pass &pass, uint32_t noted, const float *query, uint32_t *count,
+                            uint64_t *key)
+{
+    const uint32_t *slot = pass.noted + static_cast<size_t>(blockIdx.x) * VR_SCAN_CAPACITY;
+    *count = noted + pass.vectors.apart;
+    if (*count > VR_SCAN_CAPACITY) {
+        *count = 0;
+        return false;
     }
+    for (unsigned i = threadIdx.x; i < vr_power_of_two(*count); i += THREADS) {
+        if (i < noted) {
+            key[i] = vr_key_of(vr_exact_score(pass.vectors, query, slot[i]), pass.vectors.row_of_slot[slot[i]]);
+        } else {
+            key[i] = i < *count ? key_apart(pass, query, pass.vectors.rows + (i - noted)) : 0;
+        }
+    }
+    return true;
 }
 
 /* A query of zeros (a viewer without history) scores 0 everywhere: among the first rows, as many as k and what is
@@ -43,13 +61,10 @@ __device__ bool is_proved(const vr_scan_query &state, const uint64_t *key, uint3
     return last != 0 && vr_key_score(last) * state.scale >= state.threshold + state.bound;
 }
 
-/* Which of the counts the query belongs to; it needs the safe pass when that is `overflowed` or `unproved`. */
+/* Which of the counts a query belongs to whose keys fit; it needs the safe pass when that is `unproved`. */
 __device__ unsigned long long *how_answered(const vr_scan_pass &pass, const vr_scan_query &state, const uint64_t *key,
                                             uint32_t count)
 {
-    if (state.noted > VR_SCAN_CAPACITY) {
-        return &pass.counts->overflowed;
-    }
     if (state.threshold == -INFINITY) {
         return &pass.counts->whole;
     }
@@ -73,16 +88,18 @@ __global__ void __launch_bounds__(THREADS, 1) scan_select_kernel(const vr_scan_p
         count_answer(pass, &pass.counts->unbounded, 0);
         return;
     }
-    uint32_t count = state.noted < VR_SCAN_CAPACITY ? state.noted : VR_SCAN_CAPACITY;
-    unsigned long long *how = &pass.counts->zeros;
+    uint32_t count = 0;
+    bool fits = false;
     if (state.zeros != 0) {
-        how = score_zeros(pass, &count, key) ? how : &pass.counts->overflowed;
+        fits = score_zeros(pass, &count, key);
     } else {
         vr_load_query(pass, blockIdx.x, query);
-        score_noted(pass, query, count, key);
+        fits = score_noted(pass, state.noted, query, &count, key);
     }
     vr_sort_keys(key, vr_power_of_two(count));
-    how = state.zeros != 0 ? how : how_answered(pass, state, key, count);
+    unsigned long long *how = !fits              ? &pass.counts->overflowed
+                              : state.zeros != 0 ? &pass.counts->zeros
+                                                 : how_answered(pass, state, key, count);
     count_answer(pass, how, state.noted);
     if (how == &pass.counts->overflowed || how == &pass.counts->unproved) {
         if (threadIdx.x == 0) {

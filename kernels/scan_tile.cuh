@@ -72,6 +72,16 @@ static __device__ __forceinline__ float vr_unordered(uint32_t ordered)
     return __uint_as_float((ordered & 0x80000000u) != 0 ? ordered & 0x7fffffffu : ~ordered);
 }
 
+/* Scores as keys of a radix select. */
+struct vr_score_keys {
+    const float *score;
+
+    __device__ uint32_t operator()(uint32_t i) const
+    {
+        return vr_ordered(score[i]);
+    }
+};
+
 /* A larger key is a better answer: by score, then by smaller row. 0 is none: a NaN score is never taken. */
 static __device__ __forceinline__ uint64_t vr_key_of(float score, int32_t row)
 {

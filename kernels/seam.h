@@ -38,7 +38,8 @@ enum vr_status vr_seam_memory_create(bool pinned, size_t bytes, void **out);
 void vr_seam_memory_destroy(bool pinned, void *memory); /* NULL is accepted */
 
 enum vr_status vr_seam_stream_create(struct vr_seam_stream **out);
-void vr_seam_stream_destroy(struct vr_seam_stream *stream);                    /* NULL is accepted */
+/* Does not wait: work in flight goes on, with the memory that it was given. NULL is accepted. */
+void vr_seam_stream_destroy(struct vr_seam_stream *stream);
 enum vr_status vr_seam_stream_poll(struct vr_seam_stream *stream, bool *done); /* never waits */
 
 /* What is put on `stream` from here on begins once all that has been put on `other` has ended. Not while either is
@@ -90,6 +91,7 @@ void vr_seam_heal(void);               /* no failure is pending, nothing is lost
 uint64_t vr_seam_calls(uint32_t call); /* so far, of one kind or of all */
 enum vr_status vr_seam_enter(enum vr_seam_call call, const char *name); /* the implementations' first line */
 bool vr_seam_hangs(void);
+bool vr_seam_is_lost(void);
 
 #ifdef __cplusplus
 }

@@ -45,6 +45,11 @@ bool vr_seam_hangs(void)
     return atomic_load_explicit(&hangs, memory_order_relaxed);
 }
 
+bool vr_seam_is_lost(void)
+{
+    return atomic_load_explicit(&lost, memory_order_relaxed);
+}
+
 static enum vr_status planned(enum vr_seam_call call, const char *name)
 {
     switch ((enum vr_seam_failure)atomic_load(&armed_failure)) {

@@ -80,15 +80,24 @@ def start_builds(groups: list[Group], pool: ThreadPoolExecutor) -> Builds:
 def finish_group(group: Group, results: list[tuple[list[Case], float]]) -> list[Case]:
     """Gathers a group's cases and prints them."""
     cases = [case for found, _ in results for case in found]
+    table = ""
     if group.merged:
         cases = merge(group, cases)
+    if group.parity is not None:
+        verdict, table = group.parity.close()
+        cases.append(verdict)
     report(group.name, cases, sum(seconds for _, seconds in results))
+    if table:
+        print("\n".join("    " + line for line in table.splitlines()), flush=True)
     return cases
 
 
 def run_groups(groups: list[Group]) -> list[Case]:
     """Runs all; the groups marked alone come after the others, one job at a time."""
     cases: list[Case] = []
+    for group in groups:
+        if group.parity is not None:
+            group.parity.clear()
     with ThreadPoolExecutor(CPUS) as pool:
         builds = start_builds(groups, pool)
         together = [group for group in groups if not group.alone]

@@ -1,7 +1,7 @@
 /* The compute contract: dense batches in, dense batches out. A backend (cpu; cuda in kernels/) knows nothing of HTTP,
- * viewers or features. Work is put on a stream in order; nothing here blocks but stream_wait, which polls to a
- * deadline. On the CPU an operation is done when its call returns. Every buffer is taken before warm-up ends: no
- * operation allocates.
+ * viewers or features. Work is put on a stream in order; nothing here blocks but vr_stream_wait, which polls to a
+ * deadline, and stream_destroy. On the CPU an operation is done when its call returns. Every buffer is taken before
+ * warm-up ends: no operation allocates.
  *
  * The plain C reference (src/compute/reference.c) is installed in every table first and a faster path overrides what it
  * has; the reference is also the oracle of the tests. */
@@ -42,15 +42,17 @@ struct vr_view {
     size_t offset; /* bytes, a multiple of the element's size */
 };
 
-/* How the numbers of a matrix are stored. Sums are float32 whatever the storage; a result that is stored as a half is
- * rounded once, to the nearest, ties to even, and becomes infinite from 65520 on. Halves are IEEE fp16 and not
- * bfloat16: tensor cores take both at one speed, fp16 rounds by 2^-11 instead of 2^-8, tables are stored in it
- * already, and its smaller range is checked where weights are packed (vr_weights_pack_f16) and by a bundle's golden
- * outputs. */
-enum vr_element { VR_ELEMENT_F32 = 0, VR_ELEMENT_F16 };
+/* How the numbers of a matrix are stored. Sums are float32 whatever the storage (int32 of int8's products); a result
+ * that is stored as a half is rounded once, to the nearest, ties to even, and becomes infinite from 65520 on. Halves
+ * are IEEE fp16 and not bfloat16: tensor cores take both at one speed, fp16 rounds by 2^-11 instead of 2^-8, tables are
+ * stored in it already, and its smaller range is checked where weights are packed (vr_weights_pack_f16) and by a
+ * bundle's golden outputs. Processors multiply bfloat16 and int8 instead: `linear` takes these, and only with weights
+ * that their backend packed. */
+enum vr_element { VR_ELEMENT_F32 = 0, VR_ELEMENT_F16, VR_ELEMENT_BF16, VR_ELEMENT_I8 };
+#define VR_ELEMENT_COUNT 4u
 static inline size_t vr_element_bytes(enum vr_element element)
 {
-    return element == VR_ELEMENT_F16 ? 2 : 4;
+    return element == VR_ELEMENT_F32 ? 4 : element == VR_ELEMENT_I8 ? 1 : 2;
 }
 
 /* Halves that `linear` reads: rows begin at multiples of VR_HALF_ALIGNMENT halves (16 bytes). What lies between the
@@ -109,6 +111,8 @@ struct vr_pool_rows {
     uint32_t y_stride;
 };
 
+#define VR_PACKED_ALIGNMENT 64u
+
 enum vr_linear_activation { VR_LINEAR_NONE = 0, VR_LINEAR_RELU };
 
 /* y[r, o] = activation(sum_i x[r, i] * weight[o, i] + bias[o] + add[add_row[r], o]). A row's result is the same bits
@@ -118,15 +122,22 @@ enum vr_linear_activation { VR_LINEAR_NONE = 0, VR_LINEAR_RELU };
  * multiples of VR_HALF_ALIGNMENT; in, out and rows may be anything. The other matrices need no more than their
  * elements' alignment. vr_linear_check says what is wrong.
  *
+ * With weight_packed, weight is what weights_pack made of weight_element (F32, BF16 or I8); x and y are float32 or
+ * bfloat16 whatever the weights are, and the bias is float32. x is brought to the weights' element as it is read: to
+ * bfloat16 by rounding, to int8 by a scale and a zero point of each row, so that a row still does not see its
+ * neighbours. int8 sums are exact; of a row that holds a NaN or an infinity every int8 result is NaN.
+ *
  * `batch` products of one shape run as one operation (the second layers of a level's experts): product b reads and
  * writes each matrix b steps further on and shares add_row. Outputs must not overlap. */
 struct vr_linear {
     uint32_t rows, in, out;
     struct vr_view x; /* [rows, x_stride] */
     uint32_t x_stride;
-    enum vr_element x_element; /* of x and of weight */
-    struct vr_view weight;     /* [out, weight_stride]: a column range of a wider matrix is allowed */
-    uint32_t weight_stride;
+    enum vr_element x_element;      /* of x, and of weight where it is not packed */
+    struct vr_view weight;          /* [out, weight_stride]: a column range of a wider matrix is allowed; or packed */
+    uint32_t weight_stride;         /* not read where weight is packed */
+    bool weight_packed;             /* begins at a multiple of VR_PACKED_ALIGNMENT bytes */
+    enum vr_element weight_element; /* where weight is packed */
     bool has_bias;
     struct vr_view bias; /* [out] */
     enum vr_element bias_element;
@@ -139,7 +150,8 @@ struct vr_linear {
     uint32_t y_stride;
     enum vr_element y_element;
     uint32_t batch;                                          /* 0 means 1: the steps are not read */
-    size_t x_step, weight_step, bias_step, add_step, y_step; /* elements from one product's matrix to the next one's */
+    size_t x_step, weight_step, bias_step, add_step, y_step; /* elements from one product's matrix to the next one's;
+                                                                 bytes for packed weights */
 };
 
 /* Divide each row by its L2 norm, in place; rows with a norm under 1e-12 become zeros. */
@@ -218,6 +230,8 @@ struct vr_backend_ops {
      * (a core's second level), 2,560 on a GPU (eight requests of 320 rows: beside the weights in its L2, and long
      * enough to hide the launch of the next). */
     uint32_t preferred_rows;
+    /* Experts of a level that a network takes at a time, for the same reason; 0: all in one batch of products. */
+    uint32_t preferred_experts;
     void (*destroy)(struct vr_backend *backend);
 
     enum vr_status (*buffer_create)(struct vr_backend *backend, enum vr_memory memory, size_t bytes,
@@ -226,7 +240,9 @@ struct vr_backend_ops {
     void *(*buffer_host)(struct vr_buffer *buffer); /* NULL for device memory of a GPU */
 
     enum vr_status (*stream_create)(struct vr_backend *backend, struct vr_stream **out);
-    void (*stream_destroy)(struct vr_stream *stream); /* once what was put on it has ended: buffers may go next */
+    /* Waits until what was put on it has ended, so that buffers may go next: up to a second, for a device that hangs.
+     */
+    void (*stream_destroy)(struct vr_stream *stream);
     enum vr_status (*stream_poll)(struct vr_stream *stream, bool *done); /* everything put on it so far */
 
     enum vr_status (*copy)(struct vr_stream *stream, struct vr_view to, struct vr_view from, size_t bytes);
@@ -237,12 +253,21 @@ struct vr_backend_ops {
     enum vr_status (*expert_mix)(struct vr_stream *stream, const struct vr_expert_mix *args);
     enum vr_status (*task_heads)(struct vr_stream *stream, const struct vr_task_heads *args);
 
+    /* Weights [out, in] in the order in which this backend's linear reads them best, made once, at load. weights_bytes:
+     * what one matrix takes, a multiple of VR_PACKED_ALIGNMENT; VR_ERR_UNSUPPORTED with the reason where this processor
+     * is not quick in `element`, or the shape is too large. weights_pack: from float rows `from_stride` apart, to
+     * memory of the host, which is then copied. Both NULL: the backend reads rows (CUDA). */
+    enum vr_status (*weights_bytes)(const struct vr_backend *backend, enum vr_element element, uint32_t out,
+                                    uint32_t in, size_t *bytes);
+    void (*weights_pack)(enum vr_element element, uint32_t out, uint32_t in, const float *from, size_t from_stride,
+                         void *to);
+
     enum vr_status (*index_create)(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out);
     enum vr_status (*index_search)(struct vr_stream *stream, struct vr_index *index,
                                    const struct vr_index_search *args);
     void (*index_destroy)(struct vr_index *index);
-    /* Bytes of device memory that such an index will take, and that a stream which searches it will take once. NULL:
-     * not told (the CPU). */
+    /* Bytes of device memory that such an index will take, at most, and that a stream which searches it will take once.
+     * Of FAISS' kinds the vectors alone. */
     void (*index_memory)(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
 
     /* Capture: the operations between begin and end are recorded, not run. Each must have run on the stream before,
@@ -272,12 +297,19 @@ void vr_backend_name_libraries(const char *names);
 enum vr_status vr_backend_open(const char *name, unsigned threads, struct vr_backend **out);
 void vr_backend_destroy(struct vr_backend *backend); /* NULL is accepted */
 
-/* The kind of index that stands for `wanted` on a backend that may not have it: lists for lists, HNSW on the CPU for a
+/* Whether batches are to run on a CUDA device: it is built in, and the configuration does not say cpu. */
+bool vr_device_is_wanted(const struct vr_compute_config *config);
+
+/* The kind of index that stands for `wanted` on a backend that lacks it: "ivf" for all lists, HNSW on the CPU for a
  * graph on the GPU, else exact search. So one configuration serves a device and the CPU that stands in for it. */
 enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_index_kind wanted);
 
 /* Names of the backends and retrieval libraries in this build, e.g. "cpu openblas faiss"; for `vireo version`. */
 const char *vr_backend_built(void);
+
+/* How this processor multiplies on the CPU backend, e.g. "fp32 avx512, bf16 amx_bf16, int8 amx_int8"; for `vireo
+ * version` and the log. */
+const char *vr_backend_cpu_forms(void);
 
 /* A weight matrix [rows, width] as the halves that `linear` reads, once, at load: to [rows, to_stride], to_stride at
  * least vr_half_stride(width), zeros behind each row. `from` may be a column range of rows `from_stride` apart.

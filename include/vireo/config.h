@@ -15,42 +15,53 @@ extern "C" {
 #endif
 
 /* server: */
+#define VR_LOOPS_MAX 64u
+
 struct vr_server_config {
-    const char *listen;           /* "HOST:PORT", default "127.0.0.1:8080"; port 0 takes a free one */
-    const char *admin;            /* "HOST:PORT", default "127.0.0.1:8081"; loopback unless admin_allow_remote */
-    bool admin_allow_remote;      /* default false */
-    uint32_t max_connections;     /* default 1024; more are answered 503 and closed */
-    uint32_t max_body_bytes;      /* default 524288: 1,000 events, or 1,000 excluded ids */
+    const char *listen;       /* "HOST:PORT", default "127.0.0.1:8080"; port 0 takes a free one */
+    const char *admin;        /* "HOST:PORT", default "127.0.0.1:8081"; loopback unless admin_allow_remote */
+    bool admin_allow_remote;  /* default false */
+    uint32_t loops;           /* event loops, a thread each; default: cores - lanes, at least 1 */
+    uint32_t max_connections; /* default 1024; more are answered 503 and closed */
+    uint32_t max_connections_per_address; /* of one IPv4 address or one IPv6 /64; default 0: no such limit */
+    uint32_t max_body_bytes;              /* default 524288: 1,000 events, or 1,000 excluded ids */
     uint32_t request_deadline_ms; /* from the first byte of a request to its last, default 5000; not restarted */
     uint32_t idle_timeout_ms;     /* keep-alive without a request, default 60000 */
     uint32_t write_timeout_ms;    /* an answer that the reader does not take, default 10000 */
     uint32_t drain_timeout_ms;    /* after SIGTERM, default 10000 */
+    uint32_t slow_request_ms;     /* answers that take longer get a line in the log; default 0: none */
     bool replay;                  /* take `time` from requests (offline replay), default false */
 };
 
 /* compute: */
 enum vr_compute_backend { VR_COMPUTE_AUTO = 0, VR_COMPUTE_CPU, VR_COMPUTE_CUDA };
 
+/* What the ranker's networks are computed in. */
+enum vr_precision {
+    VR_PRECISION_AUTO =
+        0, /* the lower precision that the backend is quickest in and the bundle's ranker fits, else F32 */
+    VR_PRECISION_F32,
+    VR_PRECISION_F16,  /* halves with float32 sums, or an error where they cannot be had */
+    VR_PRECISION_BF16, /* bfloat16 with float32 sums, or an error: processors with AMX or AVX512-BF16 */
+    VR_PRECISION_INT8  /* int8 with exact sums, scales by output and by row, or an error: AMX or AVX512-VNNI */
+};
+
 struct vr_compute_config {
     enum vr_compute_backend backend; /* auto | cpu | cuda, default auto: cuda where it is built in and opens */
+    enum vr_precision precision;     /* auto | fp32 | fp16 | bf16 | int8, default auto; of the backend that is wanted */
     uint32_t device_timeout_ms;      /* a batch's wait for the device, past which it hangs; default 500 */
 };
 
 /* lanes: */
 struct vr_lane_config {
     uint32_t count;              /* lanes, 1..16, default 2 */
-    uint32_t max_batch;          /* requests a batch, 1..256, default 16 */
+    uint32_t max_batch;          /* requests a batch at most, 1..256, default 16 */
+    uint32_t target_batch_ms;    /* batches are no larger than what is done in this time, default 10 */
+    uint32_t target_wait_ms;     /* jobs that wait longer, all the time, are too many; default 50 */
     uint32_t max_delay_us;       /* longest wait for more while another batch is in flight, default 500 */
     uint32_t queue_capacity;     /* requests waiting, default 1024; more are answered 503 */
     uint32_t pool_workers;       /* shared pool for the CPU steps; default: cores - lanes - 1, at least 0 */
     uint32_t default_timeout_ms; /* when a request names none, default 1000 */
-};
-
-/* What the ranker's networks are computed in. */
-enum vr_precision {
-    VR_PRECISION_F32 = 0,
-    VR_PRECISION_F16,  /* halves with float32 sums, or an error where they cannot be had */
-    VR_PRECISION_AUTO, /* halves where the backend is quicker in them and the bundle's ranker fits them, else float32 */
 };
 
 /* retrieval: */
@@ -59,8 +70,8 @@ enum vr_index_kind {
     VR_INDEX_FAISS_FLAT,
     VR_INDEX_FAISS_HNSW,
     VR_INDEX_FAISS_IVF,
-    VR_INDEX_IVF,        /* lists of the CUDA backend */
-    VR_INDEX_EXACT_INT8, /* scanned as int8, the best scored exactly: the same answers; the CUDA backend alone has it */
+    VR_INDEX_IVF,        /* our own lists */
+    VR_INDEX_EXACT_INT8, /* scanned as int8, the best scored exactly: the same answers */
     /* Outside libraries on the GPU; only in a CUDA build that found them (kernels/knn.h). */
     VR_INDEX_FAISS_GPU_FLAT,
     VR_INDEX_FAISS_GPU_IVF,
@@ -196,6 +207,7 @@ const char *vr_rule_name(enum vr_rule rule);
 const char *vr_gain_name(enum vr_gain gain);
 const char *vr_index_kind_name(enum vr_index_kind kind);
 const char *vr_compute_backend_name(enum vr_compute_backend backend);
+const char *vr_precision_name(enum vr_precision precision);
 
 void vr_config_destroy(struct vr_config *config);
 

@@ -22,6 +22,10 @@ struct vr_engine_options {
     enum vr_precision precision; /* of the ranker; the user tower is float32, for its vectors are searched with */
 };
 
+/* What a configuration asks of an engine on this backend. A CPU beside a device that is wanted takes the precision that
+ * suits it, whatever is configured: it stands in for the device. */
+struct vr_engine_options vr_engine_options_of(const struct vr_config *config, const struct vr_backend *backend);
+
 /* Upload tables and weights, build the tower and content indexes. The engine borrows backend and bundle, which must
  * outlive it. VR_ERR_NOMEM, VR_ERR_BACKEND; VR_ERR_UNSUPPORTED when halves are asked for and the backend, the bundle's
  * widths or its weights have none. */
@@ -38,7 +42,14 @@ struct vr_golden_report {
     double user_tower, probability, watch_s_relative;
     uint32_t cases, topk_worst_agreement; /* of 10 */
     enum vr_precision precision;          /* what the ranker ran in */
+    uint64_t took_us;                     /* the cases, in batches of up to 64 requests of one row */
 };
+/* What the heads may be off by in a precision that an engine has (docs/bundle.md). */
+struct vr_golden_bound {
+    double probability, watch_s; /* watch_s: relative, or seconds */
+};
+struct vr_golden_bound vr_golden_bound_of(enum vr_precision precision);
+
 enum vr_status vr_engine_selftest(struct vr_engine *engine, struct vr_golden_report *worst);
 
 /* Create and self-test. VR_PRECISION_AUTO falls back to float32 where halves miss the bundle's golden outputs. */
@@ -46,7 +57,7 @@ enum vr_status vr_engine_create_tested(struct vr_backend *backend, const struct 
                                        const struct vr_engine_options *options, struct vr_golden_report *worst,
                                        struct vr_engine **out);
 
-/* What the ranker runs in: VR_PRECISION_F32 or VR_PRECISION_F16. */
+/* What the ranker runs in; never VR_PRECISION_AUTO. */
 enum vr_precision vr_engine_precision(const struct vr_engine *engine);
 
 /* Bytes the engine holds on the backend. */
@@ -68,12 +79,8 @@ struct vr_engine_memory {
 
 /* Computed from the bundle alone, before anything is taken; for VR_PRECISION_AUTO as if the self-test passes.
  * VR_ERR_NOMEM, VR_ERR_INVALID (a shape that no slot has), VR_ERR_UNSUPPORTED (a bundle that no engine takes). */
-enum vr_status vr_engine_memory_with(struct vr_backend *backend, const struct vr_bundle *bundle,
-                                     const struct vr_engine_options *options, const struct vr_engine_shape *shape,
-                                     struct vr_engine_memory *out);
-/* In float32. */
 enum vr_status vr_engine_memory_needed(struct vr_backend *backend, const struct vr_bundle *bundle,
-                                       const struct vr_index_config *index, const struct vr_engine_shape *shape,
+                                       const struct vr_engine_options *options, const struct vr_engine_shape *shape,
                                        struct vr_engine_memory *out);
 
 /* ---- a lane's slot ---- */

@@ -130,9 +130,18 @@ void vr_feature_block_destroy(struct vr_feature_block *block);
  * and value of its tables (vectors have at most 1). Reads the tables that are float32. */
 double vr_feature_block_bound(const struct vr_feature_space *space, const struct vr_feature_block *block);
 
-/* raw [rows, field_count] -> dense [rows, dense_count] and index [rows, index_count] (table rows, already in range). */
+/* Where the transforms of some rows go: dense [rows, dense_stride] and index [rows, index_stride], of which each row's
+ * first dense_count and index_count are written. */
+struct vr_feature_rows {
+    float *dense;
+    size_t dense_stride;
+    int32_t *index; /* table rows, already in range */
+    size_t index_stride;
+};
+
+/* raw [rows, field_count] -> out. A row is the same bits whatever rows stand beside it. */
 void vr_feature_transform(const struct vr_feature_space *space, const struct vr_feature_block *block, size_t rows,
-                          const double *raw, float *dense, int32_t *index);
+                          const double *raw, struct vr_feature_rows out);
 
 /* ---- derived values shared by training and serving ---- */
 

@@ -33,13 +33,13 @@ struct vr_model {
 
 /* Open, check, self-test and join a bundle; imports its seed state into an empty store. One reference is the caller's.
  */
-enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_index_config *index,
+enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_config *config,
                              struct vr_state *state, int64_t now_ms, struct vr_model **out);
 
 /* `base` with its bundle on a device too, uploaded and self-tested there; `base` stays as it is and keeps serving. The
  * feed then runs batches on the device and what fails there on base's engine. One reference is the caller's. The
  * device's own error, VR_ERR_CHECKSUM when it computes something else than the bundle says. */
-enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *device, const struct vr_index_config *index,
+enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *device, const struct vr_config *config,
                                   struct vr_model **out);
 
 struct vr_model *vr_model_retain(struct vr_model *model);
@@ -59,8 +59,15 @@ struct vr_context_value {
 
 enum vr_job_kind { VR_JOB_RECOMMEND = 0, VR_JOB_SIMILAR };
 
+/* Whose request is served first and refused last under load. A share of its time is all that a request of a lower class
+ * lets others pass: NORMAL a quarter, LOW half; then it goes before whatever comes later. */
+enum vr_priority { VR_PRIORITY_NORMAL = 0, VR_PRIORITY_HIGH, VR_PRIORITY_LOW };
+#define VR_PRIORITIES 3u
+const char *vr_priority_name(enum vr_priority priority); /* "normal", "high", "low" */
+
 struct vr_feed_request {
     enum vr_job_kind kind;
+    enum vr_priority priority;
     struct vr_str request_id; /* never empty: the server makes one where the client gave none */
     struct vr_str user_id;    /* RECOMMEND */
     struct vr_str video_id;   /* SIMILAR */
@@ -135,6 +142,11 @@ enum vr_filter {
 #define VR_FILTER_COUNT 7u
 const char *vr_filter_name(enum vr_filter filter);
 
+/* Under load feeds are made of fewer candidates before any request is refused: each source gives all that it is asked
+ * for at level 0, two thirds at level 1, a third at level 2. */
+#define VR_QUALITY_LEVELS 3u
+uint32_t vr_quality_count(uint32_t count, uint32_t level); /* of `count` candidates, rounded up */
+
 #define VR_DEGRADED_MAX 16u
 
 struct vr_feed_reply {
@@ -146,7 +158,8 @@ struct vr_feed_reply {
     const char *degraded[VR_DEGRADED_MAX]; /* static strings: "source_late:social", "short:seen",
                                               "rule_gave_way:topic_cap", "device_down", ... (docs/api.md) */
     uint32_t degraded_count;
-    uint32_t candidates; /* after merge */
+    uint32_t retry_after_s; /* of a job that vr_feed_submit refused: ask again then; 0: it did not say */
+    uint32_t candidates;    /* after merge */
     uint32_t filtered[VR_FILTER_COUNT];
     uint32_t queue_us, retrieve_us, merge_us, rank_us, rerank_us;
     uint32_t batch;            /* requests that shared the batch */
@@ -204,12 +217,14 @@ struct vr_job {
 /* Give back the model that a job holds; call once the reply has been printed. */
 void vr_job_release(struct vr_job *job);
 
-/* A loop's list of answered jobs: lanes append under a short lock and write the eventfd only when the list was empty;
- * the loop drains it whole. */
+/* A loop's list of answered jobs: lanes push without a lock and write the eventfd only when the list was empty; the
+ * loop drains it whole. It is destroyed when no push can be under way, i.e. after vr_feed_stop. */
 enum vr_status vr_handback_create(struct vr_handback **out);
 int vr_handback_fd(const struct vr_handback *list);         /* readable when the list is not empty */
 struct vr_job *vr_handback_drain(struct vr_handback *list); /* oldest first, linked by next; clears the eventfd */
 void vr_handback_push(struct vr_handback *list, struct vr_job *job); /* for lanes */
+/* Each job to its home, those of one home at once, so that their loop wakes once. Clears batch[count]. */
+void vr_handback_push_batch(struct vr_job **batch, uint32_t count);
 void vr_handback_destroy(struct vr_handback *list);
 
 /* ---- the feed ---- */
@@ -224,17 +239,35 @@ struct vr_feed_config {
     uint32_t device_timeout_ms; /* a batch's wait for the device; past it the device hangs. 0: no limit */
 };
 
+/* The feed's part of a configuration; its strings and arrays stay the configuration's. */
+struct vr_feed_config vr_feed_config_of(const struct vr_config *config);
+
+/* The slots that the feed's lanes take on an engine. */
+struct vr_engine_shape vr_feed_engine_shape(const struct vr_feed_config *config);
+
 /* Start the lanes. Config is copied as a struct: the strings and arrays in it must outlive the feed. backend and state
  * are borrowed. Without a model (NULL) submitted jobs are refused with VR_ERR_CLOSED until one is set.
  * VR_ERR_FORMAT when a term does not compile. */
 enum vr_status vr_feed_create(const struct vr_feed_config *config, struct vr_backend *backend, struct vr_state *state,
                               struct vr_model *model, struct vr_feed **out);
 
-/* Hand a job over. VR_ERR_BUSY when the queue is full, VR_ERR_CLOSED while stopping or without a model: the job stays
- * the caller's. */
+/* Hand a job over; any thread, no lock. VR_ERR_BUSY when the queue is full, when the feed holds as many jobs as it gets
+ * done in good time, or when this one's deadline would pass before its turn (reply.retry_after_s says when to come
+ * again); VR_ERR_CLOSED while stopping or without a model. The job then stays the caller's. */
 enum vr_status vr_feed_submit(struct vr_feed *feed, struct vr_job *job);
 
-/* Swap the model between two batches; the feed takes its own reference. */
+/* A model made ready for the feed's lanes: their slots, with all plans captured, and their terms. */
+struct vr_swap;
+
+/* Make it, which takes memory and time, on any thread: nothing that serves waits for it. The swap takes a reference of
+ * the model. The slots' and the terms' own errors, on the model's device too; nothing has changed then. */
+enum vr_status vr_feed_prepare(struct vr_feed *feed, struct vr_model *model, struct vr_swap **out);
+
+/* Put it in service, each lane between two of its batches; the swap is gone then. Does not wait for the lanes. */
+void vr_feed_swap(struct vr_feed *feed, struct vr_swap *swap);
+void vr_swap_destroy(struct vr_swap *swap); /* one that was not put in service; NULL is accepted */
+
+/* Both at once. NULL takes the model out of service: jobs are refused from then on, lanes keep what they hold. */
 enum vr_status vr_feed_set_model(struct vr_feed *feed, struct vr_model *model);
 
 /* A counted reference to the serving model, or NULL; vr_model_release it. */
@@ -256,16 +289,50 @@ void vr_feed_hold(struct vr_feed *feed, uint32_t n);
 void vr_feed_stop(struct vr_feed *feed);
 void vr_feed_destroy(struct vr_feed *feed); /* stops first; NULL is accepted */
 
+/* The steps of a batch that are timed. */
+enum vr_stage { VR_STAGE_RETRIEVE = 0, VR_STAGE_MERGE, VR_STAGE_RANK, VR_STAGE_RERANK };
+#define VR_STAGE_COUNT 4u
+
+/* Why a job was refused. */
+enum vr_shed { VR_SHED_FULL = 0, VR_SHED_LIMIT, VR_SHED_DEADLINE };
+#define VR_SHEDS 3u
+const char *vr_shed_name(enum vr_shed reason); /* "queue_full", "limit", "deadline" */
+
+/* What answers were less than they could be for, by the first word of `degraded`. */
+#define VR_DEGRADED_REASONS 16u
+const char *vr_degraded_reason(uint32_t reason); /* "source_late", ...; the last is "other" */
+
+/* How the feed stands against its load, for /metrics. */
+struct vr_feed_load {
+    uint32_t waiting[VR_PRIORITIES];        /* jobs */
+    uint64_t shed[VR_SHEDS][VR_PRIORITIES]; /* jobs refused */
+    uint32_t quality_level;                 /* 0: all candidates */
+    uint32_t limit;                         /* jobs that the feed takes at a time, waiting and worked on */
+    uint32_t largest_batch;                 /* that is done within lanes.target_batch_ms */
+    double batch_base_us, batch_each_us;    /* estimate of a batch: base + each * requests; 0: not known yet */
+};
+
 /* Counters of all lanes, merged; for /metrics. */
 struct vr_feed_metrics {
+    uint64_t cpu_ns[VR_STAGE_COUNT]; /* of the lanes' own threads in each step; the pool's workers are not in it */
     uint64_t jobs, batches, timeouts, cancelled, errors, dropped_scores;
     uint64_t device_batches, replayed_batches; /* wholly on the device; failed there and run again on the stand-by */
     uint64_t source_late[VR_SOURCE_COUNT], source_error[VR_SOURCE_COUNT];
     uint64_t rule_gave_way[VR_RULE_COUNT], filtered[VR_FILTER_COUNT], short_feeds;
-    uint32_t queued;
+    uint64_t degraded[VR_DEGRADED_REASONS];
+    struct vr_feed_load load;
     struct vr_histogram queue_us, retrieve_us, merge_us, rank_us, rerank_us, total_us, batch_size;
 };
 void vr_feed_metrics_read(struct vr_feed *feed, struct vr_feed_metrics *out);
+
+/* What a lane does now. */
+struct vr_lane_status {
+    uint32_t in_hand; /* requests of the batch that it works on; 0: it waits */
+    uint64_t busy_us; /* since it took them */
+    uint64_t batches, jobs;
+};
+/* Of lane `index`, from 0; false past the last. */
+bool vr_feed_lane_read(struct vr_feed *feed, uint32_t index, struct vr_lane_status *out);
 
 #ifdef __cplusplus
 }

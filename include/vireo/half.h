@@ -1,4 +1,4 @@
-/* IEEE half precision to float and back, one value and a row at a time. Every half is a float, so reading is exact. */
+/* IEEE half precision and bfloat16 to float and back. Both are floats, so reading is exact. */
 #ifndef VIREO_HALF_H
 #define VIREO_HALF_H
 
@@ -16,6 +16,17 @@ void vr_half_to_floats(const uint16_t *half, size_t count, float *out);
 
 /* The nearest half, ties to even; values of 65520 and above become infinity. */
 uint16_t vr_half_from_float(float value);
+
+/* bfloat16: the upper half of a float. To the nearest, ties to even; NaN stays NaN. */
+static inline float vr_bf16_to_float(uint16_t value)
+{
+    const union {
+        uint32_t bits;
+        float value;
+    } wide = {(uint32_t)value << 16};
+    return wide.value;
+}
+uint16_t vr_bf16_from_float(float value);
 
 #ifdef __cplusplus
 }

@@ -31,6 +31,23 @@ uint64_t vr_histogram_quantile(const struct vr_histogram *h, double q);
 /* How many recorded values are <= bound (bound rounded up to its cell's end); for Prometheus buckets. */
 uint64_t vr_histogram_count_below(const struct vr_histogram *h, uint64_t bound);
 
+/* The same with 256 steps a power of two: a quantile is off by at most 0.4 %. For what is measured once and compared
+ * (vireo bench, in nanoseconds), where 66 KiB are no matter. Covers 0 .. 2^40 - 1. */
+#define VR_HISTOGRAM_FINE_CELLS 8448u
+
+struct vr_histogram_fine {
+    uint64_t cell[VR_HISTOGRAM_FINE_CELLS];
+    uint64_t count;
+    uint64_t sum;
+    uint64_t max;
+};
+
+void vr_histogram_fine_record(struct vr_histogram_fine *h, uint64_t value);
+void vr_histogram_fine_merge(struct vr_histogram_fine *into, const struct vr_histogram_fine *from);
+
+/* As vr_histogram_quantile, and never above the largest value recorded. */
+uint64_t vr_histogram_fine_quantile(const struct vr_histogram_fine *h, double q);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,11 +1,13 @@
 /* JSON in and out. Reading goes through simdjson behind a C shim; writing is our own.
- * Only src/model (bundle.json, safetensors headers) and src/server (requests, answers) use this room. */
+ * Only src/model (bundle.json, safetensors headers), src/server (requests, answers) and src/bench (results) use this
+ * room. */
 #ifndef VIREO_JSON_H
 #define VIREO_JSON_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "vireo/arena.h"
 #include "vireo/status.h"
@@ -85,11 +87,92 @@ struct vr_json_writer {
 
 void vr_json_writer_destroy(struct vr_json_writer *w); /* frees data; the struct itself is the caller's */
 
-void vr_json_open_object(struct vr_json_writer *w);
-void vr_json_close_object(struct vr_json_writer *w);
-void vr_json_open_array(struct vr_json_writer *w);
-void vr_json_close_array(struct vr_json_writer *w);
-void vr_json_key(struct vr_json_writer *w, const char *key); /* an ASCII identifier, not escaped */
+/* Brackets and keys are here so that keys that are literals are stored, not copied. Commas are placed by one flag: a
+ * value or a closing bracket asks for one before whatever comes next, a key or an opening bracket does not. */
+
+/* internal: more capacity, by doubling; false (and `failed`) when memory is short */
+bool vr_json_grow(struct vr_json_writer *w, size_t more);
+
+/* internal: where `more` bytes may be written; NULL when memory is or was short */
+static inline char *vr_json_room(struct vr_json_writer *w, size_t more)
+{
+    bool there = !w->failed && more <= w->capacity - w->len;
+    return there || vr_json_grow(w, more) ? w->data + w->len : NULL;
+}
+
+/* internal: the comma before a value or key, unless it is the first. A reused writer starts with len 0. */
+static inline char *vr_json_put_comma(const struct vr_json_writer *w, char *at)
+{
+    *at = ',';
+    return at + (w->need_comma && w->len > 0 ? 1 : 0);
+}
+
+/* internal: what was written into the room ends here */
+static inline void vr_json_end(struct vr_json_writer *w, const char *end)
+{
+    w->len = (size_t)(end - w->data);
+}
+
+/* internal */
+static inline void vr_json_open(struct vr_json_writer *w, char bracket)
+{
+    char *at = vr_json_room(w, 2);
+    if (at != NULL) {
+        at = vr_json_put_comma(w, at);
+        *at = bracket;
+        vr_json_end(w, at + 1);
+    }
+    w->need_comma = false;
+}
+
+/* internal */
+static inline void vr_json_close(struct vr_json_writer *w, char bracket)
+{
+    char *at = vr_json_room(w, 1);
+    if (at != NULL) {
+        *at = bracket;
+        vr_json_end(w, at + 1);
+    }
+    w->need_comma = true;
+}
+
+static inline void vr_json_open_object(struct vr_json_writer *w)
+{
+    vr_json_open(w, '{');
+}
+
+static inline void vr_json_close_object(struct vr_json_writer *w)
+{
+    vr_json_close(w, '}');
+}
+
+static inline void vr_json_open_array(struct vr_json_writer *w)
+{
+    vr_json_open(w, '[');
+}
+
+static inline void vr_json_close_array(struct vr_json_writer *w)
+{
+    vr_json_close(w, ']');
+}
+
+/* `key` is an ASCII identifier, not escaped. */
+static inline void vr_json_key(struct vr_json_writer *w, const char *key)
+{
+    size_t len = strlen(key);
+    char *at = vr_json_room(w, len + 4);
+    if (at != NULL) {
+        at = vr_json_put_comma(w, at);
+        *at++ = '"';
+        memcpy(at, key, len); /* NOLINT(bugprone-not-null-terminated-result): nothing here ends with a NUL */
+        at += len;
+        *at++ = '"';
+        *at++ = ':';
+        vr_json_end(w, at);
+    }
+    w->need_comma = false;
+}
+
 /* Strings are escaped; bytes that are not UTF-8 are written as U+FFFD. */
 void vr_json_put_str(struct vr_json_writer *w, struct vr_str value);
 void vr_json_put_text(struct vr_json_writer *w, const char *value); /* NUL-terminated; NULL gives null */

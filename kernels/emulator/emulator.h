@@ -15,6 +15,10 @@ void vr_emulator_seed(uint64_t seed);
 /* Bytes of device and pinned memory that may be taken in all; default 4 GiB. */
 void vr_emulator_memory_limit(size_t bytes);
 
+/* Bytes of shared memory that a block can be given by a device that is opened from now on, and by its launches; default
+ * 227 KiB, as compute capability 9.0 has. */
+void vr_emulator_shared_limit(size_t bytes);
+
 /* Bytes taken now. */
 size_t vr_emulator_memory_used(void);
 

@@ -7,6 +7,7 @@
  * - A copy between places that vr_seam_memory_create did not give, or past their ends, is an error; so are launches
  *   that a GPU would refuse, and whatever block.h calls undefined. They show at the stream's next poll. */
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -40,9 +41,10 @@ struct allocation {
 /* The device: one at a time works on it. */
 struct {
     std::mutex lock;
+    std::vector<vr_seam_stream *> orphans; /* destroyed while work was in flight */
     std::map<char *, allocation> memory;
     std::map<const void *, size_t> allowed_shared; /* by kernel */
-    size_t used, limit = size_t{4} << 30;
+    size_t used, limit = size_t{4} << 30, shared = SHARED_BYTES;
     uint64_t seed = 1, seeds = 1, streams; /* seeds: how often one was set; streams: made since */
 } device;
 
@@ -149,6 +151,25 @@ void run_some(vr_seam_stream *stream, size_t count)
     }
 }
 
+/* A GPU goes on with the work of a stream that was destroyed. Here it does so when memory has been freed: if that was
+ * memory which the work needs, this is a bug of the host. */
+void run_orphans()
+{
+    std::vector<vr_seam_stream *> orphans;
+    {
+        const std::lock_guard<std::mutex> guard(device.lock);
+        orphans.swap(device.orphans);
+    }
+    for (vr_seam_stream *stream : orphans) {
+        run_some(stream, stream->waiting.size());
+        if (!stream->error.empty()) {
+            fprintf(stderr, "work of a stream that was destroyed: %s\n", stream->error.c_str());
+            abort();
+        }
+        delete stream;
+    }
+}
+
 enum vr_status put(vr_seam_stream *stream, work piece)
 {
     if (stream->capture != nullptr) {
@@ -173,7 +194,7 @@ const char *wrong_launch(const void *kernel, emu::launch *launch)
     const std::lock_guard<std::mutex> guard(device.lock);
     const auto allowed = device.allowed_shared.find(kernel);
     const bool asked = allowed != device.allowed_shared.end();
-    launch->shared_limit = asked ? SHARED_BYTES : SHARED_BYTES_UNASKED;
+    launch->shared_limit = asked ? device.shared : SHARED_BYTES_UNASKED;
     return launch->dynamic_bytes > (asked ? allowed->second : SHARED_BYTES_UNASKED)
                ? "more shared memory than vr_allow_shared gave it"
                : nullptr;
@@ -224,6 +245,12 @@ void vr_emulator_memory_limit(size_t bytes)
     device.limit = bytes;
 }
 
+void vr_emulator_shared_limit(size_t bytes)
+{
+    const std::lock_guard<std::mutex> guard(device.lock);
+    device.shared = bytes;
+}
+
 size_t vr_emulator_memory_used(void)
 {
     const std::lock_guard<std::mutex> guard(device.lock);
@@ -237,7 +264,7 @@ enum vr_status vr_seam_open(struct vr_seam_device *out)
         return status;
     }
     const std::lock_guard<std::mutex> guard(device.lock);
-    *out = vr_seam_device{"emulator", 9, 0, 4, SHARED_BYTES, device.limit, device.limit - device.used};
+    *out = vr_seam_device{"emulator", 9, 0, 4, device.shared, device.limit, device.limit - device.used};
     return VR_OK;
 }
 
@@ -272,15 +299,18 @@ void vr_seam_memory_destroy(bool, void *memory)
     if (memory == nullptr) {
         return;
     }
-    const std::lock_guard<std::mutex> guard(device.lock);
-    const auto found = device.memory.find(static_cast<char *>(memory));
-    if (found == device.memory.end()) {
-        abort(); /* freed twice, or never taken */
+    {
+        const std::lock_guard<std::mutex> guard(device.lock);
+        const auto found = device.memory.find(static_cast<char *>(memory));
+        if (found == device.memory.end()) {
+            abort(); /* freed twice, or never taken */
+        }
+        device.used -= found->second.bytes;
+        EMU_OPEN(memory, round_up(found->second.bytes));
+        device.memory.erase(found);
+        free(memory);
     }
-    device.used -= found->second.bytes;
-    EMU_OPEN(memory, round_up(found->second.bytes));
-    device.memory.erase(found);
-    free(memory);
+    run_orphans();
 }
 
 enum vr_status vr_seam_stream_create(struct vr_seam_stream **out)
@@ -297,10 +327,15 @@ enum vr_status vr_seam_stream_create(struct vr_seam_stream **out)
 
 void vr_seam_stream_destroy(struct vr_seam_stream *stream)
 {
-    if (stream != nullptr) {
-        run_some(stream, stream->waiting.size());
-        delete stream;
+    if (stream == nullptr) {
+        return;
     }
+    if (stream->waiting.empty() || !stream->error.empty() || vr_seam_hangs() || vr_seam_is_lost()) {
+        delete stream; /* with work that never runs */
+        return;
+    }
+    const std::lock_guard<std::mutex> guard(device.lock);
+    device.orphans.push_back(stream);
 }
 
 enum vr_status vr_seam_stream_poll(struct vr_seam_stream *stream, bool *done)
@@ -375,10 +410,10 @@ enum vr_status vr_seam_fill(struct vr_seam_stream *stream, void *to, int byte, s
 
 enum vr_status vr_seam_allow_shared(const void *kernel, size_t bytes)
 {
-    if (bytes > SHARED_BYTES) {
-        return vr_fail(VR_ERR_UNSUPPORTED, "%zu bytes of shared memory, the device has %zu", bytes, SHARED_BYTES);
-    }
     const std::lock_guard<std::mutex> guard(device.lock);
+    if (bytes > device.shared) {
+        return vr_fail(VR_ERR_UNSUPPORTED, "%zu bytes of shared memory, the device has %zu", bytes, device.shared);
+    }
     device.allowed_shared[kernel] = bytes;
     return VR_OK;
 }

@@ -1,17 +1,20 @@
 """Settings of a training run, with the values that were used for the figures in docs/models.md.
 
-A JSON file given as ``--config`` replaces any of them by section: ``{"ranker": {"experts": 8}}``; an
-unknown name and a value of another type or out of range are refused.
+A YAML file given as ``--config`` replaces any of them by section (``ranker: {experts: 8}``); an unknown or
+repeated name and a value of another type or out of range are refused. A run writes all it used as
+config.yaml, which repeats it. JSON is read too, being YAML.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 
 class ConfigError(ValueError):
@@ -28,7 +31,9 @@ class TowerConfig:
     item_layers: list[int] = field(default_factory=lambda: [128])
     temperature: float = 0.08
     batch: int = 1024
+    logq: bool = True  # correct the softmax by how often a video is drawn
     uniform_negatives: int = 512  # beside those of the batch
+    hard_negatives: int = 0  # a row, from the places after its best in the towers' own ranking
     epochs: int = 4  # over the first part
     day_epochs: int = 2  # over each later day
     lr: float = 0.003
@@ -47,6 +52,7 @@ class RankerConfig:
     """Multi-task ranker."""
 
     architecture: str = "mmoe"
+    precision: str = "auto"  # of training: fp32, bf16 (mixed), or bf16 where there is a GPU that has it
     experts: int = 4
     hidden: int = 128
     width: int = 64
@@ -71,8 +77,13 @@ class RankerConfig:
 
 @dataclass
 class Config:
-    """All settings of a run."""
+    """All settings of a run. The first five may be given on the command line too, which wins."""
 
+    data: str = ""  # kuairand:DIR, simulate or simulate:name=value,...
+    report_days: list[int] = field(default_factory=list)  # YYYYMMDD; none: the days of data/splits.py
+    refit: bool = False  # export models refitted on all days
+    baselines: bool = True
+    tensorboard: bool = False  # write the losses for TensorBoard into the run's folder
     content_dim: int = 64
     id_width: int = 8  # of the ranker's video embedding
     seed: int = 1
@@ -84,11 +95,42 @@ class Config:
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
+    def as_yaml(self) -> str:
+        """Every setting, as ``load`` reads it."""
+        return yaml.safe_dump(self.as_dict(), sort_keys=False, default_flow_style=None)
+
 
 ARCHITECTURES = ("hard", "moe", "mmoe", "ple")
+CHOICES = {"architecture": ARCHITECTURES, "precision": ("auto", "fp32", "bf16")}
 RATES = ("dropout", "input_dropout", "unknown_rate", "average")  # at least 0, below 1
-FROM_ZERO = ("seed", "day_epochs", "uniform_negatives", "least_context", "weight_decay", "loss_weight")
+FROM_ZERO = (
+    "seed",
+    "day_epochs",
+    "uniform_negatives",
+    "hard_negatives",
+    "least_context",
+    "weight_decay",
+    "loss_weight",
+)
 MOST_HIDDEN_LAYERS = 3  # a bundle's tower has up to 4 layers
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers (1e-4 is one, which YAML 1.1 takes for text), and no name twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [self.construct_object(key) for key, _ in node.value]
+        twice = [name for place, name in enumerate(names) if name in names[:place]]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{twice[0]!r} is there twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"), list("-+0123456789.")
+)
 
 
 def load(path: str | Path | None, seed: int | None = None) -> Config:
@@ -96,10 +138,10 @@ def load(path: str | Path | None, seed: int | None = None) -> Config:
     config = Config()
     if path is not None:
         try:
-            replaced = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
+            replaced = yaml.load(Path(path).read_text(), _Loader)
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: {error}") from error
-        update(config, replaced, "")
+        update(config, {} if replaced is None else replaced, "")
     if seed is not None:
         config.seed = seed
         _check_number("seed", seed)
@@ -107,7 +149,7 @@ def load(path: str | Path | None, seed: int | None = None) -> Config:
 
 
 def update(target: Any, values: Any, where: str) -> None:
-    """Replaces settings of ``target`` (a section) by ``values``, a JSON object."""
+    """Replaces settings of ``target`` (a section) by ``values``, an object."""
     if not isinstance(values, dict):
         raise ConfigError(f"{where or 'configuration'}: an object is wanted")
     known = target if isinstance(target, dict) else {one.name for one in dataclasses.fields(target)}
@@ -138,17 +180,26 @@ def _replace(target: Any, name: str, value: Any, path: str) -> None:
 
 
 def _check(path: str, value: Any) -> None:
-    if isinstance(value, str) and value not in ARCHITECTURES:
-        raise ConfigError(f"{path}: {value!r} is none of {', '.join(ARCHITECTURES)}")
-    if isinstance(value, list):
+    name = path.rpartition(".")[2]
+    if name in CHOICES and value not in CHOICES[name]:
+        raise ConfigError(f"{path}: {value!r} is none of {', '.join(CHOICES[name])}")
+    if name == "report_days":
+        _check_days(path, value)
+    elif isinstance(value, list):
         _check_layers(path, value)
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         _check_number(path, value)
 
 
 def _check_layers(path: str, widths: list[Any]) -> None:
     if len(widths) > MOST_HIDDEN_LAYERS or any(type(width) is not int or width < 1 for width in widths):
         raise ConfigError(f"{path}: up to {MOST_HIDDEN_LAYERS} whole numbers of at least 1 are wanted")
+
+
+def _check_days(path: str, days: list[Any]) -> None:
+    for day in days:
+        if not re.fullmatch(r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", str(day)) or type(day) is not int:
+            raise ConfigError(f"{path}: {day!r} is not a day as 20220505")
 
 
 def _check_number(path: str, value: float) -> None:

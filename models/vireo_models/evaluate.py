@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import recall, scores
+from . import feature_report, leakage, recall, retrieval_baselines, scores
 from .baselines import Baselines, fit_baselines
 from .data import counters
 from .data.labels import RetrievalTargets, day_start_ms, retrieval_targets
-from .pipeline import Run, index_sizes, rows_of, state_block
+from .health import expert_health
+from .networks import TASKS
+from .pipeline import Run, index_sizes, ranker_columns, raw_rows, rows_of, state_block
 from .ranker import watch_readings
+from .rows import chunks
 from .towers import serve_users
+
+MOST_HEALTH_ROWS = 20_000
+MOST_FEATURE_ROWS = 20_000  # of the report days
+MOST_FIT_ROWS = 200_000  # that unseen ids are looked up among
 
 
 def run_baselines(run: Run) -> Baselines:
@@ -45,17 +52,25 @@ def rank_report(run: Run, rows: np.ndarray, baselines: Baselines | None) -> dict
     return found | ({"truth": truth} if truth else {})
 
 
+def frozen_users(run: Run, targets: RetrievalTargets) -> np.ndarray:
+    """User vectors [viewers, dim] of the judged viewers at the moment that they are frozen."""
+    assert run.towers is not None and run.items is not None
+    state = counters.state_at(run.data, targets.frozen_ms)
+    return serve_users(run.towers, state_block(run, state, targets.viewers), run.items)
+
+
 def retrieval_report(run: Run, days: tuple[int, ...], known_until: int) -> tuple[dict[str, Any], np.ndarray]:
     """Recall on ``days`` and the towers' ranking of the judged viewers; the marks know the log up to
     ``known_until`` (UTC ms), as the towers do."""
-    assert run.towers is not None and run.items is not None
+    assert run.items is not None
     targets = retrieval_targets(run.data, days)
-    state = counters.state_at(run.data, targets.frozen_ms)
-    users = serve_users(run.towers, state_block(run, state, targets.viewers), run.items)
+    users = frozen_users(run, targets)
     ranked = {
         "towers": recall.rank_all(targets, users, run.items),
-        "popularity": recall.popularity_ranking(run.data, targets, known_until),
-        "svd": recall.svd_ranking(run.data, targets, known_until, run.config.tower.dim, run.config.seed),
+        "popularity": retrieval_baselines.popularity_ranking(run.data, targets, known_until),
+        "svd": retrieval_baselines.svd_ranking(
+            run.data, targets, known_until, run.config.tower.dim, run.config.seed
+        ),
         "cold_start": _cold_ranking(run, targets, users),
     }
     found = recall.recall_report(targets, ranked, run.config.bootstrap, run.config.seed)
@@ -71,18 +86,71 @@ def _cold_ranking(run: Run, targets: RetrievalTargets, users: np.ndarray) -> np.
 
 
 @torch.no_grad()
-def gate_report(run: Run, rows: np.ndarray) -> list[dict[str, Any]]:
-    """Mean weight of each expert by level and gate, over impressions ``rows``."""
+def health_report(run: Run, rows: np.ndarray) -> dict[str, Any]:
+    """Load, activity and entropy of the ranker's experts and gates over impressions ``rows``."""
     assert run.ranker is not None
-    judged = rows_of(run, rows[:20_000])
-    run.ranker.eval()
-    weights = run.ranker.ranker.gate_weights(run.ranker.assemble(judged))
-    found = []
-    for level, gates in enumerate(weights):
-        for gate, weight in zip(run.ranker.ranker.spec["levels"][level]["gates"], gates, strict=True):
-            mean, spread = weight.mean(dim=0), weight.std(dim=0)
-            one = {"level": level, "gate": gate["name"], "experts": gate["experts"]}
-            found.append(one | {"mean": mean.tolist(), "std": spread.tolist()})
+    judged = rows_of(run, rows[:MOST_HEALTH_ROWS])
+    model = run.ranker.eval()
+    parts = chunks(len(judged), 4096)
+    return expert_health(model.ranker, (model.assemble(judged.take(part)) for part in parts))
+
+
+# ---- features ----
+
+
+def _sampled(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
+def _values(run: Run, rows: np.ndarray) -> dict[str, feature_report.Value]:
+    """Raw value of each feature of the ranker but the vectors, on impressions ``rows``."""
+    assert run.vectors is not None and run.rank_rows is not None
+    picked = {name: vector[rows].numpy() for name, vector in run.rank_rows.vectors.items()}
+    raw = raw_rows(run.maker, run.content, run.query.take(rows), picked)
+    known, texts = run.declaration.by_name(), feature_report.code_fields(run.declaration.fields)
+    found = {}
+    for name in run.declaration.ranker_inputs:
+        feature = known[name]
+        if feature["kind"] != "vector":
+            fields = run.declaration.field_names(feature["entity"])
+            found[name] = feature_report.feature_value(feature, raw[feature["entity"]], fields, texts)
+    return found
+
+
+def features_report(run: Run) -> dict[str, Any]:
+    """Coverage, drift, AUC alone and importance of each feature of the ranker, and the leakage alarms."""
+    assert run.fit_rows is not None and run.ranker is not None
+    fit = _sampled(run.fit_rows, MOST_FIT_ROWS, run.config.seed)
+    report = _sampled(run.days.report, MOST_FEATURE_ROWS, run.config.seed)
+    before, after = _values(run, fit), _values(run, report)
+    learnt, judged = rows_of(run, fit), rows_of(run, report)
+    labels = leakage.binary_labels(judged.labels.numpy(), judged.known.numpy(), TASKS)
+    ours = leakage.binary_labels(learnt.labels.numpy(), learnt.known.numpy(), TASKS)
+    found = {
+        name: {"coverage": [feature_report.coverage(before[name]), feature_report.coverage(after[name])]}
+        | feature_report.drift(before[name], after[name])
+        | {"auc_alone": _lone_aucs(before[name], after[name], ours, labels)}
+        for name in before
+    }
+    columns = ranker_columns(run.maker)
+    for name, lost in feature_report.importance(run.ranker, judged, columns, run.config.seed).items():
+        found.setdefault(name, {})["importance"] = lost
+    alarms = leakage.lone_alarms({name: one.get("auc_alone", {}) for name, one in found.items()})
+    alarms += leakage.counter_alarms(run.maker, run.query.take(report), report, labels)
+    return {"rows": [len(fit), len(report)], "by_name": found, "alarms": alarms}
+
+
+def _lone_aucs(
+    before: feature_report.Value, after: feature_report.Value, ours: leakage.Labels, labels: leakage.Labels
+) -> dict[str, float]:
+    found = {}
+    for head, (truth, known) in labels.items():
+        if head in ours:
+            fit, mask = ours[head]
+            parts = before.take(mask), fit[mask], after.take(known), truth[known]
+            found[head] = feature_report.lone_auc(*parts)
     return found
 
 
@@ -103,7 +171,8 @@ def full_report(run: Run, baselines: Baselines | None) -> dict[str, Any]:
         },
         "ranker": rank_report(run, days.report, baselines),
         "retrieval": retrieval,
-        "gates": gate_report(run, days.report),
+        "features": features_report(run),
+        "health": health_report(run, days.report),
         "calibration": {name: dataclasses.asdict(one) for name, one in run.calibration.items()},
         "training": {
             "ranker": run.history.epochs,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from . import native, recall, scores
+from . import native, recall, retrieval_baselines, scores
 from .config import Config, TowerConfig
 from .content import restore
 from .data import counters
@@ -145,7 +145,7 @@ def judge_retrieval(model: BundleModel, days: tuple[int, ...], draws: int, seed:
     users = serve_users(model.towers, viewer_block(model.maker, query, model.content), model.items)
     ranked = {
         "towers": recall.rank_all(targets, users, model.items),
-        "popularity": recall.popularity_ranking(data, targets, targets.frozen_ms),
+        "popularity": retrieval_baselines.popularity_ranking(data, targets, targets.frozen_ms),
     }
     return recall.recall_report(targets, ranked, draws, seed)
 

@@ -151,7 +151,11 @@ def auc_gain(truth: np.ndarray, ours: np.ndarray, theirs: np.ndarray, weights: n
 def mean_gain(ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray) -> Interval:
     """Mean of the losses ``theirs`` less ``ours`` [n]: above 0 when ours are smaller."""
     gain = np.asarray(theirs, np.float64) - ours
-    return bootstrap(lambda weight: float(np.average(gain, weights=weight)), weights)
+
+    def mean(weight: Weight) -> float:
+        return float(gain.mean() if weight is None else weight @ gain / weight.sum())
+
+    return bootstrap(mean, weights)
 
 
 def xauc_gain(truth: np.ndarray, ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray) -> Interval:

@@ -73,7 +73,7 @@ class Assemble(nn.Module):
         rows = index[:, column.slot]
         rate = self.unknown_rate.get(column.table, 0.0)
         if self.training and rate > 0:
-            rows = torch.where(torch.rand(len(rows)) < rate, torch.zeros_like(rows), rows)
+            rows = torch.where(torch.rand(len(rows), device=rows.device) < rate, torch.zeros_like(rows), rows)
         return nn.functional.embedding(rows, self.tables[column.table])
 
 
@@ -139,45 +139,50 @@ def _level(
     }
 
 
-def _ple_levels(experts: int, hidden: int, width: int) -> list[dict[str, Any]]:
-    """Two levels of progressive layered extraction (Tang et al., RecSys 2020): each task has experts of
+def _ple_levels(experts: int, hidden: int, width: int, tasks: Sequence[str]) -> list[dict[str, Any]]:
+    """Two levels of progressive layered extraction (Tang et al., RecSys 2020): each task has an expert of
     its own beside ``experts`` shared ones; in the first level a gate over all experts feeds the shared
     experts of the second."""
-    own = 1
     shared = list(range(experts))
-    mine = {task: [experts + own * t + i for i in range(own)] for t, task in enumerate(TASKS)}
-    every = list(range(experts + own * len(TASKS)))
-    task_gates = [[*mine[task], *shared] for task in TASKS]
-    first = [_gate(task, 0, task_gates[t]) for t, task in enumerate(TASKS)] + [_gate("shared", 0, every)]
-    inputs = [len(TASKS)] * experts + [t for t in range(len(TASKS)) for _ in range(own)]
-    second = [_gate(task, t, task_gates[t]) for t, task in enumerate(TASKS)]
+    every = list(range(experts + len(tasks)))
+    task_gates = [[experts + t, *shared] for t in range(len(tasks))]
+    first = [_gate(task, 0, task_gates[t]) for t, task in enumerate(tasks)] + [_gate("shared", 0, every)]
+    inputs = [len(tasks)] * experts + list(range(len(tasks)))
+    second = [_gate(task, t, task_gates[t]) for t, task in enumerate(tasks)]
     return [_level(hidden, width, [0] * len(every), first), _level(hidden, width, inputs, second)]
 
 
 def wiring(
-    architecture: str, experts: int, hidden: int, width: int, tower_hidden: int, watch_widths: Sequence[float]
+    architecture: str,
+    experts: int,
+    hidden: int,
+    width: int,
+    tower_hidden: int,
+    watch_widths: Sequence[float],
+    tasks: Sequence[str] = TASKS,
 ) -> dict[str, Any]:
-    """The ``ranker`` object of bundle.json without ``inputs``: hard, moe, mmoe or ple."""
+    """The ``ranker`` object of bundle.json without ``inputs``: hard, moe, mmoe or ple. Hard sharing has one
+    expert, whatever ``experts`` says; PLE has that many shared ones."""
     if architecture == "hard":
         levels = [_level(hidden, width, [0], [_gate("all", 0, [0])])]
     elif architecture == "moe":
         levels = [_level(hidden, width, [0] * experts, [_gate("all", 0, range(experts))])]
     elif architecture == "mmoe":
-        levels = [_level(hidden, width, [0] * experts, [_gate(task, 0, range(experts)) for task in TASKS])]
+        levels = [_level(hidden, width, [0] * experts, [_gate(task, 0, range(experts)) for task in tasks])]
     elif architecture == "ple":
-        levels = _ple_levels(experts, hidden, width)
+        levels = _ple_levels(experts, hidden, width, tasks)
     else:
         raise ValueError(f"architecture {architecture!r} is none of hard, moe, mmoe, ple")
     one_gate = len(levels[-1]["gates"]) == 1
-    tasks = [
+    described = [
         {
             "name": task,
             "gate": 0 if one_gate else t,
             "widths": list(watch_widths) if task == "watch_s" else [1.0],
         }
-        for t, task in enumerate(TASKS)
+        for t, task in enumerate(tasks)
     ]
-    return {"architecture": architecture, "levels": levels, "tower_hidden": tower_hidden, "tasks": tasks}
+    return {"architecture": architecture, "levels": levels, "tower_hidden": tower_hidden, "tasks": described}
 
 
 # ---- the ranker ----
@@ -203,7 +208,7 @@ class Level(nn.Module):
         self.gate_b = nn.Parameter(torch.zeros(len(self.gates), count))
         self.dropout = dropout
 
-    def _experts(self, inputs: Sequence[Tensor]) -> Tensor:
+    def expert_outputs(self, inputs: Sequence[Tensor]) -> Tensor:
         """All experts' outputs, [experts, n, width]."""
         if len(set(self.expert_input)) == 1:
             x = inputs[self.expert_input[0]]
@@ -225,7 +230,7 @@ class Level(nn.Module):
         return found
 
     def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        experts = self._experts(inputs)
+        experts = self.expert_outputs(inputs)
         mixed = []
         for gate, weight in zip(self.gates, self.gate_weights(inputs), strict=True):
             mixed.append(torch.einsum("ne,enw->nw", weight, experts[gate["experts"]]))

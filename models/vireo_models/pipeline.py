@@ -23,12 +23,14 @@ from .data.labels import TaskLabels, task_labels
 from .data.splits import Days, split
 from .features import Declaration, declare
 from .features_reference import ENTITIES
+from .keeper import Keeper
 from .networks import Column, wiring
 from .ranker import (
     WATCH_WIDTHS,
     Affine,
     RankerHistory,
     RankerModel,
+    RankerTrainer,
     RankRows,
     fit_calibration,
     fold,
@@ -90,9 +92,10 @@ class Run:
     history: RankerHistory | None = None
     calibration: dict[str, Affine] = field(default_factory=dict)
     first_days: tuple[int, ...] = ()
+    keeper: Keeper = field(default_factory=Keeper)
 
 
-def prepare(data: Dataset, config: Config, report_days: tuple[int, ...] | None = None) -> Run:
+def prepare(data: Dataset, config: Config, keeper: Keeper | None = None) -> Run:
     """Days, declaration, content vectors and the query of every impression."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -102,13 +105,14 @@ def prepare(data: Dataset, config: Config, report_days: tuple[int, ...] | None =
     return Run(
         data,
         config,
-        split(data, report_days),
+        split(data, tuple(sorted(config.report_days))),
         declaration,
         maker,
         codes,
         scale,
         restore(codes, scale),
         maker.log_query(),
+        keeper=keeper or Keeper(),
     )
 
 
@@ -164,6 +168,7 @@ def train_towers(run: Run, days: tuple[int, ...], refit: bool = False) -> None:
     run.first_days = _first_days(day, days)
     count, dim = len(run.query), run.config.tower.dim
     run.vectors = Vectors(*(np.zeros((count, dim), np.float16) for _ in range(2)), np.zeros(count, bool))
+    _resume_towers(run, trainer, "refit towers" if refit else "towers")
     log_day = run.data.impressions["day"].to_numpy()
     later = [one for one in days if one not in run.first_days]
     train_progressively(
@@ -172,6 +177,26 @@ def train_towers(run: Run, days: tuple[int, ...], refit: bool = False) -> None:
     _fill_vectors(run, np.flatnonzero(log_day > days[-1]))
     run.items = served_items(run.towers)
     run.tower_losses = trainer.losses
+
+
+def _resume_towers(run: Run, trainer: TowerTrainer, part: str) -> None:
+    """Takes up what the keeper has of ``part``, and has it kept after each pass."""
+    vectors = run.vectors
+    assert vectors is not None
+    kept = run.keeper.load(part)
+    if kept is not None:
+        trainer.load(kept["trainer"])
+        for name, tensor in kept["vectors"].items():
+            getattr(vectors, name)[:] = tensor.numpy()
+
+    def after_epoch() -> None:
+        tensors = {
+            name: torch.from_numpy(getattr(vectors, name)) for name in ("user_tower", "tower", "filled")
+        }
+        run.keeper.save(part, {"trainer": trainer.state(), "vectors": tensors})
+        run.keeper.scalars(part, len(trainer.losses), {"loss": trainer.losses[-1]["loss"]})
+
+    trainer.after_epoch = after_epoch
 
 
 # ---- ranker rows ----
@@ -278,19 +303,33 @@ def rows_of(run: Run, rows: np.ndarray) -> RankRows:
     return run.rank_rows.take(torch.from_numpy(rows))
 
 
+def run_ranker(run: Run, trainer: RankerTrainer, part: str) -> tuple[RankerModel, RankerHistory]:
+    """Trains from where the keeper has ``part``, which is kept after each epoch."""
+    kept = run.keeper.load(part)
+    if kept is not None:
+        trainer.load(kept)
+
+    def after_epoch(entry: dict[str, Any]) -> None:
+        run.keeper.save(part, trainer.state())
+        run.keeper.scalars(part, entry["epoch"], {"fit": entry["fit"], **entry.get("tune", {})})
+
+    return train_ranker(trainer, after_epoch)
+
+
 def fit_ranker(run: Run) -> None:
     """Trains, stops and calibrates the ranker."""
     assert run.fit_rows is not None
     config = run.config
     fit, tune = rows_of(run, run.fit_rows), rows_of(run, run.days.tune)
-    run.ranker, run.history = train_ranker(new_ranker(run), fit, tune, config.ranker, config.seed)
+    trainer = RankerTrainer(new_ranker(run), fit, tune, config.ranker, config.seed)
+    run.ranker, run.history = run_ranker(run, trainer, "ranker")
     run.calibration = fit_calibration(run.ranker, rows_of(run, run.days.calibrate))
     fold(run.ranker, run.calibration)
 
 
-def train(data: Dataset, config: Config, report_days: tuple[int, ...] | None = None) -> Run:
+def train(data: Dataset, config: Config, keeper: Keeper | None = None) -> Run:
     """The run whose figures are reported: fit days, tune day, calibration day (``data.splits``)."""
-    run = prepare(data, config, report_days)
+    run = prepare(data, config, keeper)
     train_towers(run, run.days.fit_days)
     build_rank_rows(run, run.days.fit_days)
     fit_ranker(run)
@@ -306,22 +345,12 @@ def refit(run: Run) -> Run:
     train_towers(again, days, refit=True)
     build_rank_rows(again, days, refit=True)
     assert again.fit_rows is not None
-    again.ranker, again.history = train_ranker(
-        new_ranker(again),
-        rows_of(again, again.fit_rows),
-        None,
-        run.config.ranker,
-        run.config.seed,
-        run.history.best,
-    )
+    settings, best = run.config.ranker, run.history.best
+    fit = rows_of(again, again.fit_rows)
+    trainer = RankerTrainer(new_ranker(again), fit, None, settings, run.config.seed, best)
+    again.ranker, again.history = run_ranker(again, trainer, "refit ranker")
     fold(again.ranker, run.calibration)
     return again
-
-
-def predictions(run: Run, rows: np.ndarray) -> np.ndarray:
-    """Heads of impressions ``rows``, float64 [n, 4]."""
-    assert run.ranker is not None
-    return run.ranker.predict(rows_of(run, rows))
 
 
 def state_block(run: Run, state: counters.State, viewers: np.ndarray) -> ViewerBlock:
@@ -331,4 +360,4 @@ def state_block(run: Run, state: counters.State, viewers: np.ndarray) -> ViewerB
     return viewer_block(run.maker, query, run.content)
 
 
-__all__ = ["Run", "predictions", "prepare", "refit", "state_block", "train"]
+__all__ = ["Run", "prepare", "refit", "state_block", "train"]

@@ -4,7 +4,7 @@ everywhere."""
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -126,8 +126,9 @@ def recalls(axes: Axes, found: Metrics) -> None:
     axes.set(title="recall@100 (dark) and @500 (pale)", ylabel="recall")
 
 
-def gates(axes: Axes, found: Metrics) -> None:
-    rows = [one for one in found["gates"] if one["level"] == found["gates"][-1]["level"]]
+def gates(axes: Axes, found: Metrics, level: int) -> None:
+    """Mean weight that each gate of a level gives to each expert."""
+    rows = [one for one in found["health"]["gates"] if one["level"] == level]
     experts = sorted({expert for one in rows for expert in one["experts"]})
     left = [0.0] * len(rows)
     for expert in experts:
@@ -137,21 +138,64 @@ def gates(axes: Axes, found: Metrics) -> None:
         axes.barh(range(len(rows)), share, left=left, label=f"expert {expert}", height=0.6)
         left = [a + b for a, b in zip(left, share, strict=True)]
     axes.set_yticks(range(len(rows)), [one["gate"] for one in rows])
-    axes.set(title="Gate use by task", xlabel="mean weight")
+    axes.set(title=f"Gate use by task, level {level}", xlabel="mean weight")
     axes.legend(
         frameon=False, ncols=min(len(experts), 4), loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8
     )
 
 
+def expert_load(axes: Axes, found: Metrics) -> None:
+    """Greatest mean weight of each expert, and the share of rows on which it gives anything."""
+    rows = found["health"]["experts"]
+    places = range(len(rows))
+    axes.bar(places, [one["most_load"] for one in rows], 0.6, color=MODEL, label="greatest mean weight")
+    axes.plot(places, [one["active"] for one in rows], "_", color=BASELINE, ms=14, label="rows with output")
+    axes.set_xticks(places, [f"{one['level']}.{one['expert']}" for one in rows])
+    axes.set(title="Expert load", xlabel="level.expert", ylim=(0, 1.05))
+    axes.legend(frameon=False, fontsize=8)
+
+
+def importances(axes: Axes, found: Metrics, most: int = 15) -> None:
+    """What click and watch time lose when a feature is shuffled, the most important ones."""
+    by_name = {name: one["importance"] for name, one in found["features"]["by_name"].items()}
+    names = sorted(by_name, key=lambda name: -max(by_name[name]["click"], by_name[name]["watch_s"]))[:most]
+    for shift, head, colour in ((-0.2, "click", MODEL), (0.2, "watch_s", MARK)):
+        places = [place + shift for place in range(len(names))]
+        axes.barh(places, [by_name[name][head] for name in names], 0.38, color=colour, label=head)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set(title="What is lost without a feature", xlabel="AUC (XAUC of watch_s)")
+    axes.legend(frameon=False)
+
+
+def architecture_lines(axes: Axes, correlations: Sequence[float], loss: Mapping[str, list[Metrics]]) -> None:
+    """Losses of architectures by the correlation of their tasks, with intervals."""
+    colours = {"hard": BASELINE, "moe": GREY, "mmoe": MODEL, "ple": MARK}
+    for shift, (name, each) in enumerate(loss.items()):
+        places = [p + 0.004 * shift for p in correlations]
+        errors = [[value for one in each for value in _error(one)[side]] for side in (0, 1)]
+        values = [one["value"] for one in each]
+        axes.errorbar(places, values, yerr=errors, fmt="-o", ms=4, capsize=3, color=colours[name], label=name)
+    axes.set(
+        title="Loss by relatedness of the tasks, equal parameters",
+        xlabel="cosine of the tasks' weights",
+        ylabel="mean squared error",
+    )
+    axes.legend(frameon=False)
+
+
 def all_plots(found: Metrics) -> list[str]:
     """Every plot of the report as SVG, in order."""
+    levels = sorted({one["level"] for one in found["health"]["gates"]})
     painters: list[Callable[[Axes], None]] = [
         lambda axes: auc_bars(axes, found),
         lambda axes: gains(axes, found),
         lambda axes: recalls(axes, found),
         lambda axes: calibration(axes, found, "watch_s"),
         *(lambda axes, name=name: calibration(axes, found, name) for name in ("click", "finish", "like")),
-        lambda axes: gates(axes, found),
+        *(lambda axes, level=level: gates(axes, found, level) for level in levels),
+        lambda axes: expert_load(axes, found),
+        lambda axes: importances(axes, found),
         lambda axes: tower_losses(axes, found),
         lambda axes: ranker_losses(axes, found),
     ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,16 @@ class RankRows:
             {name: vector[rows] for name, vector in self.vectors.items()},
             self.video[rows], self.content, self.labels[rows], self.known[rows],
         )  # fmt: skip
+
+    def to(self, device: torch.device) -> RankRows:
+        """The rows on ``device``."""
+        return RankRows(
+            *(
+                {name: one.to(device) for name, one in part.items()}
+                for part in (self.dense, self.index, self.vectors)
+            ),
+            *(one.to(device) for one in (self.video, self.content, self.labels, self.known)),
+        )
 
     def batch_vectors(self) -> dict[str, Tensor]:
         """All vectors of these rows as float32."""
@@ -199,13 +209,16 @@ def evaluate_losses(model: RankerModel, rows: RankRows) -> dict[str, float]:
 
 def _epoch(
     model: RankerModel, average: WeightAverage, rows: RankRows, config: RankerConfig,
-    optimizer: torch.optim.Optimizer, generator: torch.Generator,
+    optimizer: torch.optim.Optimizer, generator: torch.Generator, autocast: torch.autocast,
 ) -> float:  # fmt: skip
     model.train()
     total, steps = 0.0, 0
     for picked in _batches(len(rows), config.batch, generator):
         batch = rows.take(picked)
-        loss = _weighted(task_losses(model.ranker, model(batch), batch.labels, batch.known), config)
+        with autocast:
+            logits = model(batch)
+        logits = {name: one.float() for name, one in logits.items()}
+        loss = _weighted(task_losses(model.ranker, logits, batch.labels, batch.known), config)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -232,48 +245,109 @@ def constant_losses(model: RankerModel, rows: RankRows) -> dict[str, float]:
     return {name: float(loss) for name, loss in found.items()}
 
 
-def train_ranker(
-    model: RankerModel,
-    fit: RankRows,
-    tune: RankRows | None,
-    config: RankerConfig,
-    seed: int,
-    epochs: int | None = None,
-) -> tuple[RankerModel, RankerHistory]:
-    """Trains on ``fit``; with ``tune`` rows the epoch with the least loss there is kept, else exactly
-    ``epochs`` are run.
+def mixed_precision(precision: str, device: torch.device) -> torch.autocast:
+    """The context of the forward pass: bf16 products over fp32 weights where asked for, or where ``auto``
+    finds a GPU that has them. Losses and evaluation are always fp32."""
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    wanted = precision == "bf16" or (precision == "auto" and able)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
 
-    Returns the averaged model (the one to use) and the losses.
+
+class RankerTrainer:
+    """The training of one ranker, epoch by epoch: model, average, optimiser, losses and the best so far.
+
+    With ``tune`` rows the epoch with the least loss there is kept and training stops when it gets no better,
+    else exactly ``epochs`` are run.
     """
-    generator = torch.Generator().manual_seed(seed)
-    optimizer, average = _optimizer(model, config), WeightAverage(model, config.average)
-    history, best, best_state = RankerHistory(), float("inf"), None
-    base = constant_losses(model, tune) if tune is not None else {}
-    total = epochs or config.epochs
-    bar = tqdm(range(1, total + 1), desc="ranker", leave=False)
-    for epoch in bar:
-        entry: dict[str, Any] = {
-            "epoch": epoch,
-            "fit": _epoch(model, average, fit, config, optimizer, generator),
+
+    def __init__(
+        self,
+        model: RankerModel,
+        fit: RankRows,
+        tune: RankRows | None,
+        config: RankerConfig,
+        seed: int,
+        epochs: int | None = None,
+    ) -> None:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.autocast = mixed_precision(config.precision, device)
+        self.model, self.fit, self.config = model.to(device), fit.to(device), config
+        self.tune = None if tune is None else tune.to(device)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.optimizer, self.average = _optimizer(model, config), WeightAverage(model, config.average)
+        self.history = RankerHistory()
+        self.best_loss, self.best_state = float("inf"), None
+        self.base = constant_losses(model, self.tune) if self.tune is not None else {}
+        self.epochs = epochs or config.epochs
+
+    def state(self) -> dict[str, Any]:
+        """Everything that later epochs depend on."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.model.state_dict(),
+            "average_steps": self.average.steps,
+            "optimizer": self.optimizer.state_dict(),
+            "rng": self.generator.get_state(),
+            "epochs": self.history.epochs,
+            "best": [self.history.best, self.best_loss],
+            "best_state": self.best_state,
         }
-        history.epochs.append(entry)
-        bar.set_postfix(fit=f"{entry['fit']:.4f}")
-        if tune is None:
-            history.best = epoch
-            continue
-        entry["tune"] = evaluate_losses(average.model, tune)
-        entry["relative"] = relative_loss(entry["tune"], base)
-        if entry["relative"] < best:
-            best, history.best, best_state = (
-                entry["relative"],
-                epoch,
-                copy.deepcopy(average.model.state_dict()),
-            )
-        if epoch - history.best >= config.patience:
-            break
-    if best_state is not None:
-        average.model.load_state_dict(best_state)
-    return average.model.eval(), history
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """The reverse of ``state``."""
+        self.model.load_state_dict(state["model"])
+        self.average.model.load_state_dict(state["average"])
+        self.average.steps = state["average_steps"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["rng"])
+        self.history.epochs = list(state["epochs"])
+        self.history.best, self.best_loss = state["best"]
+        self.best_state = state["best_state"]
+
+    def finished(self) -> bool:
+        """Whether all epochs are run, or the last ones brought nothing."""
+        done = len(self.history.epochs)
+        return done >= self.epochs or (
+            self.tune is not None and done - self.history.best >= self.config.patience
+        )
+
+    def epoch(self) -> dict[str, Any]:
+        """Runs the next epoch; returns its losses."""
+        number = len(self.history.epochs) + 1
+        loss = _epoch(
+            self.model, self.average, self.fit, self.config, self.optimizer, self.generator, self.autocast
+        )
+        entry: dict[str, Any] = {"epoch": number, "fit": loss}
+        if self.tune is None:
+            self.history.best = number
+        else:
+            entry["tune"] = evaluate_losses(self.average.model, self.tune)
+            entry["relative"] = relative_loss(entry["tune"], self.base)
+            if entry["relative"] < self.best_loss:
+                self.best_loss, self.history.best = entry["relative"], number
+                self.best_state = copy.deepcopy(self.average.model.state_dict())
+        self.history.epochs.append(entry)
+        return entry
+
+    def kept(self) -> RankerModel:
+        """The averaged model of the best epoch, the one to use."""
+        if self.best_state is not None:
+            self.average.model.load_state_dict(self.best_state)
+        return self.average.model.cpu().eval()
+
+
+def train_ranker(
+    trainer: RankerTrainer, after_epoch: Callable[[dict[str, Any]], None] = lambda _: None
+) -> tuple[RankerModel, RankerHistory]:
+    """Runs the epochs that are left, with a call after each; the model to use and the losses."""
+    bar = tqdm(total=trainer.epochs, initial=len(trainer.history.epochs), desc="ranker", leave=False)
+    with bar:
+        while not trainer.finished():
+            entry = trainer.epoch()
+            bar.update()
+            bar.set_postfix(fit=f"{entry['fit']:.4f}")
+            after_epoch(entry)
+    return trainer.kept(), trainer.history
 
 
 # ---- calibration ----

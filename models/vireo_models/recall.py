@@ -1,4 +1,4 @@
-"""Recall@k as definitions fix it, of the towers and of the marks beside them (item popularity, SVD).
+"""Recall@k as definitions fix it, of rankings of all videos: the towers' and those of the marks beside them.
 
 The viewer is frozen at 00:00 of the first judged day, candidates are all videos less those met, the
 search is exact in float32, the average is over targets, the interval a bootstrap over viewers.
@@ -6,14 +6,16 @@ search is exact in float32, the average is over targets, the interval a bootstra
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
-from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 
 from .data.labels import RetrievalTargets, recall_at
-from .schema import Dataset
 
 CUTS = (100, 500)
+ALL_CUTS = (50, 100, 200, 500)  # of comparisons by kind of video
+HEAD_PART = 5  # the fifth of the videos that has the most positives
 
 
 def top_videos(targets: RetrievalTargets, scores: np.ndarray, k: int, first: int = 0) -> np.ndarray:
@@ -74,32 +76,40 @@ def recall_report(targets: RetrievalTargets, ranked: dict[str, np.ndarray], draw
     return found
 
 
-def positive_matrix(data: Dataset, before_ms: int) -> sparse.csr_matrix:
-    """Long views and likes before a moment, history included, [viewers, videos], 1 each."""
-    log = data.impressions
-    log = log[(log["time_ms"] < before_ms) & (log["long_view"] | log["like"])]
-    old = data.history[data.history["long_view"] | data.history["like"]]
-    viewer = np.concatenate([old["viewer"], log["viewer"]])
-    video = np.concatenate([old["video"], log["video"]])
-    shape = (len(data.viewers), len(data.videos))
-    found = sparse.csr_matrix((np.ones(len(viewer)), (viewer, video)), shape=shape)
-    found.data[:] = 1.0
+# ---- by kind of video ----
+
+
+def segments(count: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray]:
+    """Kinds of videos as bool [videos], from positives ``count`` and impressions ``shown`` up to the end of
+    the fit days: ``head`` (the fifth with the most positives), ``tail`` (the others that were ever shown)
+    and ``new`` (never shown)."""
+    new = shown == 0
+    order = np.argsort(-count, kind="stable")
+    head = np.zeros(len(count), bool)
+    head[order[: max(1, len(count) // HEAD_PART)]] = True
+    head &= ~new
+    return {"all": np.ones(len(count), bool), "head": head, "tail": ~head & ~new, "new": new}
+
+
+def restricted(targets: RetrievalTargets, videos: np.ndarray) -> RetrievalTargets:
+    """The targets that are among ``videos``, bool [videos]; the judged viewers stay, some without any."""
+    owner = np.repeat(np.arange(len(targets.viewers)), np.diff(targets.target_offsets))
+    kept = videos[targets.target_videos]
+    counts = np.bincount(owner[kept], minlength=len(targets.viewers))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return dataclasses.replace(targets, target_offsets=offsets, target_videos=targets.target_videos[kept])
+
+
+def segment_recalls(
+    targets: RetrievalTargets, ranking: np.ndarray, kinds: dict[str, np.ndarray], draws: int, seed: int
+) -> dict[str, Any]:
+    """recall@k of one ranking [viewers, >= 500] by kind of video, with intervals over viewers."""
+    found: dict[str, Any] = {}
+    for name, videos in kinds.items():
+        wanted = restricted(targets, videos)
+        found[name] = {"targets": len(wanted.target_videos)}
+        for k in ALL_CUTS if len(wanted.target_videos) else ():
+            value, hit, count = recall_at(wanted, ranking, k)
+            low, high = bootstrap_ratio(hit, count, draws, seed)
+            found[name][f"recall@{k}"] = {"value": value, "low": low, "high": high}
     return found
-
-
-def popularity_ranking(data: Dataset, targets: RetrievalTargets, fit_end_ms: int) -> np.ndarray:
-    """Videos by their number of positives up to the end of the fit days (the towers' own knowledge)."""
-    count = np.asarray(positive_matrix(data, fit_end_ms).sum(axis=0)).ravel().astype(np.float32)
-    return rank_all(targets, np.ones((len(targets.viewers), 1), np.float32), count[:, None])
-
-
-def svd_ranking(
-    data: Dataset, targets: RetrievalTargets, fit_end_ms: int, dim: int = 64, seed: int = 1
-) -> np.ndarray:
-    """A plain truncated SVD of the positives; viewers are folded in with all they watched before they
-    were frozen."""
-    fitted = positive_matrix(data, fit_end_ms)
-    rank = min(dim, min(fitted.shape) - 1)
-    _, _, factors = randomized_svd(fitted, n_components=rank, n_iter=4, random_state=seed)
-    watched = positive_matrix(data, targets.frozen_ms)[targets.viewers]
-    return rank_all(targets, watched @ factors.T, factors.T)

@@ -1,4 +1,4 @@
-"""The written report of a run: metrics.json, config.json, tables as text and one self-contained
+"""The written report of a run: metrics.json, config.yaml, tables as text and one self-contained
 report.html with plots."""
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def _number(value: float | None, digits: int = 4) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _interval(one: dict[str, float] | None, digits: int = 4) -> str:
+def interval_text(one: dict[str, float] | None, digits: int = 4) -> str:
+    """A signed difference with its interval, "" for none."""
     return (
         ""
         if one is None
@@ -67,10 +68,10 @@ def probability_table(found: Metrics) -> Table:
                 _number(one["rate"]),
                 _number(model["auc"]),
                 _number(other.get("auc")),
-                _interval(one.get("auc_gain")),
+                interval_text(one.get("auc_gain")),
                 _number(model["log_loss"]),
                 _number(other.get("log_loss")),
-                _interval(one.get("log_loss_gain"), 5),
+                interval_text(one.get("log_loss_gain"), 5),
                 _number(model["ece"]),
             ]
         )
@@ -91,7 +92,7 @@ def watch_table(found: Metrics) -> Table:
         ("E[watch_s] / observed mean", "mean_ratio", "", "model", ridge, 3),
     ):
         values = [_number(one[reading][figure], digits), _number(other.get(figure), digits)]
-        rows.append([title, *values, _interval(one.get(gain), digits)])
+        rows.append([title, *values, interval_text(one.get(gain), digits)])
     return rows
 
 
@@ -114,10 +115,50 @@ def recall_table(found: Metrics) -> Table:
             continue
         cuts = [found["retrieval"][name][f"recall@{k}"] for k in (100, 500)]
         cells = [
-            cell for one in cuts for cell in (_number(one["value"]), _interval(one.get("over_popularity")))
+            cell
+            for one in cuts
+            for cell in (_number(one["value"]), interval_text(one.get("over_popularity")))
         ]
         rows.append([name.replace("_", " "), *cells])
     return rows
+
+
+def gate_table(found: Metrics) -> Table:
+    """Mean weight of each expert by gate, and the gate's entropy (1: all experts alike, 0: one alone)."""
+    gates = found["health"]["gates"]
+    experts = range(max(expert for one in gates for expert in one["experts"]) + 1)
+    rows = [["level, gate", *(f"expert {expert}" for expert in experts), "entropy"]]
+    for one in gates:
+        mean = dict(zip(one["experts"], one["mean"], strict=True))
+        cells = [_number(mean.get(expert), 3) for expert in experts]
+        rows.append([f"{one['level']}, {one['gate']}", *cells, _number(one["entropy"], 3)])
+    return rows
+
+
+def problem_table(found: Metrics) -> Table:
+    """What is wrong with experts and gates, a line each."""
+    return [[line] for line in found["health"]["problems"] or ["no dead expert, no collapsed gate"]]
+
+
+def feature_table(found: Metrics) -> Table:
+    """Each feature, by what click loses without it."""
+    rows = [["feature", "coverage, fit", "report", "drift (PSI)", "unseen ids", "AUC alone"]]
+    rows[0] += ["click loses", "watch_s loses", "like loses", "finish loses"]
+    by_name = found["features"]["by_name"]
+    for name in sorted(by_name, key=lambda name: -by_name[name]["importance"]["click"]):
+        one = by_name[name]
+        alone = max(one.get("auc_alone", {}).items(), key=lambda pair: pair[1], default=("", None))
+        cells = [_number(value, 3) for value in one.get("coverage", (None, None))]
+        cells += [_number(one.get("psi"), 3), _number(one.get("unseen"), 3)]
+        cells += [f"{_number(alone[1], 3)} {alone[0]}".strip()]
+        lost = [one["importance"][head] for head in ("click", "watch_s", "like", "finish")]
+        rows.append([name, *cells, *(_number(value) for value in lost)])
+    return rows
+
+
+def alarm_table(found: Metrics) -> Table:
+    """Features that know the future, a line each."""
+    return [[line] for line in found["features"]["alarms"] or ["no feature knows the future"]]
 
 
 def tables(found: Metrics) -> list[tuple[str, Table]]:
@@ -132,6 +173,10 @@ def tables(found: Metrics) -> list[tuple[str, Table]]:
             recall_table(found),
         ),
     ]
+    if "features" in found:
+        made += [("Features", feature_table(found)), ("Leakage alarms", alarm_table(found))]
+    if "health" in found:
+        made += [("Gates and experts", gate_table(found)), ("Expert health", problem_table(found))]
     if "truth" in found["ranker"]:
         made.append(("Against the simulator's truth", _truth_table(found["ranker"]["truth"])))
     return made
@@ -180,13 +225,13 @@ def _finite(value: Any) -> Any:
 
 
 def write(folder: Path, found: Metrics, config: Config) -> None:
-    """Writes metrics.json, config.json, tables.txt and report.html into ``folder``."""
+    """Writes metrics.json, config.yaml, tables.txt and report.html into ``folder``."""
     from .plots import all_plots
 
     folder.mkdir(parents=True, exist_ok=True)
-    settings = json.dumps(config.as_dict(), indent=1)
+    settings = config.as_yaml()
     (folder / "metrics.json").write_text(as_json(found))
-    (folder / "config.json").write_text(settings + "\n")
+    (folder / "config.yaml").write_text(settings)
     (folder / "tables.txt").write_text(as_text(found) + "\n")
     page = Environment(autoescape=True).from_string(PAGE)
     html = page.render(

@@ -13,8 +13,9 @@ would know the labels of its own row, and the ranker would trust it more than it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from .rows import Histories, Query, RowMaker, chunks
 
 torch.sparse.check_sparse_tensor_invariants.disable()  # the places come from checked tables
 
+HARD_FROM, HARD_TO = 20, 200  # places of the towers' ranking that hard negatives come from
 POSITIVE = counters.LONG_VIEW | counters.LIKE
 
 
@@ -224,20 +226,45 @@ def make_samples(maker: RowMaker, query: Query, day: np.ndarray, content: np.nda
 
 
 def sampled_softmax(
-    user: Tensor, items: Tensor, target: Tensor, drawn: Tensor, log_expected: Tensor, temperature: float
+    user: Tensor,
+    items: Tensor,
+    target: Tensor,
+    drawn: Tensor,
+    log_expected: Tensor,
+    temperature: float,
+    hard: Tensor | None = None,
 ) -> Tensor:
-    """Mean loss of n positives against the batch's own videos and ``drawn`` ones.
+    """Mean loss of n positives against the batch's own videos, ``drawn`` ones and each row's ``hard`` ones.
 
-    user [n, dim], items [videos, dim], target [n] and drawn [m] video rows; log_expected [videos] is the
-    log of how often a video is expected among the n + m candidates. A candidate equal to a row's target
-    is struck out of that row.
+    user [n, dim], items [videos, dim], target [n], drawn [m] and hard [n, h] video rows; log_expected
+    [videos] is the log of how often a video is expected among the n + m candidates, zeros for no
+    correction. Hard ones are not drawn by chance and get none. A candidate equal to a row's target is
+    struck out of that row.
     """
     candidates = torch.cat([target, drawn])
     logits = user @ items[candidates].T / temperature - log_expected[candidates]
     same = candidates[None, :] == target[:, None]
     same[torch.arange(len(target)), torch.arange(len(target))] = False
     logits = logits.masked_fill(same, float("-inf"))
+    if hard is not None:
+        own = torch.einsum("nd,nhd->nh", user, items[hard]) / temperature
+        logits = torch.cat([logits, own.masked_fill(hard == target[:, None], float("-inf"))], dim=1)
     return nn.functional.cross_entropy(logits, torch.arange(len(target)))
+
+
+@torch.no_grad()
+def hard_negatives(
+    user: Tensor, items: Tensor, block: ViewerBlock, count: int, generator: torch.Generator
+) -> Tensor:
+    """``count`` videos for each row [n, count] from places HARD_FROM to HARD_TO of the towers' own ranking,
+    recent watches left out: near misses and not the very best, which are often positives yet to come
+    (Huang et al., KDD 2020)."""
+    scores = user @ items.T
+    watched = torch.zeros_like(scores).scatter_add_(1, block.hist_video, block.hist_weight)
+    ranked = scores.masked_fill_(watched > 0, float("-inf")).topk(min(HARD_TO, len(items)), dim=1).indices
+    first = min(HARD_FROM, ranked.shape[1] // 2)
+    picked = torch.randint(first, ranked.shape[1], (len(user), count), generator=generator)
+    return ranked.gather(1, picked)
 
 
 def log_expected_draws(target_count: Tensor, batch: int, uniform: int) -> Tensor:
@@ -251,7 +278,7 @@ def log_expected_draws(target_count: Tensor, batch: int, uniform: int) -> Tensor
 
 
 class TowerTrainer:
-    """Adam over a model; ``run`` makes passes over the samples it is given."""
+    """Adam over a model; ``run`` makes passes over the samples of one part of the log after another."""
 
     def __init__(self, model: TowerModel, config: TowerConfig, seed: int) -> None:
         self.model, self.config = model, config
@@ -263,42 +290,87 @@ class TowerTrainer:
         ]  # why: ranker.py, _optimizer
         self.optimizer = torch.optim.Adam(groups, lr=config.lr, weight_decay=config.weight_decay)
         self.rng = torch.Generator().manual_seed(seed)
-        self.losses: list[dict[str, float]] = []
+        self.losses: list[dict[str, Any]] = []
+        self.part, self.epoch = 0, 0  # parts that are done, and passes over the next one
+        self.after_epoch: Callable[[], None] = lambda: None
+
+    def state(self) -> dict[str, Any]:
+        """Everything that later passes depend on."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": self.rng.get_state(),
+            "losses": self.losses,
+            "place": [self.part, self.epoch],
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """The reverse of ``state``."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rng.set_state(state["rng"])
+        self.losses = list(state["losses"])
+        self.part, self.epoch = state["place"]
 
     def run(self, samples: Samples, rows: np.ndarray, epochs: int, lr: float, label: str) -> None:
-        """``epochs`` passes over the samples ``rows``; the rate falls to a tenth along a cosine."""
-        if not len(rows):
-            return
-        config, videos = self.config, len(self.model.content)
+        """``epochs`` passes over the samples ``rows``, those that are done left out; the rate falls to a
+        tenth along a cosine."""
+        if len(rows):
+            log_expected = self._log_expected(samples, rows)
+            self.model.train()
+            bar = tqdm(range(self.epoch, epochs), desc=f"towers, {label}", leave=False)
+            for epoch in bar:
+                loss = self._pass(
+                    samples, rows, log_expected, lambda done, at=epoch: (at + done) / epochs, lr
+                )
+                self.losses.append({"part": label, "epoch": epoch + 1, "loss": loss})
+                bar.set_postfix(loss=f"{loss:.4f}")
+                self.epoch = epoch + 1
+                self.after_epoch()
+            self.model.eval()
+        self.part, self.epoch = self.part + 1, 0
+
+    def _log_expected(self, samples: Samples, rows: np.ndarray) -> Tensor:
+        """The correction of the softmax for the samples ``rows``, [videos]."""
+        videos = len(self.model.content)
+        if not self.config.logq:
+            return torch.zeros(videos)
         counts = torch.bincount(samples.item[rows], minlength=videos).float()
-        batch = min(config.batch, len(rows))
-        log_expected = log_expected_draws(counts, batch, config.uniform_negatives)
+        return log_expected_draws(counts, min(self.config.batch, len(rows)), self.config.uniform_negatives)
+
+    def _pass(
+        self,
+        samples: Samples,
+        rows: np.ndarray,
+        log_expected: Tensor,
+        share: Callable[[float], float],
+        lr: float,
+    ) -> float:
+        """One pass in a new order; ``share`` of the whole training by the share of the pass. Mean loss."""
+        batch = min(self.config.batch, len(rows))
         steps = max(len(rows) // batch, 1)
-        self.model.train()
-        bar = tqdm(range(epochs), desc=f"towers, {label}", leave=False)
-        for epoch in bar:
-            order = torch.randperm(len(rows), generator=self.rng).numpy()
-            total = 0.0
-            for step in range(steps):
-                share = (epoch + step / steps) / epochs
-                self._set_rate(lr * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * share))))
-                picked = torch.from_numpy(rows[order[step * batch : (step + 1) * batch]])
-                total += self._step(samples, picked, log_expected)
-            self.losses.append({"part": label, "epoch": epoch + 1, "loss": total / steps})
-            bar.set_postfix(loss=f"{total / steps:.4f}")
-        self.model.eval()
+        order = torch.randperm(len(rows), generator=self.rng).numpy()
+        total = 0.0
+        for step in range(steps):
+            self._set_rate(lr * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * share(step / steps)))))
+            picked = torch.from_numpy(rows[order[step * batch : (step + 1) * batch]])
+            total += self._step(samples, picked, log_expected)
+        return total / steps
 
     def _set_rate(self, lr: float) -> None:
         others, tables = self.optimizer.param_groups
-        others["lr"], tables["lr"] = lr, lr * self.config.table_speed
+        others["lr"], tables["lr"] = float(lr), float(lr * self.config.table_speed)
 
     def _step(self, samples: Samples, picked: Tensor, log_expected: Tensor) -> float:
+        config, block = self.config, samples.block.take(picked)
         items = self.model.item_vectors()
-        user = self.model.user_vectors(samples.block.take(picked), items)
-        drawn = torch.randint(len(items), (self.config.uniform_negatives,), generator=self.rng)
-        loss = sampled_softmax(
-            user, items, samples.item[picked], drawn, log_expected, self.config.temperature
-        )
+        user = self.model.user_vectors(block, items)
+        drawn = torch.randint(len(items), (config.uniform_negatives,), generator=self.rng)
+        hard = None
+        if config.hard_negatives:
+            hard = hard_negatives(user, items, block, config.hard_negatives, self.rng)
+        target = samples.item[picked]
+        loss = sampled_softmax(user, items, target, drawn, log_expected, config.temperature, hard)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -325,11 +397,14 @@ def serve_users(model: TowerModel, block: ViewerBlock, items: np.ndarray) -> np.
 def train_progressively(
     trainer: TowerTrainer, samples: Samples, later_days: list[int], before: Callable[[int], None]
 ) -> None:
-    """All before the first of ``later_days`` at once (history rows are day 0), then each of them;
-    ``before(day)`` is called when the towers know exactly what came before the day."""
+    """All before the first of ``later_days`` at once (history rows are day 0), then each of them, from where
+    ``trainer`` is; ``before(day)`` is called when the towers know exactly what came before the day."""
     config = trainer.config
-    first = np.flatnonzero(samples.day < later_days[0])
-    trainer.run(samples, first, config.epochs, config.lr, "first part")
-    for day in later_days:
-        before(day)
-        trainer.run(samples, np.flatnonzero(samples.day == day), config.day_epochs, config.day_lr, str(day))
+    if trainer.part == 0:
+        first = np.flatnonzero(samples.day < later_days[0])
+        trainer.run(samples, first, config.epochs, config.lr, "first part")
+    for day in later_days[max(trainer.part - 1, 0) :]:
+        if trainer.epoch == 0:
+            before(day)
+        rows = np.flatnonzero(samples.day == day)
+        trainer.run(samples, rows, config.day_epochs, config.day_lr, str(day))

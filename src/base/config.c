@@ -22,6 +22,7 @@ struct owned_config {
     struct vr_config config;
     struct vr_arena *arena; /* holds this struct too */
     bool workers_named;     /* lanes.pool_workers was set; otherwise it follows lanes.count */
+    bool loops_named;       /* server.loops likewise */
 };
 
 const char *vr_source_name(enum vr_source source)
@@ -79,6 +80,15 @@ const char *vr_compute_backend_name(enum vr_compute_backend backend)
     return (unsigned)backend < sizeof names / sizeof names[0] ? names[backend] : "unknown";
 }
 
+const char *vr_precision_name(enum vr_precision precision)
+{
+    static const char *const names[] = {
+        [VR_PRECISION_AUTO] = "auto", [VR_PRECISION_F32] = "fp32",  [VR_PRECISION_F16] = "fp16",
+        [VR_PRECISION_BF16] = "bf16", [VR_PRECISION_INT8] = "int8",
+    };
+    return (unsigned)precision < sizeof names / sizeof names[0] ? names[precision] : "unknown";
+}
+
 /* Cores this process may run on; at least 1. */
 static uint32_t cores(void)
 {
@@ -100,8 +110,14 @@ static void set_scalar_defaults(struct vr_config *config)
                    .idle_timeout_ms = 60000,
                    .write_timeout_ms = 10000,
                    .drain_timeout_ms = 10000},
-        .compute = {.backend = VR_COMPUTE_AUTO, .device_timeout_ms = 500},
-        .lanes = {.count = 2, .max_batch = 16, .max_delay_us = 500, .queue_capacity = 1024, .default_timeout_ms = 1000},
+        .compute = {.backend = VR_COMPUTE_AUTO, .precision = VR_PRECISION_AUTO, .device_timeout_ms = 500},
+        .lanes = {.count = 2,
+                  .max_batch = 16,
+                  .target_batch_ms = 10,
+                  .target_wait_ms = 50,
+                  .max_delay_us = 500,
+                  .queue_capacity = 1024,
+                  .default_timeout_ms = 1000},
         .retrieval = {.kind = VR_INDEX_EXACT, .hnsw_m = 32, .hnsw_ef_search = 256, .ivf_probes = 32},
         .rerank = {.gain = VR_GAIN_MMR,
                    .mmr_lambda = 0.8F,
@@ -153,14 +169,23 @@ static bool set_list_defaults(struct vr_config *config, struct vr_arena *arena)
     return true;
 }
 
-/* Where the pool's workers were not named, they are the cores that the lanes and the listener leave over. */
+static uint32_t left_of(uint32_t all, uint32_t taken)
+{
+    return all > taken ? all - taken : 0;
+}
+
+/* Where they were not named: the loops are as many as the cores that the lanes leave over, and so are the pool's
+ * workers, less one. Loops sleep most of the time, and the pool works only while a lane does. */
 static void follow_lanes(struct owned_config *owned)
 {
-    struct vr_lane_config *lanes = &owned->config.lanes;
-    uint32_t taken = lanes->count + 1;
+    struct vr_config *config = &owned->config;
     uint32_t all = cores();
     if (!owned->workers_named) {
-        lanes->pool_workers = all > taken ? all - taken : 0;
+        config->lanes.pool_workers = left_of(all, config->lanes.count + 1);
+    }
+    if (!owned->loops_named) {
+        uint32_t left = left_of(all, config->lanes.count);
+        config->server.loops = left == 0 ? 1 : left < VR_LOOPS_MAX ? left : VR_LOOPS_MAX;
     }
 }
 
@@ -198,7 +223,7 @@ enum vr_status vr_config_default(struct vr_config **out)
     return status;
 }
 
-/* A value that no setting may have tells afterwards whether the file named lanes.pool_workers. */
+/* Values that no setting may have tell afterwards whether the file named lanes.pool_workers and server.loops. */
 enum vr_status vr_config_parse(const char *name, const char *data, size_t len, struct vr_config **out)
 {
     if (len > FILE_MAX_BYTES) {
@@ -210,12 +235,14 @@ enum vr_status vr_config_parse(const char *name, const char *data, size_t len, s
         return status;
     }
     owned->config.lanes.pool_workers = UINT32_MAX;
+    owned->config.server.loops = UINT32_MAX;
     status = config_yaml_read(name, data, len, &owned->config, owned->arena);
     if (status != VR_OK) {
         vr_config_destroy(&owned->config);
         return status;
     }
     owned->workers_named = owned->config.lanes.pool_workers != UINT32_MAX;
+    owned->loops_named = owned->config.server.loops != UINT32_MAX;
     follow_lanes(owned);
     *out = &owned->config;
     return VR_OK;
@@ -258,7 +285,9 @@ static enum vr_status assign(struct vr_config *config, const struct setting *set
     enum vr_status status = config_setting_assign(setting, value, strlen(value), config, owned->arena);
     if (status == VR_OK) {
         bool names_workers = setting->offset == offsetof(struct vr_config, lanes.pool_workers);
+        bool names_loops = setting->offset == offsetof(struct vr_config, server.loops);
         owned->workers_named = owned->workers_named || names_workers;
+        owned->loops_named = owned->loops_named || names_loops;
         follow_lanes(owned);
     }
     return status;

@@ -19,6 +19,11 @@ static const char *choice_backend(unsigned value)
     return value <= VR_COMPUTE_CUDA ? vr_compute_backend_name((enum vr_compute_backend)value) : NULL;
 }
 
+static const char *choice_precision(unsigned value)
+{
+    return value <= VR_PRECISION_INT8 ? vr_precision_name((enum vr_precision)value) : NULL;
+}
+
 static const char *choice_gain(unsigned value)
 {
     return value <= VR_GAIN_DPP ? vr_gain_name((enum vr_gain)value) : NULL;
@@ -64,17 +69,23 @@ const struct setting config_settings[] = {
     ADDRESS("server.listen", server.listen),
     ADDRESS("server.admin", server.admin),
     BOOL("server.admin_allow_remote", server.admin_allow_remote),
+    U32("server.loops", server.loops, 1, VR_LOOPS_MAX),
     U32("server.max_connections", server.max_connections, 1, 1000000),
+    U32("server.max_connections_per_address", server.max_connections_per_address, 0, 1000000),
     U32("server.max_body_bytes", server.max_body_bytes, 1024, 16777216),
     U32("server.request_deadline_ms", server.request_deadline_ms, 1, 3600000),
     U32("server.idle_timeout_ms", server.idle_timeout_ms, 1, 3600000),
     U32("server.write_timeout_ms", server.write_timeout_ms, 1, 3600000),
     U32("server.drain_timeout_ms", server.drain_timeout_ms, 0, 3600000),
+    U32("server.slow_request_ms", server.slow_request_ms, 0, 3600000),
     BOOL("server.replay", server.replay),
     CHOICE("compute.backend", compute.backend, choice_backend),
+    CHOICE("compute.precision", compute.precision, choice_precision),
     U32("compute.device_timeout_ms", compute.device_timeout_ms, 1, 60000),
     U32("lanes.count", lanes.count, 1, 16),
     U32("lanes.max_batch", lanes.max_batch, 1, 256),
+    U32("lanes.target_batch_ms", lanes.target_batch_ms, 1, 1000),
+    U32("lanes.target_wait_ms", lanes.target_wait_ms, 1, 60000),
     U32("lanes.max_delay_us", lanes.max_delay_us, 0, 1000000),
     U32("lanes.queue_capacity", lanes.queue_capacity, 1, 1048576),
     U32("lanes.pool_workers", lanes.pool_workers, 0, 256),

@@ -53,6 +53,16 @@ uint16_t vr_half_from_float(float value)
     return sign | (uint16_t)(round_13(bits) - (112u << 10));
 }
 
+uint16_t vr_bf16_from_float(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) {
+        return (uint16_t)(bits >> 16 | 0x40u);
+    }
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
 __attribute__((target("avx,f16c"))) static void convert_f16c(const uint16_t *half, size_t count, float *out)
 {
     size_t i = 0;

@@ -60,26 +60,17 @@ const struct vr_backend_ops *vr_backend_ops_of(const struct vr_backend *backend)
 
 enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_index_kind wanted)
 {
-    /* In order; VR_INDEX_EXACT where nothing is said. */
-    static const enum vr_index_kind others[VR_INDEX_KINDS][2] = {
-        [VR_INDEX_IVF] = {VR_INDEX_FAISS_IVF},
-        [VR_INDEX_FAISS_IVF] = {VR_INDEX_IVF},
-        [VR_INDEX_FAISS_GPU_IVF] = {VR_INDEX_IVF, VR_INDEX_FAISS_IVF},
-        [VR_INDEX_FAISS_GPU_IVFPQ] = {VR_INDEX_IVF, VR_INDEX_FAISS_IVF},
-        [VR_INDEX_FAISS_GPU_CAGRA] = {VR_INDEX_FAISS_HNSW},
-        [VR_INDEX_CUVS_IVF] = {VR_INDEX_IVF, VR_INDEX_FAISS_IVF},
-        [VR_INDEX_CUVS_IVFPQ] = {VR_INDEX_IVF, VR_INDEX_FAISS_IVF},
-        [VR_INDEX_CUVS_CAGRA] = {VR_INDEX_FAISS_HNSW},
+    static const enum vr_index_kind others[VR_INDEX_KINDS] = {
+        /* VR_INDEX_EXACT where nothing is said */
+        [VR_INDEX_FAISS_IVF] = VR_INDEX_IVF,         [VR_INDEX_FAISS_GPU_IVF] = VR_INDEX_IVF,
+        [VR_INDEX_FAISS_GPU_IVFPQ] = VR_INDEX_IVF,   [VR_INDEX_FAISS_GPU_CAGRA] = VR_INDEX_FAISS_HNSW,
+        [VR_INDEX_CUVS_IVF] = VR_INDEX_IVF,          [VR_INDEX_CUVS_IVFPQ] = VR_INDEX_IVF,
+        [VR_INDEX_CUVS_CAGRA] = VR_INDEX_FAISS_HNSW,
     };
-    if (vr_index_kind_is_in(backend->ops->index_kinds, wanted)) {
-        return wanted;
-    }
-    for (unsigned i = 0; i < 2; i++) {
-        if (vr_index_kind_is_in(backend->ops->index_kinds, others[wanted][i])) {
-            return others[wanted][i];
-        }
-    }
-    return VR_INDEX_EXACT;
+    const uint32_t kinds = backend->ops->index_kinds;
+    return vr_index_kind_is_in(kinds, wanted)           ? wanted
+           : vr_index_kind_is_in(kinds, others[wanted]) ? others[wanted]
+                                                        : VR_INDEX_EXACT;
 }
 
 static const char *other_libraries = "";
@@ -102,6 +93,11 @@ const char *vr_backend_built(void)
                  other_libraries);
     }
     return text;
+}
+
+bool vr_device_is_wanted(const struct vr_compute_config *config)
+{
+    return config->backend != VR_COMPUTE_CPU && strstr(vr_backend_built(), "cuda") != NULL;
 }
 
 enum vr_status vr_stream_wait(struct vr_backend *backend, struct vr_stream *stream, uint64_t deadline_us)

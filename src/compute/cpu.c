@@ -1,14 +1,17 @@
 /* The CPU backend: buffers, streams, copies, and the two tables of operations: the reference alone, and the reference
- * overridden by tiles of dot products for linear and exact search. */
+ * overridden by panels for linear and by tiles of dot products for exact search. */
 #include "cpu.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cpu_backend.h"
 #include "vireo/half.h"
 
 #define ALIGNMENT 64u
+#define HUGE_PAGE ((size_t)2 << 20)
+#define HUGE_FROM ((size_t)1 << 20) /* bytes */
 
 void *vr_cpu_at(struct vr_view view, size_t count, size_t size, const char *what)
 {
@@ -24,24 +27,36 @@ void *vr_cpu_at(struct vr_view view, size_t count, size_t size, const char *what
     return view.buffer->bytes + view.offset;
 }
 
+/* Large buffers ask for huge pages: an index or a ranker's weights are more small pages than a core's tables of them
+ * hold, and each step through them would wait for a look-up. Measured: docs/benchmarks.md. */
+static void *take_bytes(size_t bytes)
+{
+    const size_t unit = bytes >= HUGE_FROM ? HUGE_PAGE : ALIGNMENT;
+    const size_t rounded = bytes == 0 ? unit : (bytes + unit - 1) / unit * unit;
+    void *block = aligned_alloc(unit, rounded);
+    if (block != NULL && unit == HUGE_PAGE) {
+        (void)madvise(block, rounded, MADV_HUGEPAGE); /* refused: small pages serve as well, only slower */
+    }
+    return block;
+}
+
 static enum vr_status buffer_create(struct vr_backend *backend, enum vr_memory memory, size_t bytes,
                                     struct vr_buffer **out)
 {
     (void)backend;
     (void)memory;
     struct vr_buffer *buffer = calloc(1, sizeof *buffer);
-    if (buffer == NULL || bytes > SIZE_MAX - ALIGNMENT) {
+    if (buffer == NULL || bytes > SIZE_MAX - HUGE_PAGE) {
         free(buffer);
         return vr_fail(VR_ERR_NOMEM, "no memory for a buffer of %zu bytes", bytes);
     }
     buffer->size = bytes;
-    const size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    buffer->bytes = aligned_alloc(ALIGNMENT, rounded > 0 ? rounded : ALIGNMENT);
+    buffer->bytes = take_bytes(bytes);
     if (buffer->bytes == NULL) {
         free(buffer);
         return vr_fail(VR_ERR_NOMEM, "no memory for a buffer of %zu bytes", bytes);
     }
-    memset(buffer->bytes, 0, rounded); /* touched here, so that no first request pays for the pages */
+    memset(buffer->bytes, 0, bytes); /* touched here, so that no first request pays for the pages */
     *out = buffer;
     return VR_OK;
 }
@@ -102,23 +117,13 @@ static enum vr_status copy(struct vr_stream *stream, struct vr_view to, struct v
     return VR_OK;
 }
 
-static size_t element_bytes(enum vr_table_dtype dtype)
-{
-    switch (dtype) {
-    case VR_TABLE_F32: return 4;
-    case VR_TABLE_F16: return 2;
-    case VR_TABLE_I8: return 1;
-    }
-    return 1;
-}
-
 enum vr_status vr_cpu_table_at(const struct vr_table *table, struct vr_cpu_table *out)
 {
     const size_t count = (size_t)table->rows * table->width;
     out->rows = table->rows;
     out->width = table->width;
     out->dtype = table->dtype;
-    out->data = vr_cpu_at(table->data, count, element_bytes(table->dtype), "table");
+    out->data = vr_cpu_at(table->data, count, vr_cpu_table_value_bytes(table->dtype), "table");
     out->scale = NULL;
     if (table->dtype == VR_TABLE_I8) {
         out->scale = vr_cpu_at(table->scale, table->rows, sizeof(float), "table: scale");
@@ -156,12 +161,11 @@ static void destroy(struct vr_backend *backend)
     free(backend);
 }
 
-#define OPS_COMMON                                                                                                     \
-    .halves = VR_HALF_PLAIN, .destroy = destroy, .buffer_create = buffer_create, .buffer_destroy = buffer_destroy,     \
-    .buffer_host = buffer_host, .stream_create = stream_create, .stream_destroy = stream_destroy,                      \
-    .stream_poll = stream_poll, .copy = copy, .gather = vr_reference_gather, .pool_rows = vr_reference_pool_rows,      \
-    .normalize = vr_reference_normalize, .expert_mix = vr_reference_expert_mix, .task_heads = vr_reference_task_heads, \
-    .index_search = vr_cpu_index_search, .index_destroy = vr_cpu_index_destroy
+#define OPS_COMMON                                                                                                 \
+    .halves = VR_HALF_PLAIN, .destroy = destroy, .buffer_create = buffer_create, .buffer_destroy = buffer_destroy, \
+    .buffer_host = buffer_host, .stream_create = stream_create, .stream_destroy = stream_destroy,                  \
+    .stream_poll = stream_poll, .copy = copy, .gather = vr_reference_gather, .pool_rows = vr_reference_pool_rows,  \
+    .normalize = vr_reference_normalize, .index_search = vr_cpu_index_search, .index_destroy = vr_cpu_index_destroy
 
 #define PREFERRED_ROWS 512u /* of the ranker, whose intermediates then stay in a core's second-level cache */
 
@@ -171,17 +175,26 @@ static const struct vr_backend_ops reference_ops = {
     .name = "reference",
     .preferred_rows = PREFERRED_ROWS,
     .linear = vr_reference_linear,
+    .expert_mix = vr_reference_expert_mix,
+    .task_heads = vr_reference_task_heads,
     .index_create = vr_reference_index_create,
+    .index_memory = vr_reference_index_memory,
 };
 
 static const struct vr_backend_ops cpu_ops = {
     OPS_COMMON,
-    .index_kinds =
-        1u << VR_INDEX_EXACT | 1u << VR_INDEX_FAISS_FLAT | 1u << VR_INDEX_FAISS_HNSW | 1u << VR_INDEX_FAISS_IVF,
+    .index_kinds = 1u << VR_INDEX_EXACT | 1u << VR_INDEX_EXACT_INT8 | 1u << VR_INDEX_IVF | 1u << VR_INDEX_FAISS_FLAT |
+                   1u << VR_INDEX_FAISS_HNSW | 1u << VR_INDEX_FAISS_IVF,
     .name = "cpu",
     .preferred_rows = PREFERRED_ROWS,
-    .linear = vr_tiles_linear,
+    .preferred_experts = 1,
+    .linear = vr_panel_linear,
+    .expert_mix = vr_cpu_expert_mix,
+    .task_heads = vr_cpu_task_heads,
+    .weights_bytes = vr_panel_weights_bytes,
+    .weights_pack = vr_panel_pack,
     .index_create = vr_cpu_index_create,
+    .index_memory = vr_cpu_index_memory,
 };
 
 static enum vr_status backend_new(const struct vr_backend_ops *ops, unsigned threads, size_t scratch_bytes,
@@ -196,6 +209,10 @@ static enum vr_status backend_new(const struct vr_backend_ops *ops, unsigned thr
     }
     device->threads = threads;
     device->scratch_bytes = scratch_bytes;
+    device->mix = vr_mix_form_choose();
+    for (unsigned e = 0; e < VR_ELEMENT_COUNT; e++) {
+        device->form[e] = vr_panel_form_choose((enum vr_element)e);
+    }
     backend->ops = ops;
     backend->device = device;
     *out = backend;

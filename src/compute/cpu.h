@@ -3,6 +3,7 @@
 #ifndef VIREO_COMPUTE_CPU_H
 #define VIREO_COMPUTE_CPU_H
 
+#include "panels.h"
 #include "vireo/backend.h"
 #include "vireo/half.h"
 
@@ -17,12 +18,16 @@ struct vr_stream {
     void *scratch; /* [VR_SCRATCH_BYTES], aligned to 64, of the operation that runs; NULL in the reference backend */
 };
 
-#define VR_SCRATCH_BYTES (1024u * 1024u) /* weights as tiles (linear_tiles.c), selections (scan.c) */
+#define VR_SCRATCH_BYTES (4096u * 1024u) /* rows and weights (linear_panels.c), selections (scan.c, candidates.c) */
+#define VR_DIM_MAX 4096u                 /* of an index */
 #define VR_K_MAX 1000u                   /* of a search */
 
+struct vr_mix_form;
 struct vr_device {
-    unsigned threads;     /* an index build may use this many; 0: all cores */
-    size_t scratch_bytes; /* of each stream */
+    unsigned threads;                                   /* an index build may use this many; 0: all cores */
+    size_t scratch_bytes;                               /* of each stream */
+    const struct vr_panel_form *form[VR_ELEMENT_COUNT]; /* how this processor multiplies; NULL for halves */
+    const struct vr_mix_form *mix;                      /* its gates and heads; NULL: the reference's */
 };
 
 /* The addresses of a search's arguments, checked. */
@@ -57,14 +62,18 @@ static inline size_t vr_cpu_extent(uint32_t rows, uint32_t stride, uint32_t widt
 /* Element i of a matrix, as a float and back. */
 static inline float vr_cpu_get(const void *data, enum vr_element element, size_t i)
 {
-    return element == VR_ELEMENT_F16 ? vr_half_to_float(((const uint16_t *)data)[i]) : ((const float *)data)[i];
+    switch (element) {
+    case VR_ELEMENT_F16: return vr_half_to_float(((const uint16_t *)data)[i]);
+    case VR_ELEMENT_BF16: return vr_bf16_to_float(((const uint16_t *)data)[i]);
+    default: return ((const float *)data)[i];
+    }
 }
 static inline void vr_cpu_put(void *data, enum vr_element element, size_t i, float value)
 {
-    if (element == VR_ELEMENT_F16) {
-        ((uint16_t *)data)[i] = vr_half_from_float(value);
-    } else {
-        ((float *)data)[i] = value;
+    switch (element) {
+    case VR_ELEMENT_F16: ((uint16_t *)data)[i] = vr_half_from_float(value); break;
+    case VR_ELEMENT_BF16: ((uint16_t *)data)[i] = vr_bf16_from_float(value); break;
+    default: ((float *)data)[i] = value;
     }
 }
 
@@ -76,6 +85,12 @@ struct vr_cpu_table {
     enum vr_table_dtype dtype;
 };
 enum vr_status vr_cpu_table_at(const struct vr_table *table, struct vr_cpu_table *out);
+
+/* Bytes of one value. */
+static inline size_t vr_cpu_table_value_bytes(enum vr_table_dtype dtype)
+{
+    return dtype == VR_TABLE_F32 ? 4 : dtype == VR_TABLE_F16 ? 2 : 1;
+}
 
 /* Row `row` of a table as floats; zeros outside the table. */
 void vr_cpu_table_row(const struct vr_cpu_table *table, int64_t row, float *out);
@@ -99,8 +114,15 @@ enum vr_status vr_reference_task_heads(struct vr_stream *stream, const struct vr
 enum vr_status vr_reference_index_create(struct vr_backend *backend, const struct vr_index_spec *spec,
                                          struct vr_index **out);
 
-/* linear_tiles.c */
-enum vr_status vr_tiles_linear(struct vr_stream *stream, const struct vr_linear *args);
+/* linear_panels.c */
+enum vr_status vr_panel_linear(struct vr_stream *stream, const struct vr_linear *args);
+enum vr_status vr_panel_weights_bytes(const struct vr_backend *backend, enum vr_element element, uint32_t out,
+                                      uint32_t in, size_t *bytes);
+
+/* mix.c */
+const struct vr_mix_form *vr_mix_form_choose(void);
+enum vr_status vr_cpu_expert_mix(struct vr_stream *stream, const struct vr_expert_mix *args);
+enum vr_status vr_cpu_task_heads(struct vr_stream *stream, const struct vr_task_heads *args);
 
 /* openblas_core.c: see there. */
 void vr_openblas_core_choose(void);
@@ -110,8 +132,15 @@ enum vr_status vr_openblas_core_set(const char *name);
 /* index.c: the kind that the specification names. */
 enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out);
 
-/* scan.c: exact search. */
+void vr_cpu_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
+void vr_reference_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
+
+/* scan.c: exact search. scan_int8.c: the same answers, after a first look at int8. */
 enum vr_status vr_scan_index_create(const struct vr_index_spec *spec, struct vr_index **out);
+enum vr_status vr_int8_index_create(const struct vr_index_spec *spec, struct vr_index **out);
+
+/* ivf.c */
+enum vr_status vr_ivf_index_create(const struct vr_index_spec *spec, struct vr_index **out);
 
 /* faiss_index.c */
 enum vr_status vr_faiss_index_create(const struct vr_index_spec *spec, unsigned threads, struct vr_index **out);

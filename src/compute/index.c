@@ -1,9 +1,9 @@
 /* What all kinds of index share: the object, the check of a search's arguments, and the choice of the kind. */
 #include <stdlib.h>
 
+#include "codes.h"
 #include "cpu.h"
-
-#define DIM_MAX 4096u
+#include "ivf.h"
 
 enum vr_status vr_cpu_index_wrap(const struct vr_index_spec *spec, struct vr_index_kind_ops ops, void *state,
                                  struct vr_index **out)
@@ -30,19 +30,44 @@ void vr_cpu_index_destroy(struct vr_index *index)
 
 enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out)
 {
-    if (spec->vectors.width != spec->dim || spec->vectors.rows < spec->rows || spec->dim == 0 || spec->dim > DIM_MAX ||
-        spec->rows > INT32_MAX) {
+    if (spec->vectors.width != spec->dim || spec->vectors.rows < spec->rows || spec->dim == 0 ||
+        spec->dim > VR_DIM_MAX || spec->rows > INT32_MAX) {
         return vr_fail(VR_ERR_INVALID, "index: %u rows of %u from a table of %u rows of %u", spec->rows, spec->dim,
                        spec->vectors.rows, spec->vectors.width);
     }
-    if (spec->config.kind == VR_INDEX_EXACT) {
-        return vr_scan_index_create(spec, out);
-    }
     if (!vr_index_kind_is_in(backend->ops->index_kinds, spec->config.kind)) {
-        return vr_fail(VR_ERR_UNSUPPORTED, "index %s is the CUDA backend's; this one has exact and faiss_ivf",
-                       vr_index_kind_name(spec->config.kind));
+        return vr_fail(VR_ERR_UNSUPPORTED, "index %s is the CUDA backend's", vr_index_kind_name(spec->config.kind));
     }
-    return vr_faiss_index_create(spec, backend->device->threads, out);
+    switch (spec->config.kind) {
+    case VR_INDEX_EXACT: return vr_scan_index_create(spec, out);
+    case VR_INDEX_EXACT_INT8: return vr_int8_index_create(spec, out);
+    case VR_INDEX_IVF: return vr_ivf_index_create(spec, out);
+    default: return vr_faiss_index_create(spec, backend->device->threads, out);
+    }
+}
+
+/* Tiles of the exact scan: halves stay halves, all else is floats there. */
+static uint64_t scan_bytes(const struct vr_index_spec *spec)
+{
+    const uint64_t slots = ((uint64_t)spec->rows + VR_TILE_LANES - 1) / VR_TILE_LANES * VR_TILE_LANES;
+    return slots * spec->dim * (spec->vectors.dtype == VR_TABLE_F16 ? sizeof(uint16_t) : sizeof(float));
+}
+
+void vr_cpu_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes)
+{
+    *stream_bytes = 0; /* the scratch is part of every stream */
+    switch (spec->config.kind) {
+    case VR_INDEX_EXACT: *index_bytes = scan_bytes(spec); break;
+    case VR_INDEX_EXACT_INT8: *index_bytes = vr_codes_bytes(&spec->vectors, spec->rows, 0); break;
+    case VR_INDEX_IVF: *index_bytes = vr_ivf_bytes(spec); break;
+    default: *index_bytes = (uint64_t)spec->rows * spec->dim * sizeof(float); break;
+    }
+}
+
+void vr_reference_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes)
+{
+    *stream_bytes = 0;
+    *index_bytes = (uint64_t)spec->rows * spec->dim * sizeof(float);
 }
 
 static enum vr_status resolve_exclusions(const struct vr_index_search *args, struct vr_search_at *out)

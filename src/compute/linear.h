@@ -1,4 +1,4 @@
-/* The addresses of a linear's arguments, checked once for the reference and the tiles. */
+/* The addresses of a linear's arguments, checked once for the reference and the panels. */
 #ifndef VIREO_COMPUTE_LINEAR_H
 #define VIREO_COMPUTE_LINEAR_H
 
@@ -15,10 +15,6 @@ struct vr_linear_at {
 /* `args` is one product. VR_ERR_INVALID with the text naming the argument. Rows that add_row names are taken as they
  * are: add has to reach as far as the largest of them, which is checked too. */
 enum vr_status vr_linear_resolve(const struct vr_linear *args, struct vr_linear_at *out);
-
-/* y[o] = activation(product[o] + bias[o] + add[o]) for columns first .. first + count of row r; bias and y float32. */
-void vr_linear_finish(const struct vr_linear *args, const struct vr_linear_at *at, size_t r, uint32_t first,
-                      uint32_t count, const float *product);
 
 /* `run` for each product of the batch, until one fails. */
 enum vr_status vr_linear_each(struct vr_stream *stream, const struct vr_linear *args,

@@ -11,11 +11,29 @@ static bool is_aligned(struct vr_view view, uint32_t stride, size_t step)
            step % VR_HALF_ALIGNMENT == 0;
 }
 
-enum vr_status vr_linear_check(const struct vr_linear *args)
+static bool is_wide(enum vr_element element)
 {
-    if (args->x_stride < args->in || args->weight_stride < args->in || args->y_stride < args->out ||
-        (args->has_add && args->add_stride < args->out)) {
-        return vr_fail(VR_ERR_INVALID, "linear: a stride is shorter than its row");
+    return element == VR_ELEMENT_F32 || element == VR_ELEMENT_BF16;
+}
+
+static enum vr_status check_packed(const struct vr_linear *args)
+{
+    if (args->weight_element == VR_ELEMENT_F16 || !is_wide(args->x_element) || !is_wide(args->y_element) ||
+        (args->has_bias && args->bias_element != VR_ELEMENT_F32)) {
+        return vr_fail(VR_ERR_INVALID, "linear: with packed weights x and y are float32 or bfloat16, the bias float32");
+    }
+    if (args->weight.offset % VR_PACKED_ALIGNMENT != 0 ||
+        (args->batch > 1 && args->weight_step % VR_PACKED_ALIGNMENT != 0)) {
+        return vr_fail(VR_ERR_INVALID, "linear: packed weights do not begin at multiples of %u bytes",
+                       VR_PACKED_ALIGNMENT);
+    }
+    return VR_OK;
+}
+
+static enum vr_status check_rows(const struct vr_linear *args)
+{
+    if (args->x_element == VR_ELEMENT_BF16 || args->x_element == VR_ELEMENT_I8) {
+        return vr_fail(VR_ERR_INVALID, "linear: weights of bfloat16 and int8 are packed");
     }
     const bool many = args->batch > 1;
     if (args->x_element == VR_ELEMENT_F16 &&
@@ -24,6 +42,15 @@ enum vr_status vr_linear_check(const struct vr_linear *args)
         return vr_fail(VR_ERR_INVALID, "linear: halves of x or weight do not begin at multiples of 16 bytes");
     }
     return VR_OK;
+}
+
+enum vr_status vr_linear_check(const struct vr_linear *args)
+{
+    if (args->x_stride < args->in || (!args->weight_packed && args->weight_stride < args->in) ||
+        args->y_stride < args->out || (args->has_add && args->add_stride < args->out)) {
+        return vr_fail(VR_ERR_INVALID, "linear: a stride is shorter than its row");
+    }
+    return args->weight_packed ? check_packed(args) : check_rows(args);
 }
 
 static void step(struct vr_view *view, size_t elements, enum vr_element element)
@@ -35,7 +62,11 @@ struct vr_linear vr_linear_product(const struct vr_linear *args, uint32_t b)
 {
     struct vr_linear one = *args;
     step(&one.x, b * args->x_step, args->x_element);
-    step(&one.weight, b * args->weight_step, args->x_element);
+    if (args->weight_packed) {
+        one.weight.offset += b * args->weight_step;
+    } else {
+        step(&one.weight, b * args->weight_step, args->x_element);
+    }
     step(&one.bias, b * args->bias_step, args->bias_element);
     step(&one.add, b * args->add_step, VR_ELEMENT_F32);
     step(&one.y, b * args->y_step, args->y_element);

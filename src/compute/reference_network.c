@@ -3,10 +3,7 @@
 #include <string.h>
 
 #include "linear.h"
-
-#define EXPERTS_MAX 64u
-#define GATES_MAX 16u
-#define TASKS_MAX 8u
+#include "mix.h"
 
 static enum vr_status resolve_add(const struct vr_linear *args, struct vr_linear_at *out)
 {
@@ -27,6 +24,16 @@ static enum vr_status resolve_add(const struct vr_linear *args, struct vr_linear
     return out->add == NULL ? VR_ERR_INVALID : VR_OK;
 }
 
+static const void *resolve_weight(const struct vr_linear *args)
+{
+    if (args->weight_packed) {
+        const size_t bytes = vr_panel_shape_of(args->weight_element, args->out, args->in).bytes;
+        return vr_cpu_at(args->weight, bytes, 1, "linear: weight");
+    }
+    const size_t count = args->in > 0 ? vr_cpu_extent(args->out, args->weight_stride, args->in) : 0;
+    return vr_cpu_at(args->weight, count, vr_element_bytes(args->x_element), "linear: weight");
+}
+
 enum vr_status vr_linear_resolve(const struct vr_linear *args, struct vr_linear_at *out)
 {
     const enum vr_status status = vr_linear_check(args);
@@ -34,9 +41,8 @@ enum vr_status vr_linear_resolve(const struct vr_linear *args, struct vr_linear_
         return status;
     }
     const size_t size = vr_element_bytes(args->x_element);
-    const size_t weights = args->in > 0 ? vr_cpu_extent(args->out, args->weight_stride, args->in) : 0;
     out->x = vr_cpu_at(args->x, vr_cpu_extent(args->rows, args->x_stride, args->in), size, "linear: x");
-    out->weight = vr_cpu_at(args->weight, weights, size, "linear: weight");
+    out->weight = resolve_weight(args);
     out->y = vr_cpu_at(args->y, vr_cpu_extent(args->rows, args->y_stride, args->out), vr_element_bytes(args->y_element),
                        "linear: y");
     out->bias =
@@ -58,31 +64,6 @@ enum vr_status vr_linear_each(struct vr_stream *stream, const struct vr_linear *
         status = run(stream, &product);
     }
     return status;
-}
-
-/* y = x + y, which the compiler turns into wide additions. */
-static void add_to(float *restrict y, const float *restrict x, uint32_t count)
-{
-    for (uint32_t o = 0; o < count; o++) {
-        y[o] += x[o];
-    }
-}
-
-void vr_linear_finish(const struct vr_linear *args, const struct vr_linear_at *at, size_t r, uint32_t first,
-                      uint32_t count, const float *product)
-{
-    float *y = (float *)at->y + r * args->y_stride + first;
-    memcpy(y, product, count * sizeof *y);
-    if (at->bias != NULL) {
-        add_to(y, (const float *)at->bias + first, count);
-    }
-    if (at->add != NULL) {
-        add_to(y, at->add + (size_t)at->add_row[r] * args->add_stride + first, count);
-    }
-    const bool relu = args->activation == VR_LINEAR_RELU;
-    for (uint32_t o = 0; relu && o < count; o++) {
-        y[o] = y[o] < 0.0f ? 0.0f : y[o]; /* NaN stays NaN */
-    }
 }
 
 #define PIECE 256u /* elements of a row that are made floats at a time */
@@ -135,6 +116,9 @@ static enum vr_status linear_product(struct vr_stream *stream, const struct vr_l
 
 enum vr_status vr_reference_linear(struct vr_stream *stream, const struct vr_linear *args)
 {
+    if (args->weight_packed) {
+        return vr_fail(VR_ERR_UNSUPPORTED, "linear: the reference reads rows of weights");
+    }
     return vr_linear_each(stream, args, linear_product);
 }
 
@@ -193,7 +177,7 @@ static void mix_gate_halves(const struct vr_expert_mix *args, const float *weigh
 
 static enum vr_status check_mix(const struct vr_expert_mix *args)
 {
-    if (args->gates > GATES_MAX || args->experts == 0 || args->experts > EXPERTS_MAX) {
+    if (args->gates > VR_MIX_GATES_MAX || args->experts == 0 || args->experts > VR_MIX_EXPERTS_MAX) {
         return vr_fail(VR_ERR_INVALID, "expert_mix: %u gates over %u experts", args->gates, args->experts);
     }
     for (uint32_t g = 0; g < args->gates; g++) {
@@ -205,16 +189,13 @@ static enum vr_status check_mix(const struct vr_expert_mix *args)
     return VR_OK;
 }
 
-struct mix_at {
-    const float *logit;
-    const void *expert;
-    void *y;
-    float *weights; /* NULL: not wanted */
-};
-
-static enum vr_status resolve_mix(const struct vr_expert_mix *args, struct mix_at *out)
+enum vr_status vr_mix_resolve(const struct vr_expert_mix *args, struct vr_mix_at *out)
 {
     const size_t rows = args->rows, logits = rows * args->gates * args->experts;
+    const enum vr_status status = check_mix(args);
+    if (status != VR_OK) {
+        return status;
+    }
     out->logit = vr_cpu_at(args->logit, logits, 4, "expert_mix: logit");
     out->expert = vr_cpu_at(args->expert, rows * args->experts * args->width, vr_element_bytes(args->expert_element),
                             "expert_mix: expert");
@@ -227,9 +208,8 @@ static enum vr_status resolve_mix(const struct vr_expert_mix *args, struct mix_a
 enum vr_status vr_reference_expert_mix(struct vr_stream *stream, const struct vr_expert_mix *args)
 {
     (void)stream;
-    struct mix_at at;
-    enum vr_status status = check_mix(args);
-    status = status == VR_OK ? resolve_mix(args, &at) : status;
+    struct vr_mix_at at;
+    const enum vr_status status = vr_mix_resolve(args, &at);
     if (status != VR_OK) {
         return status;
     }
@@ -237,7 +217,7 @@ enum vr_status vr_reference_expert_mix(struct vr_stream *stream, const struct vr
     const size_t logits = (size_t)args->gates * args->experts;
     for (size_t r = 0; r < args->rows; r++) {
         for (uint32_t g = 0; g < args->gates; g++) {
-            float scratch[EXPERTS_MAX];
+            float scratch[VR_MIX_EXPERTS_MAX];
             const size_t logit = r * logits + (size_t)g * args->experts;
             const size_t from = r * args->experts * args->width, to = (r * args->gates + g) * args->width;
             float *weight = at.weights == NULL ? scratch : at.weights + logit;
@@ -263,27 +243,35 @@ static float head_of(const void *z, enum vr_element element, size_t first, const
     return sum;
 }
 
+enum vr_status vr_heads_resolve(const struct vr_task_heads *args, struct vr_heads_at *out)
+{
+    if (args->tasks > VR_HEADS_TASKS_MAX) {
+        vr_fail(VR_ERR_INVALID, "task_heads: %u tasks, at most %u", args->tasks, VR_HEADS_TASKS_MAX);
+        return VR_ERR_INVALID;
+    }
+    out->columns = 0;
+    for (uint32_t t = 0; t < args->tasks; t++) {
+        out->columns += args->outputs[t];
+    }
+    out->z = vr_cpu_at(args->z, args->rows * out->columns, vr_element_bytes(args->z_element), "task_heads: z");
+    out->widths = vr_cpu_at(args->widths, out->columns, 4, "task_heads: widths");
+    out->head = vr_cpu_at(args->head, (size_t)args->rows * args->tasks, 4, "task_heads: head");
+    return out->z != NULL && out->widths != NULL && out->head != NULL ? VR_OK : VR_ERR_INVALID;
+}
+
 enum vr_status vr_reference_task_heads(struct vr_stream *stream, const struct vr_task_heads *args)
 {
     (void)stream;
-    if (args->tasks > TASKS_MAX) {
-        return vr_fail(VR_ERR_INVALID, "task_heads: %u tasks, at most %u", args->tasks, TASKS_MAX);
-    }
-    size_t columns = 0;
-    for (uint32_t t = 0; t < args->tasks; t++) {
-        columns += args->outputs[t];
-    }
-    const void *z = vr_cpu_at(args->z, args->rows * columns, vr_element_bytes(args->z_element), "task_heads: z");
-    const float *widths = vr_cpu_at(args->widths, columns, 4, "task_heads: widths");
-    float *head = vr_cpu_at(args->head, (size_t)args->rows * args->tasks, 4, "task_heads: head");
-    if (z == NULL || widths == NULL || head == NULL) {
-        return VR_ERR_INVALID;
+    struct vr_heads_at at;
+    const enum vr_status status = vr_heads_resolve(args, &at);
+    if (status != VR_OK) {
+        return status;
     }
     for (size_t r = 0; r < args->rows; r++) {
         size_t first = 0;
         for (uint32_t t = 0; t < args->tasks; t++) {
-            head[r * args->tasks + t] =
-                head_of(z, args->z_element, r * columns + first, widths + first, args->outputs[t]);
+            at.head[r * args->tasks + t] =
+                head_of(at.z, args->z_element, r * at.columns + first, at.widths + first, args->outputs[t]);
             first += args->outputs[t];
         }
     }

@@ -90,7 +90,7 @@ static enum vr_status search(struct vr_stream *stream, struct vr_index *index, c
         struct vr_select select[GROUP];
         const uint32_t queries = at->queries - first < GROUP ? at->queries - first : GROUP;
         for (uint32_t q = 0; q < queries; q++) {
-            select[q] = vr_select_open((uint64_t *)stream->scratch + (size_t)q * room, room, at->k);
+            select[q] = vr_select_open((uint64_t *)stream->scratch + (size_t)q * room, room, at->k, true);
         }
         for (uint32_t tile = 0; tile < scan->tiles; tile += VR_BLOCK_TILES) {
             scan_block(index, at, tile, first, queries, select);

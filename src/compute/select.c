@@ -43,8 +43,7 @@ static uint32_t partition(uint64_t *key, uint32_t count)
     return place;
 }
 
-/* The largest `best` of `count` keys come first, in no order. */
-static void keep_best(uint64_t *key, uint32_t count, uint32_t best)
+void vr_select_keep(uint64_t *key, uint32_t count, uint32_t best)
 {
     uint32_t first = 0, end = count; /* keys before `first` are in, keys from `end` on are out */
     while (first < best && best < end) {
@@ -86,37 +85,29 @@ static void sort(uint64_t *key, uint32_t count)
     insertion_sort(key, count);
 }
 
-static float score_of(uint64_t key)
-{
-    uint32_t bits = (uint32_t)(key >> 32);
-    bits ^= bits >> 31 != 0 ? 0x80000000u : UINT32_MAX;
-    float score;
-    memcpy(&score, &bits, sizeof score);
-    return score;
-}
-
 void vr_select_shrink(struct vr_select *select)
 {
     if (select->count < select->k) {
         return;
     }
-    keep_best(select->key, select->count, select->k);
+    vr_select_keep(select->key, select->count, select->k);
     select->count = select->k;
     uint64_t worst = select->key[0];
     for (uint32_t i = 1; i < select->k; i++) {
         worst = select->key[i] < worst ? select->key[i] : worst;
     }
-    select->limit = nextafterf(score_of(worst), INFINITY);
+    const float least = vr_select_score(worst);
+    select->limit = select->ascending ? nextafterf(least, INFINITY) : least;
 }
 
 void vr_select_finish(struct vr_select *select, float *score, int32_t *row)
 {
     const uint32_t found = select->count < select->k ? select->count : select->k;
-    keep_best(select->key, select->count, found);
+    vr_select_keep(select->key, select->count, found);
     sort(select->key, found);
     for (uint32_t i = 0; i < found; i++) {
-        score[i] = score_of(select->key[i]);
-        row[i] = (int32_t) ~(uint32_t)select->key[i];
+        score[i] = vr_select_score(select->key[i]);
+        row[i] = vr_select_row(select->key[i]);
     }
     for (uint32_t i = found; i < select->k; i++) {
         score[i] = 0.0f;

@@ -16,26 +16,34 @@ static enum vr_status refuse(const struct vr_lane *lane, const struct vr_job *jo
         return vr_fail(VR_ERR_CLOSED, "the client has gone");
     }
     if (now_us >= job->request.deadline_us) {
-        return vr_fail(VR_ERR_TIMEOUT, "the deadline passed while the request waited");
+        return vr_fail(VR_ERR_TIMEOUT, "the deadline passed before the feed was made");
     }
     return lane->binding != NULL ? VR_OK : vr_fail(VR_ERR_CLOSED, "no model is in service");
+}
+
+static void begin_visit(struct vr_visit *visit, struct vr_job *job, uint64_t now_us)
+{
+    uint64_t received_us = job->request.received_us;
+    memset(visit, 0, sizeof *visit);
+    memset(&job->reply, 0, sizeof job->reply);
+    visit->job = job;
+    job->model = NULL;
+    job->reply.queue_us = now_us > received_us ? (uint32_t)(now_us - received_us) : 0;
 }
 
 static void open_visit(struct vr_lane *lane, uint32_t index, uint32_t count, uint64_t now_us)
 {
     struct vr_visit *visit = &lane->visit[index];
     struct vr_job *job = lane->batch[index];
-    uint64_t received_us = job->request.received_us;
-    memset(visit, 0, sizeof *visit);
-    memset(&job->reply, 0, sizeof job->reply);
-    visit->job = job;
-    job->model = NULL;
+    begin_visit(visit, job, now_us);
     job->reply.batch = count;
-    job->reply.queue_us = now_us > received_us ? (uint32_t)(now_us - received_us) : 0;
     enum vr_status status = refuse(lane, job, now_us);
     if (status != VR_OK) {
         vr_visit_fail(visit, status);
         return;
+    }
+    if (lane->level > 0 && job->request.kind == VR_JOB_RECOMMEND) {
+        vr_visit_degrade(visit, "fewer_candidates");
     }
     job->model = vr_model_retain(lane->binding->model);
     job->reply.model_version = job->model->bundle->model_version;
@@ -151,12 +159,23 @@ static void conclude(const struct vr_lane *lane, struct vr_visit *visit)
 
 /* ---- the whole way ---- */
 
-/* Microseconds since *mark, which moves to now. */
-static uint32_t lap(uint64_t *mark)
+/* Where a step began: on the clock, and of the thread's CPU. */
+struct mark {
+    uint64_t us, cpu_ns;
+};
+
+static struct mark mark_now(void)
 {
-    uint64_t now_us = vr_clock_mono_us();
-    uint64_t us = now_us - *mark;
-    *mark = now_us;
+    return (struct mark){vr_clock_mono_us(), vr_clock_thread_cpu_ns()};
+}
+
+/* Microseconds of the step since *mark, which moves to now; its CPU is counted. */
+static uint32_t lap(struct vr_lane *lane, enum vr_stage stage, struct mark *mark)
+{
+    const struct mark now = mark_now();
+    const uint64_t us = now.us - mark->us;
+    vr_metrics_count_cpu(&lane->metrics, stage, now.cpu_ns - mark->cpu_ns);
+    *mark = now;
     return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }
 
@@ -172,19 +191,36 @@ static uint32_t gather_open(struct vr_lane *lane, uint32_t count, enum vr_job_ki
     return open;
 }
 
+/* The ranker is the most of the work: whoever can only be late, or has gone, is let go before it. */
+static uint32_t drop_late(struct vr_lane *lane, uint32_t count)
+{
+    uint64_t now_us = vr_clock_mono_us();
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        enum vr_status status = refuse(lane, lane->open[i]->job, now_us);
+        if (status != VR_OK) {
+            vr_visit_fail(lane->open[i], status);
+        } else {
+            lane->open[left++] = lane->open[i];
+        }
+    }
+    return left;
+}
+
 static void recommend(struct vr_lane *lane, uint32_t batch)
 {
-    uint64_t mark = vr_clock_mono_us();
+    struct mark mark = mark_now();
     uint32_t count = gather_open(lane, batch, VR_JOB_RECOMMEND);
     count = run_spread(lane, count, prepare);
     vr_step_search(lane, count);
-    uint32_t retrieve_us = lap(&mark);
+    uint32_t retrieve_us = lap(lane, VR_STAGE_RETRIEVE, &mark);
     count = run_spread(lane, count, combine);
-    uint32_t merge_us = lap(&mark);
+    uint32_t merge_us = lap(lane, VR_STAGE_MERGE, &mark);
+    count = drop_late(lane, count);
     vr_step_rank(lane, count);
-    uint32_t rank_us = lap(&mark);
+    uint32_t rank_us = lap(lane, VR_STAGE_RANK, &mark);
     count = run_spread(lane, count, conclude);
-    uint32_t rerank_us = lap(&mark);
+    uint32_t rerank_us = lap(lane, VR_STAGE_RERANK, &mark);
     for (uint32_t i = 0; i < count; i++) {
         vr_device_tell(&lane->run, lane->open[i]);
         struct vr_feed_reply *reply = &lane->open[i]->job->reply;
@@ -204,16 +240,18 @@ static void hand_back(struct vr_lane *lane, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         vr_metrics_count(&lane->metrics, &lane->visit[i], now_us);
     }
-    for (uint32_t i = 0; i < count; i++) {
-        vr_handback_push(lane->batch[i]->home, lane->batch[i]);
-    }
+    vr_metrics_take(lane, 0, now_us);
+    vr_handback_push_batch(lane->batch, count);
 }
 
-void vr_batch_run(struct vr_lane *lane, uint32_t count)
+uint32_t vr_batch_run(struct vr_lane *lane, uint32_t count)
 {
     uint64_t now_us = vr_clock_mono_us();
+    uint32_t worked = 0;
+    vr_metrics_take(lane, count, now_us);
     for (uint32_t i = 0; i < count; i++) {
         open_visit(lane, i, count, now_us);
+        worked += vr_visit_is_open(&lane->visit[i]);
     }
     vr_device_begin(lane);
     recommend(lane, count);
@@ -224,4 +262,21 @@ void vr_batch_run(struct vr_lane *lane, uint32_t count)
     }
     vr_device_end(lane);
     hand_back(lane, count);
+    return worked;
+}
+
+void vr_batch_bury(struct vr_lane *lane, struct vr_job *dead)
+{
+    uint64_t now_us = vr_clock_mono_us();
+    while (dead != NULL) {
+        struct vr_job *next = dead->next;
+        struct vr_visit visit;
+        begin_visit(&visit, dead, now_us);
+        bool gone = __atomic_load_n(&dead->cancelled, __ATOMIC_RELAXED);
+        vr_visit_fail(&visit, gone ? vr_fail(VR_ERR_CLOSED, "the client has gone")
+                                   : vr_fail(VR_ERR_TIMEOUT, "the deadline passed, or would have, before an answer"));
+        vr_metrics_count(&lane->metrics, &visit, now_us);
+        vr_handback_push(dead->home, dead);
+        dead = next;
+    }
 }

@@ -1,6 +1,7 @@
 /* What a lane holds for one model (lane.h): its engine slot, the terms and merge tables of its workers, and the rows of
  * the block list. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "lane.h"
 #include "rerank.h"
@@ -23,6 +24,23 @@ uint32_t vr_binding_max_k(const struct vr_feed_config *config)
     uint32_t content = config->source[VR_SOURCE_CONTENT].count;
     uint32_t most = tower > content ? tower : content;
     return most > SIMILAR_RESULTS ? most : SIMILAR_RESULTS;
+}
+
+struct vr_feed_config vr_feed_config_of(const struct vr_config *config)
+{
+    struct vr_feed_config feed = {.lanes = config->lanes,
+                                  .satisfaction = config->satisfaction,
+                                  .rerank = config->rerank,
+                                  .state = config->state,
+                                  .device_timeout_ms = config->compute.device_timeout_ms};
+    memcpy(feed.source, config->source, sizeof feed.source);
+    return feed;
+}
+
+struct vr_engine_shape vr_feed_engine_shape(const struct vr_feed_config *config)
+{
+    return (struct vr_engine_shape){config->lanes.count, config->lanes.max_batch, vr_binding_max_candidates(config),
+                                    vr_binding_max_k(config)};
 }
 
 enum vr_status vr_binding_terms(const struct vr_satisfaction_config *config, const struct vr_bundle *bundle,
@@ -78,6 +96,12 @@ static enum vr_status find_blocked(struct vr_binding *binding, const struct vr_r
     return vr_rows_of_ids(binding->model->bundle, id, config->blocked_count, binding->arena, &binding->blocked);
 }
 
+static enum vr_status make_slot(struct vr_engine *engine, const struct vr_engine_shape *shape,
+                                struct vr_engine_slot **out)
+{
+    return vr_engine_slot_create(engine, shape->max_requests, shape->max_candidates, shape->max_k, out);
+}
+
 enum vr_status vr_binding_create(const struct vr_feed_config *config, struct vr_model *model, struct vr_binding **out)
 {
     struct vr_binding *binding = calloc(1, sizeof *binding);
@@ -90,9 +114,12 @@ enum vr_status vr_binding_create(const struct vr_feed_config *config, struct vr_
     if (status == VR_OK) {
         status = find_blocked(binding, &config->rerank);
     }
+    const struct vr_engine_shape shape = vr_feed_engine_shape(config);
     if (status == VR_OK) {
-        status = vr_engine_slot_create(model->engine, config->lanes.max_batch, vr_binding_max_candidates(config),
-                                       vr_binding_max_k(config), &binding->slot);
+        status = make_slot(model->engine, &shape, &binding->slot);
+    }
+    if (status == VR_OK && model->device != NULL) {
+        status = make_slot(model->device, &shape, &binding->device);
     }
     if (status != VR_OK) {
         vr_binding_destroy(binding);

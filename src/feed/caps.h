@@ -1,21 +1,27 @@
-/* Caps: at most `max` videos of one creator (or topic) in any `window` consecutive positions. Kept for each candidate:
- * how many of its group stand in the window that ends before the next position, and which caps that breaks. Placing a
- * video touches its group alone, and the selector reads one byte a candidate. */
+/* Caps: at most `max` videos of one creator (or topic) in any `window` consecutive positions. Kept for each candidate
+ * and cap: how many of its group stand in the window that ends before the next position. */
 #ifndef VIREO_FEED_CAPS_H
 #define VIREO_FEED_CAPS_H
 
 #include "rerank.h"
+#include "selection_loops.h"
 
 struct vr_caps {
     const struct vr_rerank_input *input;
-    uint32_t *in_window[VR_CAPS_MAX]; /* by cap, [count]: of the candidate's group in the last window - 1 positions */
-    uint8_t *broken;                  /* [count], bits (1 << enum vr_rule) that forbid it at the next position */
+    const struct vr_selection_loops *loops;
+    uint32_t length;                  /* as of struct vr_gains */
+    int32_t *creator, *topic;         /* [length], the input's; -1 behind */
+    uint32_t *in_window[VR_CAPS_MAX]; /* by cap, [length]: of the candidate's group in the last window - 1 positions */
     uint32_t *placed;                 /* [want], candidates by position */
     uint32_t placed_count;
 };
 
 /* Arena memory. VR_ERR_NOMEM. */
-enum vr_status vr_caps_create(const struct vr_rerank_input *input, struct vr_arena *arena, struct vr_caps *out);
+enum vr_status vr_caps_create(const struct vr_rerank_input *input, const struct vr_selection_loops *loops,
+                              uint32_t length, struct vr_arena *arena, struct vr_caps *out);
+
+/* Add to bits [length] the (1 << enum vr_rule) of each cap that forbids the candidate at the next position. */
+void vr_caps_mark(const struct vr_caps *caps, uint32_t *bits);
 
 /* Put the candidate at the next position. */
 void vr_caps_place(struct vr_caps *caps, uint32_t candidate);

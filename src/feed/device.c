@@ -17,24 +17,6 @@ static bool is_usable(const struct vr_health *health)
     return state == VR_DEVICE_UP || state == VR_DEVICE_SUSPECT;
 }
 
-void vr_device_bind(struct vr_lane *lane)
-{
-    struct vr_binding *binding = lane->binding;
-    if (binding->model->device == NULL || vr_health_state(lane->run.health) == VR_DEVICE_LOST) {
-        return;
-    }
-    enum vr_status status = vr_engine_slot_create(binding->model->device, lane->config->lanes.max_batch,
-                                                  vr_binding_max_candidates(lane->config),
-                                                  vr_binding_max_k(lane->config), &binding->device);
-    lane->run.since_us = 0;
-    if (status == VR_ERR_DEVICE_LOST) {
-        vr_health_failed(lane->run.health, VR_DEVICE_BROKE);
-    } else if (status != VR_OK) {
-        vr_log(VR_LOG_ERROR, "device_has_no_room", "error=\"%s\"", vr_error_text());
-        vr_health_set(lane->run.health, VR_DEVICE_DOWN, vr_device_failure_of(status));
-    }
-}
-
 void vr_device_begin(struct vr_lane *lane)
 {
     struct vr_device_run *run = &lane->run;

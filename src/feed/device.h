@@ -44,10 +44,6 @@ struct vr_device_run {
     const char *word;    /* why this batch stands on the stand-by, for `degraded`; NULL: it does not */
 };
 
-/* Give the lane's new binding its slot on the device, where its model has one. A failure takes the device out of use
- * and leaves the stand-by. */
-void vr_device_bind(struct vr_lane *lane);
-
 /* Around a batch. */
 void vr_device_begin(struct vr_lane *lane);
 void vr_device_end(struct vr_lane *lane);

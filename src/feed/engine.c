@@ -108,6 +108,12 @@ static enum vr_status make_indexes(struct vr_engine *engine, const struct vr_ind
     return status == VR_OK ? ops->index_create(engine->backend, &content, &engine->content_index) : status;
 }
 
+struct vr_engine_options vr_engine_options_of(const struct vr_config *config, const struct vr_backend *backend)
+{
+    const bool stands_in = strcmp(backend->ops->name, "cpu") == 0 && vr_device_is_wanted(&config->compute);
+    return (struct vr_engine_options){config->retrieval, stands_in ? VR_PRECISION_AUTO : config->compute.precision};
+}
+
 enum vr_status vr_engine_create_with(struct vr_backend *backend, const struct vr_bundle *bundle,
                                      const struct vr_engine_options *options, struct vr_engine **out)
 {
@@ -162,7 +168,7 @@ void vr_engine_destroy(struct vr_engine *engine)
 
 enum vr_precision vr_engine_precision(const struct vr_engine *engine)
 {
-    return engine->element == VR_ELEMENT_F16 ? VR_PRECISION_F16 : VR_PRECISION_F32;
+    return engine->runs_in;
 }
 
 const struct vr_bundle *vr_engine_bundle(const struct vr_engine *engine)

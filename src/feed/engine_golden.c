@@ -14,13 +14,14 @@
 #define LIMIT_US 60000000u
 #define USER_TOWER_TOLERANCE 1e-4
 
-/* Of the heads, by what the ranker ran in. */
-static const struct {
-    double probability, watch_s; /* watch_s: relative, or seconds */
-} tolerance[] = {
-    [VR_PRECISION_F32] = {1e-4, 1e-3},
-    [VR_PRECISION_F16] = {5e-4, 5e-3},
-};
+struct vr_golden_bound vr_golden_bound_of(enum vr_precision precision)
+{
+    static const struct vr_golden_bound bounds[] = {
+        [VR_PRECISION_AUTO] = {1e-4, 1e-3}, [VR_PRECISION_F32] = {1e-4, 1e-3},  [VR_PRECISION_F16] = {5e-4, 5e-3},
+        [VR_PRECISION_BF16] = {4e-3, 4e-2}, [VR_PRECISION_INT8] = {1e-2, 1e-1},
+    };
+    return bounds[precision];
+}
 
 static const char *const head_names[VR_HEAD_COUNT] = {"click", "watch_s", "like", "finish"};
 
@@ -76,13 +77,13 @@ static enum vr_status check_heads(const struct batch *batch, uint32_t i, struct 
 {
     const double *want = batch->engine->bundle->golden.heads + (size_t)(batch->first + i) * VR_HEAD_COUNT;
     const float *got = batch->result[i].heads;
+    const struct vr_golden_bound bound = vr_golden_bound_of(worst->precision);
     for (uint32_t h = 0; h < VR_HEAD_COUNT; h++) {
         const double off = fabs((double)got[h] - want[h]);
         const double relative = off / fmax(fabs(want[h]), 1.0);
         double *largest = h == VR_HEAD_WATCH_S ? &worst->watch_s_relative : &worst->probability;
         const double judged = h == VR_HEAD_WATCH_S ? relative : off;
-        const double allowed =
-            h == VR_HEAD_WATCH_S ? tolerance[worst->precision].watch_s : tolerance[worst->precision].probability;
+        const double allowed = h == VR_HEAD_WATCH_S ? bound.watch_s : bound.probability;
         *largest = judged > *largest ? judged : *largest;
         if (!(judged <= allowed)) {
             return vr_fail(VR_ERR_CHECKSUM, "golden case %u: %s is %.9g, expected %.9g, off by %.3g", batch->first + i,
@@ -173,11 +174,13 @@ enum vr_status vr_engine_selftest(struct vr_engine *engine, struct vr_golden_rep
     batch->engine = engine;
     enum vr_status status = vr_engine_slot_create(engine, BATCH, 1, TOP, &batch->slot);
     const uint32_t cases = engine->bundle->golden.count;
+    const uint64_t begun_us = vr_clock_mono_us();
     for (batch->first = 0; status == VR_OK && batch->first < cases; batch->first += BATCH) {
         batch->count = cases - batch->first < BATCH ? cases - batch->first : BATCH;
         status = check_batch(batch, &report);
         report.cases += batch->count;
     }
+    report.took_us = vr_clock_mono_us() - begun_us;
     vr_engine_slot_destroy(batch->slot);
     free(batch);
     if (worst != NULL) {
@@ -209,7 +212,7 @@ enum vr_status vr_engine_create_tested(struct vr_backend *backend, const struct 
 {
     struct vr_golden_report report = {0};
     enum vr_status status = create_tested(backend, bundle, options, &report, out);
-    if (status == VR_ERR_CHECKSUM && options->precision == VR_PRECISION_AUTO && report.precision == VR_PRECISION_F16) {
+    if (status == VR_ERR_CHECKSUM && options->precision == VR_PRECISION_AUTO && report.precision != VR_PRECISION_F32) {
         const struct vr_engine_options exact = {options->index, VR_PRECISION_F32};
         vr_log(VR_LOG_WARN, "ranker_in_float32", "reason=\"%s\"", vr_error_text());
         status = create_tested(backend, bundle, &exact, &report, out);

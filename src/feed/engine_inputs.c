@@ -4,12 +4,16 @@
 
 #include "engine_parts.h"
 
+static bool continues(const struct vr_segment *last, const struct vr_segment *next)
+{
+    return last->kind == VR_SEGMENT_DENSE && next->kind == VR_SEGMENT_DENSE &&
+           last->offset + last->width == next->offset && last->source + last->width == next->source;
+}
+
 static enum vr_status add_segment(struct engine_inputs *inputs, struct vr_segment segment)
 {
-    struct vr_segment *last = inputs->segments > 0 ? &inputs->segment[inputs->segments - 1] : NULL;
-    if (last != NULL && last->kind == VR_SEGMENT_DENSE && segment.kind == VR_SEGMENT_DENSE &&
-        last->offset + last->width == segment.offset && last->source + last->width == segment.source) {
-        last->width += segment.width;
+    if (inputs->segments > 0 && continues(&inputs->segment[inputs->segments - 1], &segment)) {
+        inputs->segment[inputs->segments - 1].width += segment.width;
         return VR_OK;
     }
     if (inputs->segments == VR_SEGMENTS_MAX) {

@@ -4,14 +4,6 @@
 
 #include "engine_parts.h"
 
-/* What is told of an index where the backend does not: copies of the vectors, content as floats, tower vectors as
- * halves in the exact index and as floats in FAISS, whose graph or lists are not counted. */
-static uint64_t vectors_of(const struct vr_index_spec *spec)
-{
-    const bool halves = spec->config.kind == VR_INDEX_EXACT && spec->vectors.dtype == VR_TABLE_F16;
-    return (uint64_t)spec->rows * spec->dim * (halves ? sizeof(uint16_t) : sizeof(float));
-}
-
 /* Both indexes, and what a stream that searches both takes: the larger of the two, as one search follows the other. */
 static uint64_t index_bytes(const struct vr_engine *engine, uint64_t *stream_bytes)
 {
@@ -19,10 +11,8 @@ static uint64_t index_bytes(const struct vr_engine *engine, uint64_t *stream_byt
     *stream_bytes = 0;
     for (uint32_t i = 0; i < 2; i++) {
         const struct vr_index_spec spec = engine_index_spec(engine, &engine->index, i == 1);
-        uint64_t own = vectors_of(&spec), stream = 0;
-        if (engine->backend->ops->index_memory != NULL) {
-            engine->backend->ops->index_memory(&spec, &own, &stream);
-        }
+        uint64_t own = 0, stream = 0;
+        engine->backend->ops->index_memory(&spec, &own, &stream);
         sum += own;
         *stream_bytes = stream > *stream_bytes ? stream : *stream_bytes;
     }
@@ -55,9 +45,9 @@ static enum vr_status count(struct vr_engine *engine, const struct vr_engine_sha
     return VR_OK;
 }
 
-enum vr_status vr_engine_memory_with(struct vr_backend *backend, const struct vr_bundle *bundle,
-                                     const struct vr_engine_options *options, const struct vr_engine_shape *shape,
-                                     struct vr_engine_memory *out)
+enum vr_status vr_engine_memory_needed(struct vr_backend *backend, const struct vr_bundle *bundle,
+                                       const struct vr_engine_options *options, const struct vr_engine_shape *shape,
+                                       struct vr_engine_memory *out)
 {
     struct vr_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
@@ -72,12 +62,4 @@ enum vr_status vr_engine_memory_with(struct vr_backend *backend, const struct vr
     const enum vr_status status = count(engine, shape, out);
     vr_engine_destroy(engine);
     return status;
-}
-
-enum vr_status vr_engine_memory_needed(struct vr_backend *backend, const struct vr_bundle *bundle,
-                                       const struct vr_index_config *index, const struct vr_engine_shape *shape,
-                                       struct vr_engine_memory *out)
-{
-    const struct vr_engine_options options = {*index, VR_PRECISION_F32};
-    return vr_engine_memory_with(backend, bundle, &options, shape, out);
 }

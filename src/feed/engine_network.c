@@ -39,14 +39,27 @@ static uint32_t run_length(const struct layers *layers, uint32_t first, uint32_t
     return count;
 }
 
-/* One operation: a batch of products, or one wide product where all read the same. */
+/* Layers from `first` on, of `out` outputs each. */
+static struct engine_dense dense_at(struct engine_dense dense, uint32_t first, uint32_t out)
+{
+    dense.bias = matrix_at(dense.bias, first, 0);
+    if (dense.weight.packed > 0) {
+        dense.weight.view.offset += first * dense.weight.packed;
+    } else {
+        dense.weight = matrix_at(dense.weight, (size_t)first * out, 0);
+    }
+    return dense;
+}
+
+/* One operation: a batch of products, or one wide product where all read the same and lie side by side. */
 static enum vr_status run_some(struct vr_engine_slot *slot, uint32_t rows, const struct layers *layers, uint32_t first,
                                uint32_t count, uint32_t apart)
 {
-    const bool wide = apart == 0 && layers->y_step == layers->out;
+    const struct engine_dense dense = dense_at(layers->dense, first, layers->out);
+    const struct engine_matrix weight = dense.weight, bias = dense.bias;
+    const bool packed = weight.packed > 0;
+    const bool wide = apart == 0 && layers->y_step == layers->out && (!packed || dense.whole);
     const struct engine_matrix x = matrix_at(layers->x, 0, (size_t)block_of(layers, first) * layers->x_step);
-    const struct engine_matrix weight = matrix_at(layers->dense.weight, (size_t)first * layers->out, 0);
-    const struct engine_matrix bias = matrix_at(layers->dense.bias, first, 0);
     const struct engine_matrix add = matrix_at(layers->add, 0, (size_t)first * layers->out);
     const struct engine_matrix y = matrix_at(layers->y, 0, (size_t)first * layers->y_step);
     const struct vr_linear args = {
@@ -58,6 +71,8 @@ static enum vr_status run_some(struct vr_engine_slot *slot, uint32_t rows, const
         .x_element = x.element,
         .weight = weight.view,
         .weight_stride = weight.stride,
+        .weight_packed = packed,
+        .weight_element = weight.element,
         .has_bias = layers->has_bias,
         .bias = bias.view,
         .bias_element = bias.element,
@@ -71,7 +86,7 @@ static enum vr_status run_some(struct vr_engine_slot *slot, uint32_t rows, const
         .y_element = y.element,
         .batch = wide ? 1 : count,
         .x_step = (size_t)apart * layers->x_step,
-        .weight_step = (size_t)layers->out * weight.stride,
+        .weight_step = packed ? weight.packed : (size_t)layers->out * weight.stride,
         .bias_step = bias.stride,
         .add_step = layers->out,
         .y_step = layers->y_step,
@@ -147,36 +162,55 @@ static struct layers level_layers(const struct vr_engine_slot *slot, const struc
     };
 }
 
-static enum vr_status first_layers(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l)
+/* Of `count` experts from `first` on. */
+static enum vr_status first_layers(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l, uint32_t first,
+                                   uint32_t count)
 {
     const struct vr_level *level = &slot->engine->bundle->ranker.level[l];
     struct layers layers = level_layers(slot, chunk, l);
-    layers.count = level->experts;
-    layers.block = level->expert_input;
+    layers.count = count;
+    layers.block = level->expert_input + first;
     layers.out = layers.y_step = level->hidden;
-    layers.dense = slot->engine->level[l].first;
-    layers.add = slot->hoisted_hidden;
+    layers.dense = dense_at(slot->engine->level[l].first, first, level->hidden);
+    layers.add = matrix_at(slot->hoisted_hidden, 0, (size_t)first * level->hidden);
     layers.activation = VR_LINEAR_RELU;
-    layers.y = of_width(slot->hidden, level->experts * level->hidden);
+    layers.y = of_width(slot->hidden, slot_experts(slot, level) * level->hidden);
     return run_layers(slot, chunk->rows, &layers);
 }
 
-static enum vr_status second_layers(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l)
+static enum vr_status second_layers(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l, uint32_t first,
+                                    uint32_t count)
 {
     const struct vr_level *level = &slot->engine->bundle->ranker.level[l];
+    const struct engine_matrix expert = of_width(slot->expert, level->experts * level->width);
     const struct layers layers = {
-        .count = level->experts,
+        .count = count,
         .in = level->hidden,
         .out = level->width,
-        .x = of_width(slot->hidden, level->experts * level->hidden),
+        .x = of_width(slot->hidden, slot_experts(slot, level) * level->hidden),
         .x_step = level->hidden,
-        .dense = slot->engine->level[l].second,
+        .dense = dense_at(slot->engine->level[l].second, first, level->width),
         .has_bias = true,
         .activation = VR_LINEAR_RELU,
-        .y = of_width(slot->expert, level->experts * level->width),
+        .y = matrix_at(expert, 0, (size_t)first * level->width),
         .y_step = level->width,
     };
     return run_layers(slot, chunk->rows, &layers);
+}
+
+/* Both layers of the experts, as many at a time as the backend prefers: what lies between them is used again at once.
+ */
+static enum vr_status run_experts(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l)
+{
+    const struct vr_level *level = &slot->engine->bundle->ranker.level[l];
+    const uint32_t most = slot_experts(slot, level);
+    enum vr_status status = VR_OK;
+    for (uint32_t first = 0; status == VR_OK && first < level->experts; first += most) {
+        const uint32_t count = level->experts - first < most ? level->experts - first : most;
+        status = first_layers(slot, chunk, l, first, count);
+        status = status == VR_OK ? second_layers(slot, chunk, l, first, count) : status;
+    }
+    return status;
 }
 
 static enum vr_status gate_logits(struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l)
@@ -225,10 +259,7 @@ static enum vr_status run_level(struct vr_engine_slot *slot, uint32_t l, struct 
 {
     const struct vr_level *level = &slot->engine->bundle->ranker.level[l];
     const struct engine_matrix mix = of_width(slot->mix[l % 2], level->gates * level->width);
-    enum vr_status status = first_layers(slot, chunk, l);
-    if (status == VR_OK) {
-        status = second_layers(slot, chunk, l);
-    }
+    enum vr_status status = run_experts(slot, chunk, l);
     if (status == VR_OK) {
         status = gate_logits(slot, chunk, l);
     }
@@ -283,11 +314,17 @@ static enum vr_status task_outputs(struct vr_engine_slot *slot, const struct chu
         .out = outputs,
         .x = matrix_at(slot->task_hidden, 0, (size_t)t * slot_task_stride(slot)),
         .x_step = slot_task_stride(slot),
-        .dense = {matrix_at(engine->task_last.weight, first, 0), matrix_at(engine->task_last.bias, first, 0)},
+        .dense = engine->task_last,
         .has_bias = true,
         .y = matrix_at(slot->z, 0, first),
         .y_step = outputs,
     };
+    if (layers.dense.weight.packed > 0) {
+        layers.dense.weight.view.offset += t * layers.dense.weight.packed;
+    } else {
+        layers.dense.weight = matrix_at(layers.dense.weight, first, 0);
+    }
+    layers.dense.bias = matrix_at(layers.dense.bias, first, 0);
     layers.dense.bias.stride = outputs; /* a column of all tasks' biases as rows of one task's */
     return run_layers(slot, chunk->rows, &layers);
 }

@@ -36,6 +36,7 @@ struct engine_matrix {
     struct vr_view view;
     uint32_t stride; /* elements from one row to the next */
     enum vr_element element;
+    size_t packed; /* weights that the backend packed: bytes from one layer's to the next one's; 0: rows */
 };
 
 /* The matrix from a row and a column on. */
@@ -90,6 +91,7 @@ struct engine_layer {
 struct engine_dense {
     struct engine_matrix weight; /* [layers * out, in] */
     struct engine_matrix bias;   /* [layers, out] */
+    bool whole;                  /* packed as one layer of layers * out outputs: they read one input */
 };
 struct engine_level {
     struct engine_dense first, second; /* a layer an expert */
@@ -108,7 +110,8 @@ struct vr_engine {
     struct engine_inputs video;   /* video and pair columns of a ranker row */
     struct engine_layer layer[VR_LAYERS_MAX];
     enum vr_precision precision;                     /* asked for */
-    enum vr_element element;                         /* of the ranker's weights and of what lies between its layers */
+    enum vr_precision runs_in;                       /* F32, F16, BF16 or INT8 */
+    enum vr_element element;                         /* of what lies between the ranker's layers */
     struct engine_dense hoisted_first, hoisted_gate; /* level 0: the request's columns, and the biases */
     struct engine_level level[VR_LEVELS_MAX];        /* level 0: first and gate have the row's own columns, no biases */
     struct engine_dense task_first, task_last;       /* a layer a task; the last layers' outputs differ in number */
@@ -123,8 +126,8 @@ enum vr_status engine_fill(struct vr_engine *engine);
 
 /* ---- engine_weights.c ---- */
 
-/* The ranker's weights to the backend, once it is settled what numbers they are: VR_ERR_UNSUPPORTED where halves are
- * asked for and cannot be had. Reads the widths of `request`. */
+/* The ranker's weights to the backend, once it is settled what numbers they are: VR_ERR_UNSUPPORTED where a precision
+ * is asked for that cannot be had. Reads the widths of `request`. */
 enum vr_status engine_upload_ranker(struct vr_engine *engine);
 
 /* ---- engine.c ---- */
@@ -215,10 +218,10 @@ struct vr_engine_slot {
     struct vr_view user_hidden[2]; /* float [requests, widest layer] */
 
     /* The ranker's, for its widest level; of the engine's element, or float where said. */
-    struct engine_matrix request_row;                  /* [requests, request.width] */
+    struct engine_matrix request_row;                  /* [requests, request.width], of what a gather writes */
     struct engine_matrix hoisted_hidden, hoisted_gate; /* float [requests, level 0's units * outputs] */
-    struct engine_matrix video_part;                   /* [chunk, video.width] */
-    struct engine_matrix hidden, expert, mix[2];       /* [chunk, experts * hidden], [.., experts * width], .. */
+    struct engine_matrix video_part;                   /* [chunk, video.width], of what a gather writes */
+    struct engine_matrix hidden, expert, mix[2];       /* [chunk, experts at a time * hidden], [.., experts * width] */
     struct engine_matrix task_hidden;                  /* [chunk, tasks * slot_task_stride] */
     struct engine_matrix logit, z;                     /* float [chunk, gates * experts], [chunk, z_width] */
 
@@ -231,6 +234,13 @@ struct vr_engine_slot {
 static inline const struct vr_backend_ops *slot_ops(const struct vr_engine_slot *slot)
 {
     return slot->engine->backend->ops;
+}
+
+/* Experts of a level that are taken at a time. */
+static inline uint32_t slot_experts(const struct vr_engine_slot *slot, const struct vr_level *level)
+{
+    const uint32_t preferred = slot_ops(slot)->preferred_experts;
+    return preferred == 0 || preferred > level->experts ? level->experts : preferred;
 }
 
 static inline bool slot_has_plans(const struct vr_engine_slot *slot)
@@ -298,8 +308,9 @@ void slot_fill_user(struct vr_engine_slot *slot, uint32_t r, const double *viewe
 /* Padding behind `requests` requests: no history, features of zero. */
 void slot_pad_users(struct vr_engine_slot *slot, uint32_t requests);
 
-/* Transforms of row r of an input's blocks into its two staging matrices; raw[block]. */
-void inputs_fill(const struct vr_engine *engine, const struct engine_inputs *inputs, uint32_t r,
+/* Transforms of `rows` rows of an input's blocks into its two staging matrices, from row `first` on; raw[block] [rows,
+ * the entity's fields]. */
+void inputs_fill(const struct vr_engine *engine, const struct engine_inputs *inputs, uint32_t first, uint32_t rows,
                  const double *const *raw, const struct engine_pair *dense, const struct engine_pair *index);
 
 /* Raw rows of an input's blocks, by entity, in the order of the blocks. */

@@ -26,7 +26,7 @@ static void fill_request(struct vr_engine_slot *slot, uint32_t r, const struct v
     float *dense = (float *)at->request_dense.host + (size_t)r * inputs->dense_stride;
     const double *raw[2];
     inputs_raw(inputs, request->viewer_raw, request->context_raw, raw);
-    inputs_fill(slot->engine, inputs, r, raw, &at->request_dense, &at->request_index);
+    inputs_fill(slot->engine, inputs, r, 1, raw, &at->request_dense, &at->request_index);
     for (uint32_t v = 0; v < ENGINE_VECTORS; v++) {
         if (inputs->vector_at[v] != ENGINE_NONE) {
             memcpy(dense + inputs->vector_at[v], slot_vector(slot, request, r, (enum engine_vector)v),
@@ -51,7 +51,14 @@ static enum vr_status send_requests(const struct ranking *batch)
 /* ---- rows ---- */
 
 #define LANES 8u
-#define DIM_MAX 256u /* of tower and content vectors (docs/bundle.md), a multiple of LANES */
+#define DIM_MAX 256u       /* of tower and content vectors (docs/bundle.md), a multiple of LANES */
+#define ROWS_AT_A_TIME 64u /* whose features are made together */
+#define PREFETCH_AHEAD 6u  /* rows */
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
 
 /* Eight sums side by side, then added in a fixed order. */
 static float dot(const float *a, const float *b, uint32_t dim)
@@ -98,19 +105,35 @@ static struct engine_rows chunk_of(const struct ranking *batch, uint32_t at, uin
     return slot_rows(slot, first, room);
 }
 
-/* Candidate c of a request as row `within` of a chunk. */
-static void fill_row(const struct vr_engine *engine, const struct vr_engine_rank *request, uint32_t c,
-                     const struct query *query, const struct engine_rows *rows, uint32_t within)
+/* The videos' vectors lie anywhere in tables larger than the caches. */
+static void prefetch(const struct vr_engine *engine, int32_t row)
+{
+    const struct vr_bundle *bundle = engine->bundle;
+    if (row >= 0 && (uint32_t)row < bundle->videos.count) {
+        __builtin_prefetch(bundle->videos.tower + (size_t)row * bundle->tower_dim);
+        __builtin_prefetch(bundle->videos.tower + (size_t)(row + 1) * bundle->tower_dim - 1);
+        __builtin_prefetch(bundle->videos.content + (size_t)row * bundle->content_dim);
+    }
+}
+
+/* `count` candidates of a request, from c on, as rows `within` and after it of a chunk. */
+static void fill_rows(const struct vr_engine *engine, const struct vr_engine_rank *request, uint32_t c, uint32_t count,
+                      const struct query *query, const struct engine_rows *rows, uint32_t within)
 {
     const struct engine_inputs *inputs = &engine->video;
     const uint32_t video_fields = vr_feature_field_count(engine->bundle->features, VR_ENTITY_VIDEO);
-    double pair_raw[VR_PAIR_FIELDS];
-    memcpy(pair_raw, request->pair_raw + (size_t)c * VR_PAIR_FIELDS, sizeof pair_raw);
-    pair_dots(engine, query, request->row[c], pair_raw);
-    const double *raw[2] = {request->video_raw + (size_t)c * video_fields, pair_raw};
-    inputs_fill(engine, inputs, within, raw, &rows->dense, &rows->index);
-    if (inputs->row_at != ENGINE_NONE) {
-        ((int32_t *)rows->index.host)[(size_t)within * inputs->index_stride + inputs->row_at] = request->row[c];
+    double pair_raw[ROWS_AT_A_TIME][VR_PAIR_FIELDS];
+    memcpy(pair_raw, request->pair_raw + (size_t)c * VR_PAIR_FIELDS, count * sizeof pair_raw[0]);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t ahead = c + i + PREFETCH_AHEAD;
+        prefetch(engine, ahead < request->candidates ? request->row[ahead] : -1);
+        pair_dots(engine, query, request->row[c + i], pair_raw[i]);
+    }
+    const double *raw[2] = {request->video_raw + (size_t)c * video_fields, pair_raw[0]};
+    inputs_fill(engine, inputs, within, count, raw, &rows->dense, &rows->index);
+    int32_t *index = (int32_t *)rows->index.host + (size_t)within * inputs->index_stride;
+    for (uint32_t i = 0; i < count && inputs->row_at != ENGINE_NONE; i++) {
+        index[(size_t)i * inputs->index_stride + inputs->row_at] = request->row[c + i];
     }
 }
 
@@ -120,12 +143,14 @@ static void fill_candidates(const struct ranking *batch, uint32_t r, uint32_t at
     const struct vr_engine_rank *request = &batch->request[r];
     const struct query query = {slot_vector(batch->slot, request, r, ENGINE_USER_TOWER),
                                 slot_vector(batch->slot, request, r, ENGINE_HIST_CONTENT)};
-    for (uint32_t c = 0; c < request->candidates;) {
+    uint32_t count = 0;
+    for (uint32_t c = 0; c < request->candidates; c += count) {
         uint32_t within = 0, left = 0;
         const struct engine_rows rows = chunk_of(batch, at + c, &within, &left);
-        for (; c < request->candidates && left > 0; c++, within++, left--) {
-            fill_row(batch->slot->engine, request, c, &query, &rows, within);
-            ((int32_t *)rows.request_of.host)[within] = (int32_t)r;
+        count = smaller(smaller(request->candidates - c, left), ROWS_AT_A_TIME);
+        fill_rows(batch->slot->engine, request, c, count, &query, &rows, within);
+        for (uint32_t i = 0; i < count; i++) {
+            ((int32_t *)rows.request_of.host)[within + i] = (int32_t)r;
         }
     }
 }

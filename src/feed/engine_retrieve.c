@@ -44,6 +44,9 @@ enum vr_status slot_search(struct vr_engine_slot *slot, struct vr_index *index, 
     return k == 0 ? VR_OK : slot_ops(slot)->index_search(slot->stream, index, &args);
 }
 
+/* A plan searches the content index whatever its requests ask for. Requests without history cost little: their vectors
+ * are zeros, for which the CUDA backend answers without a scan, and where all are it reads no vectors. With the content
+ * source switched off the search is in vain; leaving it out would take a second capture of each room. */
 enum vr_status slot_retrieve(struct vr_engine_slot *slot)
 {
     const struct engine_retrieval *at = &slot->retrieval;

@@ -4,11 +4,9 @@
 #include <stdlib.h>
 
 #include "engine_parts.h"
-#include "vireo/clock.h"
 
 #define ALIGNMENT 256u
 #define K_MAX 1000u
-#define DRAIN_LIMIT_US 1000000u
 
 static size_t rounded(size_t bytes)
 {
@@ -104,9 +102,15 @@ struct layout {
 static struct engine_matrix scratch(struct layout *layout, enum vr_element element, size_t rows, uint32_t width)
 {
     const uint32_t stride = element_stride(element, width);
-    const struct engine_matrix matrix = {{layout->slot->device, layout->device}, stride, element};
+    const struct engine_matrix matrix = {{layout->slot->device, layout->device}, stride, element, 0};
     layout->device += rounded(rows * stride * vr_element_bytes(element));
     return matrix;
+}
+
+/* What a row of features is gathered as: a gather writes no bfloat16, and gates read the features too. */
+static enum vr_element gathered(enum vr_element element)
+{
+    return element == VR_ELEMENT_F16 ? VR_ELEMENT_F16 : VR_ELEMENT_F32;
 }
 
 static struct engine_block block(struct layout *layout, size_t bytes)
@@ -149,12 +153,13 @@ struct widest {
     uint32_t hidden, expert, logit, mix;
 };
 
-static struct widest widest_level(const struct vr_ranker *ranker)
+static struct widest widest_level(const struct vr_engine_slot *slot)
 {
+    const struct vr_ranker *ranker = &slot->engine->bundle->ranker;
     struct widest widest = {1, 1, 1, 1};
     for (uint32_t l = 0; l < ranker->level_count; l++) {
         const struct vr_level *level = &ranker->level[l];
-        widest.hidden = larger(widest.hidden, level->experts * level->hidden);
+        widest.hidden = larger(widest.hidden, slot_experts(slot, level) * level->hidden);
         widest.expert = larger(widest.expert, level->experts * level->width);
         widest.logit = larger(widest.logit, level->gates * level->experts);
         widest.mix = larger(widest.mix, level->gates * level->width);
@@ -165,10 +170,10 @@ static struct widest widest_level(const struct vr_ranker *ranker)
 static void lay_chunk_scratch(struct layout *layout)
 {
     struct vr_engine_slot *slot = layout->slot;
-    const struct widest widest = widest_level(&slot->engine->bundle->ranker);
+    const struct widest widest = widest_level(slot);
     const enum vr_element element = slot->engine->element;
     const uint32_t chunk = slot->chunk;
-    slot->video_part = scratch(layout, element, chunk, slot->engine->video.width);
+    slot->video_part = scratch(layout, gathered(element), chunk, slot->engine->video.width);
     slot->hidden = scratch(layout, element, chunk, widest.hidden);
     slot->expert = scratch(layout, element, chunk, widest.expert);
     slot->logit = scratch(layout, VR_ELEMENT_F32, chunk, widest.logit);
@@ -187,7 +192,7 @@ static void lay_ranking_blocks(struct layout *layout)
     slot_lay_ranking(slot, slot->max_requests);
     slot->request_in = block(layout, slot->ranking.in_bytes);
     slot->vector = block(layout, slot->ranking.hist_bytes + rounded(requests * engine->bundle->tower_dim * 4));
-    slot->request_row = scratch(layout, engine->element, requests, engine->request.width);
+    slot->request_row = scratch(layout, gathered(engine->element), requests, engine->request.width);
     slot->hoisted_hidden = scratch(layout, VR_ELEMENT_F32, requests, first->experts * first->hidden);
     slot->hoisted_gate = scratch(layout, VR_ELEMENT_F32, requests, first->gates * first->experts);
     slot->rows_in = block(layout, rows * slot_row_bytes(slot));
@@ -290,10 +295,7 @@ void vr_engine_slot_destroy(struct vr_engine_slot *slot)
         return;
     }
     const struct vr_backend_ops *ops = slot_ops(slot);
-    if (slot->busy) { /* a call failed half-way: its copies should end before their memory goes */
-        (void)slot_wait(slot, vr_clock_mono_us() + DRAIN_LIMIT_US);
-    }
-    if (slot->stream != NULL) {
+    if (slot->stream != NULL) { /* first: it waits for what a call that failed half-way left in flight */
         ops->stream_destroy(slot->stream);
     }
     slot_drop_plans(slot);

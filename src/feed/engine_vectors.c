@@ -21,14 +21,15 @@ void slot_fill_recent(struct vr_engine_slot *slot, uint32_t r, const struct vr_r
     }
 }
 
-void inputs_fill(const struct vr_engine *engine, const struct engine_inputs *inputs, uint32_t r,
+void inputs_fill(const struct vr_engine *engine, const struct engine_inputs *inputs, uint32_t first, uint32_t rows,
                  const double *const *raw, const struct engine_pair *dense, const struct engine_pair *index)
 {
-    float *dense_row = (float *)dense->host + (size_t)r * inputs->dense_stride;
-    int32_t *index_row = (int32_t *)index->host + (size_t)r * inputs->index_stride;
+    float *dense_row = (float *)dense->host + (size_t)first * inputs->dense_stride;
+    int32_t *index_row = (int32_t *)index->host + (size_t)first * inputs->index_stride;
     for (uint32_t b = 0; b < inputs->blocks; b++) {
-        vr_feature_transform(engine->bundle->features, inputs->block[b], 1, raw[b], dense_row + inputs->dense_at[b],
-                             index_row + inputs->index_at[b]);
+        const struct vr_feature_rows out = {dense_row + inputs->dense_at[b], inputs->dense_stride,
+                                            index_row + inputs->index_at[b], inputs->index_stride};
+        vr_feature_transform(engine->bundle->features, inputs->block[b], rows, raw[b], out);
     }
 }
 
@@ -55,7 +56,7 @@ void slot_fill_user(struct vr_engine_slot *slot, uint32_t r, const double *viewe
     const struct engine_inputs *user = &slot->engine->user;
     const double *raw[2];
     inputs_raw(user, viewer_raw, context_raw, raw);
-    inputs_fill(slot->engine, user, r, raw, &slot->retrieval.user_dense, &slot->retrieval.user_index);
+    inputs_fill(slot->engine, user, r, 1, raw, &slot->retrieval.user_dense, &slot->retrieval.user_index);
 }
 
 void slot_pad_users(struct vr_engine_slot *slot, uint32_t requests)

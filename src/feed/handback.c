@@ -1,7 +1,8 @@
-/* Hand-back lists (vireo/feed.h): lanes append, one loop drains. The eventfd is written only when the list was empty,
- * so a burst of answers wakes the loop once. */
+/* Hand-back lists (vireo/feed.h): lanes push, one loop drains. A stack of jobs that is pushed on with one
+ * compare-and-swap and taken whole with one exchange, so nobody waits for anybody and no job is seen twice (the ABA
+ * problem needs a pop of single elements). The drain turns it round. The eventfd is written only when the list was
+ * empty, so a burst of answers wakes the loop once. */
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -10,8 +11,7 @@
 #include "vireo/feed.h"
 
 struct vr_handback {
-    pthread_mutex_t mutex;
-    struct vr_job *first, *last;
+    struct vr_job *latest; /* linked by next, towards older ones; __atomic builtins */
     int fd;
 };
 
@@ -27,11 +27,6 @@ enum vr_status vr_handback_create(struct vr_handback **out)
         free(list);
         return vr_fail(VR_ERR_IO, "eventfd: %s", strerror(error));
     }
-    if (pthread_mutex_init(&list->mutex, NULL) != 0) {
-        close(list->fd);
-        free(list);
-        return vr_fail(VR_ERR_IO, "hand-back list: no mutex");
-    }
     *out = list;
     return VR_OK;
 }
@@ -41,39 +36,63 @@ int vr_handback_fd(const struct vr_handback *list)
     return list->fd;
 }
 
-/* Inside the lock, so that whoever drained the last job may destroy the list. */
-static void wake(const struct vr_handback *list)
+static void wake(int fd)
 {
     uint64_t one = 1;
     ssize_t written;
     do {
-        written = write(list->fd, &one, sizeof one);
+        written = write(fd, &one, sizeof one);
     } while (written < 0 && errno == EINTR); /* EAGAIN: the counter is full, so the loop is awake already */
+}
+
+/* A chain from `latest` down to `oldest`. Once it is on the list its jobs are the loop's. */
+static void push_chain(struct vr_handback *list, struct vr_job *latest, struct vr_job *oldest)
+{
+    struct vr_job *before = __atomic_load_n(&list->latest, __ATOMIC_RELAXED);
+    do {
+        oldest->next = before;
+    } while (!__atomic_compare_exchange_n(&list->latest, &before, latest, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    if (before == NULL) {
+        wake(list->fd);
+    }
 }
 
 void vr_handback_push(struct vr_handback *list, struct vr_job *job)
 {
-    job->next = NULL;
-    pthread_mutex_lock(&list->mutex);
-    if (list->last != NULL) {
-        list->last->next = job;
-    } else {
-        list->first = job;
-        wake(list);
+    push_chain(list, job, job);
+}
+
+void vr_handback_push_batch(struct vr_job **batch, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct vr_job *oldest = batch[i];
+        struct vr_job *latest = oldest;
+        for (uint32_t k = i + 1; oldest != NULL && k < count; k++) {
+            if (batch[k] != NULL && batch[k]->home == oldest->home) {
+                batch[k]->next = latest;
+                latest = batch[k];
+                batch[k] = NULL;
+            }
+        }
+        if (oldest != NULL) {
+            push_chain(oldest->home, latest, oldest);
+        }
     }
-    list->last = job;
-    pthread_mutex_unlock(&list->mutex);
 }
 
 struct vr_job *vr_handback_drain(struct vr_handback *list)
 {
     uint64_t count;
-    pthread_mutex_lock(&list->mutex);
     while (read(list->fd, &count, sizeof count) < 0 && errno == EINTR) {
     }
-    struct vr_job *first = list->first;
-    list->first = list->last = NULL;
-    pthread_mutex_unlock(&list->mutex);
+    struct vr_job *job = __atomic_exchange_n(&list->latest, NULL, __ATOMIC_ACQUIRE);
+    struct vr_job *first = NULL;
+    while (job != NULL) {
+        struct vr_job *older = job->next;
+        job->next = first;
+        first = job;
+        job = older;
+    }
     return first;
 }
 
@@ -83,6 +102,5 @@ void vr_handback_destroy(struct vr_handback *list)
         return;
     }
     close(list->fd);
-    pthread_mutex_destroy(&list->mutex);
     free(list);
 }

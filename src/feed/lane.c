@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "vireo/clock.h"
-#include "vireo/log.h"
 
 enum vr_status vr_lane_create(struct vr_feed *feed, const struct vr_feed_config *config, struct vr_state *state,
                               struct vr_pool *pool, struct vr_queue *queue, struct vr_health *health,
@@ -45,6 +44,7 @@ void vr_lane_destroy(struct vr_lane *lane)
         return;
     }
     vr_binding_destroy(lane->binding);
+    vr_binding_destroy(lane->next);
     free(lane->batch);
     free(lane->visit);
     free(lane->open);
@@ -55,39 +55,46 @@ void vr_lane_destroy(struct vr_lane *lane)
     free(lane);
 }
 
-/* Serve with the model of the hour. A model that this lane cannot bind leaves the one before in service: a fault costs
- * freshness before it costs an answer. */
-static void follow_model(struct vr_lane *lane)
+struct vr_binding *vr_lane_follow(struct vr_lane *lane, struct vr_binding *binding)
 {
-    struct vr_model *model = vr_feed_model(lane->feed);
-    struct vr_binding *next;
-    if (model == NULL || (lane->binding != NULL && lane->binding->model == model)) {
-        vr_model_release(model);
-        return;
-    }
-    if (vr_binding_create(lane->config, model, &next) == VR_OK) {
+    return __atomic_exchange_n(&lane->next, binding, __ATOMIC_ACQ_REL);
+}
+
+static void take_up(struct vr_lane *lane)
+{
+    struct vr_binding *next = __atomic_exchange_n(&lane->next, NULL, __ATOMIC_ACQ_REL);
+    if (next != NULL) {
         vr_binding_destroy(lane->binding);
         lane->binding = next;
-        lane->row_us = model->row_us;
-        vr_device_bind(lane);
-    } else {
-        vr_log(VR_LOG_ERROR, "lane_cannot_bind", "version=%s error=\"%s\"", model->bundle->model_version,
-               vr_error_text());
+        lane->row_us = next->model->row_us;
+        lane->run.since_us = 0;
     }
-    vr_model_release(model);
+}
+
+/* A batch that failed on the device and ran again elsewhere says nothing about what a batch costs. */
+static void run_batch(struct vr_lane *lane, const struct vr_taken *taken)
+{
+    uint64_t start_us = vr_clock_mono_us(); /* a swap of the model is no part of a batch's usual time */
+    lane->level = taken->level;
+    uint32_t worked = vr_batch_run(lane, taken->count);
+    struct vr_batch_done done = {.jobs = taken->count,
+                                 .requests = lane->run.replayed ? 0 : worked,
+                                 .level = taken->level,
+                                 .on_device = lane->run.on_device,
+                                 .us = vr_clock_mono_us() - start_us};
+    vr_queue_done(lane->queue, &done);
 }
 
 static void *run(void *argument)
 {
     struct vr_lane *lane = argument;
     uint32_t nudges = 0;
-    uint32_t count;
-    while (vr_queue_take(lane->queue, &nudges, lane->batch, &count)) {
-        follow_model(lane);
-        if (count > 0) {
-            uint64_t start_us = vr_clock_mono_us(); /* a swap of the model is no part of a batch's usual time */
-            vr_batch_run(lane, count);
-            vr_queue_done(lane->queue, vr_clock_mono_us() - start_us);
+    struct vr_taken taken = {.batch = lane->batch};
+    while (vr_queue_take(lane->queue, &nudges, &taken)) {
+        take_up(lane);
+        vr_batch_bury(lane, taken.dead);
+        if (taken.count > 0) {
+            run_batch(lane, &taken);
         }
     }
     return NULL;

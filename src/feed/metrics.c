@@ -1,5 +1,8 @@
 /* Counters of the lanes: each lane writes its own with relaxed atomics, readers add them up. */
+#include <string.h>
+
 #include "lane.h"
+#include "vireo/clock.h"
 
 #define COUNT(counter, by) __atomic_fetch_add(&(counter), (by), __ATOMIC_RELAXED)
 
@@ -24,6 +27,28 @@ static void count_stages(struct vr_feed_metrics *metrics, const struct vr_feed_r
     vr_histogram_record(&metrics->rerank_us, reply->rerank_us);
 }
 
+const char *vr_degraded_reason(uint32_t reason)
+{
+    static const char *const reasons[VR_DEGRADED_REASONS] = {
+        "fewer_candidates", "source_late",         "source_error", "short",
+        "rule_gave_way",    "ranker_error",        "ranker_late",  "ranker_fewer",
+        "terms_nonlinear",  "served_not_recorded", "device_error", "device_no_memory",
+        "device_lost",      "device_hang",         "device_down",  "other"};
+    return reason < VR_DEGRADED_REASONS ? reasons[reason] : "unknown";
+}
+
+/* The place of what stands before the colon. */
+static uint32_t reason_of(const char *word)
+{
+    size_t len = strcspn(word, ":");
+    uint32_t reason = 0;
+    while (reason + 1 < VR_DEGRADED_REASONS &&
+           (strlen(vr_degraded_reason(reason)) != len || memcmp(vr_degraded_reason(reason), word, len) != 0)) {
+        reason++;
+    }
+    return reason;
+}
+
 static void count_answer(struct vr_feed_metrics *metrics, const struct vr_visit *visit)
 {
     const struct vr_feed_reply *reply = &visit->job->reply;
@@ -34,6 +59,9 @@ static void count_answer(struct vr_feed_metrics *metrics, const struct vr_visit 
         COUNT(metrics->rule_gave_way[r], visit->gave_way[r]);
     }
     COUNT(metrics->dropped_scores, reply->filtered[VR_FILTER_SCORE]);
+    for (uint32_t d = 0; d < reply->degraded_count; d++) {
+        COUNT(metrics->degraded[reason_of(reply->degraded[d])], 1);
+    }
     COUNT(metrics->short_feeds, reply->short_reason != NULL ? 1 : 0);
     count_sources(metrics, reply);
     if (visit->job->request.kind == VR_JOB_RECOMMEND) {
@@ -70,6 +98,27 @@ void vr_metrics_count_batch(struct vr_feed_metrics *metrics, uint32_t jobs)
     vr_histogram_record(&metrics->batch_size, jobs);
 }
 
+void vr_metrics_count_cpu(struct vr_feed_metrics *metrics, enum vr_stage stage, uint64_t ns)
+{
+    COUNT(metrics->cpu_ns[stage], ns);
+}
+
+void vr_metrics_take(struct vr_lane *lane, uint32_t jobs, uint64_t now_us)
+{
+    __atomic_store_n(&lane->taken_us, now_us, __ATOMIC_RELAXED);
+    __atomic_store_n(&lane->in_hand, jobs, __ATOMIC_RELAXED);
+}
+
+void vr_metrics_read_lane(const struct vr_lane *lane, struct vr_lane_status *out)
+{
+    uint64_t now_us = vr_clock_mono_us();
+    uint64_t taken_us = __atomic_load_n(&lane->taken_us, __ATOMIC_RELAXED);
+    *out = (struct vr_lane_status){.in_hand = __atomic_load_n(&lane->in_hand, __ATOMIC_RELAXED),
+                                   .batches = __atomic_load_n(&lane->metrics.batches, __ATOMIC_RELAXED),
+                                   .jobs = __atomic_load_n(&lane->metrics.jobs, __ATOMIC_RELAXED)};
+    out->busy_us = out->in_hand > 0 && now_us > taken_us ? now_us - taken_us : 0;
+}
+
 static void add_histograms(struct vr_feed_metrics *into, const struct vr_feed_metrics *lane)
 {
     vr_histogram_merge(&into->queue_us, &lane->queue_us);
@@ -92,6 +141,9 @@ void vr_metrics_add(struct vr_feed_metrics *into, const struct vr_feed_metrics *
     add_counter(&into->errors, &lane->errors);
     add_counter(&into->dropped_scores, &lane->dropped_scores);
     add_counter(&into->short_feeds, &lane->short_feeds);
+    for (uint32_t s = 0; s < VR_STAGE_COUNT; s++) {
+        add_counter(&into->cpu_ns[s], &lane->cpu_ns[s]);
+    }
     for (uint32_t s = 0; s < VR_SOURCE_COUNT; s++) {
         add_counter(&into->source_late[s], &lane->source_late[s]);
         add_counter(&into->source_error[s], &lane->source_error[s]);
@@ -101,6 +153,9 @@ void vr_metrics_add(struct vr_feed_metrics *into, const struct vr_feed_metrics *
     }
     for (uint32_t f = 0; f < VR_FILTER_COUNT; f++) {
         add_counter(&into->filtered[f], &lane->filtered[f]);
+    }
+    for (uint32_t d = 0; d < VR_DEGRADED_REASONS; d++) {
+        add_counter(&into->degraded[d], &lane->degraded[d]);
     }
     add_histograms(into, lane);
 }

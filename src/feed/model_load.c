@@ -2,24 +2,19 @@
  * when its last answer has gone. */
 #include <stdlib.h>
 
-#include "vireo/clock.h"
 #include "vireo/feed.h"
 #include "vireo/log.h"
 
 /* The parts in the order in which they need each other; a failure leaves the parts so far in `model`. */
 static enum vr_status fill(struct vr_model *model, const char *folder, struct vr_backend *backend,
-                           const struct vr_index_config *index, struct vr_state *state, int64_t now_ms)
+                           const struct vr_config *config, struct vr_state *state, int64_t now_ms)
 {
+    const struct vr_engine_options options = vr_engine_options_of(config, backend);
     struct vr_golden_report worst;
     uint32_t imported = 0;
     enum vr_status status = vr_bundle_open(folder, &model->bundle);
     if (status == VR_OK) {
-        status = vr_engine_create(backend, model->bundle, index, &model->engine);
-    }
-    if (status == VR_OK) {
-        uint64_t start_us = vr_clock_mono_us();
-        status = vr_engine_selftest(model->engine, &worst);
-        model->row_us = (double)(vr_clock_mono_us() - start_us) / (worst.cases > 0 ? worst.cases : 1);
+        status = vr_engine_create_tested(backend, model->bundle, &options, &worst, &model->engine);
     }
     if (status == VR_OK) {
         status = vr_state_import(state, model->bundle, now_ms, &imported);
@@ -28,9 +23,11 @@ static enum vr_status fill(struct vr_model *model, const char *folder, struct vr
         status = vr_catalogue_create(state, model->bundle, now_ms, &model->catalogue);
     }
     if (status == VR_OK) {
+        model->row_us = (double)worst.took_us / (worst.cases > 0 ? worst.cases : 1);
         vr_log(VR_LOG_INFO, "model_loaded",
-               "version=%s videos=%u viewers_imported=%u golden_cases=%u worst_probability=%.2e",
-               model->bundle->model_version, model->bundle->videos.count, imported, worst.cases, worst.probability);
+               "version=%s precision=%s videos=%u viewers_imported=%u golden_cases=%u worst_probability=%.2e",
+               model->bundle->model_version, vr_precision_name(worst.precision), model->bundle->videos.count, imported,
+               worst.cases, worst.probability);
     }
     return status;
 }
@@ -49,7 +46,7 @@ static void destroy(struct vr_model *model)
     free(model);
 }
 
-enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_index_config *index,
+enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_config *config,
                              struct vr_state *state, int64_t now_ms, struct vr_model **out)
 {
     struct vr_model *model = calloc(1, sizeof *model);
@@ -57,7 +54,7 @@ enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, con
         return vr_fail(VR_ERR_NOMEM, "model: no memory");
     }
     model->references = 1;
-    enum vr_status status = fill(model, folder, backend, index, state, now_ms);
+    enum vr_status status = fill(model, folder, backend, config, state, now_ms);
     if (status != VR_OK) {
         destroy(model);
         return status;
@@ -66,7 +63,7 @@ enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, con
     return VR_OK;
 }
 
-enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *device, const struct vr_index_config *index,
+enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *device, const struct vr_config *config,
                                   struct vr_model **out)
 {
     struct vr_golden_report worst;
@@ -74,23 +71,21 @@ enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *devi
     if (model == NULL) {
         return vr_fail(VR_ERR_NOMEM, "model: no memory");
     }
+    const struct vr_engine_options options = vr_engine_options_of(config, device);
     *model = (struct vr_model){.bundle = base->bundle,
                                .engine = base->engine,
                                .catalogue = base->catalogue,
                                .row_us = base->row_us,
                                .base = vr_model_retain(base),
                                .references = 1};
-    enum vr_status status = vr_engine_create(device, model->bundle, index, &model->device);
-    if (status == VR_OK) {
-        status = vr_engine_selftest(model->device, &worst);
-    }
+    enum vr_status status = vr_engine_create_tested(device, model->bundle, &options, &worst, &model->device);
     if (status != VR_OK) {
         destroy(model);
         return status;
     }
-    vr_log(VR_LOG_INFO, "model_on_device", "version=%s device=%s mib=%.1f worst_probability=%.2e",
-           model->bundle->model_version, device->ops->name, (double)vr_engine_bytes(model->device) / 1048576.0,
-           worst.probability);
+    vr_log(VR_LOG_INFO, "model_on_device", "version=%s device=%s precision=%s mib=%.1f worst_probability=%.2e",
+           model->bundle->model_version, device->ops->name, vr_precision_name(worst.precision),
+           (double)vr_engine_bytes(model->device) / 1048576.0, worst.probability);
     *out = model;
     return VR_OK;
 }

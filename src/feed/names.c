@@ -25,3 +25,22 @@ const char *vr_filter_name(enum vr_filter filter)
     }
     return "unknown";
 }
+
+const char *vr_priority_name(enum vr_priority priority)
+{
+    static const char *const names[VR_PRIORITIES] = {
+        [VR_PRIORITY_NORMAL] = "normal", [VR_PRIORITY_HIGH] = "high", [VR_PRIORITY_LOW] = "low"};
+    return (unsigned)priority < VR_PRIORITIES ? names[priority] : "unknown";
+}
+
+const char *vr_shed_name(enum vr_shed reason)
+{
+    static const char *const names[VR_SHEDS] = {
+        [VR_SHED_FULL] = "queue_full", [VR_SHED_LIMIT] = "limit", [VR_SHED_DEADLINE] = "deadline"};
+    return (unsigned)reason < VR_SHEDS ? names[reason] : "unknown";
+}
+
+uint32_t vr_quality_count(uint32_t count, uint32_t level)
+{
+    return (count * (VR_QUALITY_LEVELS - level) + VR_QUALITY_LEVELS - 1) / VR_QUALITY_LEVELS;
+}

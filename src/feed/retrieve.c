@@ -70,7 +70,7 @@ static void run_lookup(const struct vr_lane *lane, struct vr_visit *visit, enum 
                                     .skip = visit->skip.row,
                                     .skip_count = visit->skip.count,
                                     .now_ms = visit->job->request.now_ms,
-                                    .want = config->count,
+                                    .want = vr_quality_count(config->count, lane->level),
                                     .deadline_us = start_us + config->budget_us,
                                     .arena = visit->job->arena};
     if (config->enabled) {
@@ -98,7 +98,7 @@ void vr_step_lookups(const struct vr_lane *lane, struct vr_visit *visit)
 
 static uint32_t wanted(const struct vr_lane *lane, enum vr_source source)
 {
-    return lane->config->source[source].enabled ? lane->config->source[source].count : 0;
+    return lane->config->source[source].enabled ? vr_quality_count(lane->config->source[source].count, lane->level) : 0;
 }
 
 /* A viewer without history has nothing that content could be similar to: the source is off. */

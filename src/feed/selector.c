@@ -7,6 +7,7 @@
 
 #define RULE_BIT(rule) (1u << (rule))
 #define RULE_MASKS (1u << VR_RULE_COUNT)
+#define TAKEN RULE_MASKS /* the bit behind the rules': placed already, or removed by a filter */
 #define LEVEL_NEVER UINT8_MAX
 #define NOBODY UINT32_MAX
 
@@ -15,10 +16,12 @@ struct selector {
     const struct vr_filtered *filtered;
     struct vr_arena *arena;
     struct vr_rerank_output *out;
+    uint32_t length; /* of the arrays: the candidates, and TAKEN ones up to a whole block */
     struct vr_caps caps;
     struct vr_gains gains;
-    bool *taken;                      /* [count] */
-    uint8_t *broken;                  /* [count], rule bits broken at the position that is being filled */
+    uint32_t *standing;               /* [length], TAKEN, and the bit of SEEN for who is there only if it gives way */
+    uint32_t *stale;                  /* [length], the bit of FRESHNESS, or 0 */
+    uint32_t *broken;                 /* [length], TAKEN and rule bits broken at the position that is being filled */
     uint32_t *held_at[VR_RULE_COUNT]; /* with trace: [count], 1-based first position where the rule held it, or 0 */
     uint8_t level_of[RULE_MASKS];     /* rules that must have given way before this set may be broken */
     uint8_t level_late[RULE_MASKS];   /* the same once the feed holds min_items: SEEN never gives way */
@@ -45,27 +48,49 @@ static void set_levels(struct selector *s)
     }
 }
 
-static enum vr_status set_up(struct selector *s)
+static void set_standing(struct selector *s)
 {
-    uint32_t count = s->input->count;
-    s->taken = vr_arena_calloc(s->arena, count, sizeof *s->taken);
-    s->broken = vr_arena_calloc(s->arena, count, sizeof *s->broken);
+    for (uint32_t i = 0; i < s->length; i++) {
+        const bool open = i < s->input->count && (s->filtered->passed[i] || s->filtered->reserve[i]);
+        s->standing[i] = !open ? TAKEN : s->filtered->reserve[i] ? RULE_BIT(VR_RULE_SEEN) : 0;
+        s->stale[i] = open && !vr_is_fresh(s->input, i) ? RULE_BIT(VR_RULE_FRESHNESS) : 0;
+    }
+}
+
+static enum vr_status allocate(struct selector *s)
+{
+    s->standing = vr_arena_alloc(s->arena, s->length * sizeof *s->standing);
+    s->stale = vr_arena_alloc(s->arena, s->length * sizeof *s->stale);
+    s->broken = vr_arena_alloc(s->arena, s->length * sizeof *s->broken);
     s->out->item = vr_arena_calloc(s->arena, s->input->want, sizeof *s->out->item);
-    if (s->taken == NULL || s->broken == NULL || s->out->item == NULL) {
+    if (s->standing == NULL || s->stale == NULL || s->broken == NULL || s->out->item == NULL) {
         return VR_ERR_NOMEM;
     }
     for (uint32_t r = 0; s->input->want_trace && r < VR_RULE_COUNT; r++) {
-        s->held_at[r] = vr_arena_calloc(s->arena, count, sizeof *s->held_at[r]);
+        s->held_at[r] = vr_arena_calloc(s->arena, s->input->count, sizeof *s->held_at[r]);
         if (s->held_at[r] == NULL) {
             return VR_ERR_NOMEM;
         }
     }
-    for (uint32_t i = 0; i < count; i++) {
-        s->taken[i] = !s->filtered->passed[i] && !s->filtered->reserve[i];
+    return VR_OK;
+}
+
+static enum vr_status set_up(struct selector *s)
+{
+    const struct vr_selection_loops *loops = vr_selection_loops_choose();
+    enum vr_status status = vr_gains_create(s->input, s->filtered, loops, s->arena, &s->gains);
+    s->length = s->gains.length;
+    if (status == VR_OK) {
+        status = vr_caps_create(s->input, loops, s->length, s->arena, &s->caps);
     }
-    set_levels(s);
-    enum vr_status status = vr_caps_create(s->input, s->arena, &s->caps);
-    return status == VR_OK ? vr_gains_create(s->input, s->filtered, s->arena, &s->gains) : status;
+    if (status == VR_OK) {
+        status = allocate(s);
+    }
+    if (status == VR_OK) {
+        set_standing(s);
+        set_levels(s);
+    }
+    return status;
 }
 
 /* Gain first; of equal gains the higher score, of equal scores the earlier candidate. */
@@ -80,45 +105,42 @@ static bool is_better(const struct selector *s, uint32_t a, uint32_t b)
     return a < b;
 }
 
-static uint8_t broken_rules(const struct selector *s, uint32_t i, bool fresh_due)
-{
-    uint32_t broken = s->caps.broken[i];
-    broken |= fresh_due && !vr_is_fresh(s->input, i) ? RULE_BIT(VR_RULE_FRESHNESS) : 0u;
-    broken |= s->filtered->reserve[i] ? RULE_BIT(VR_RULE_SEEN) : 0u;
-    return (uint8_t)broken;
-}
-
 static const uint8_t *levels_now(const struct selector *s)
 {
     return s->out->count < s->input->config->min_items ? s->level_of : s->level_late;
 }
 
-/* Whether candidate i, of the level of `best` or a lower one, takes the place of `best`, whose gain is settled. A gain
- * that is not settled is too large if anything, so that whoever loses by it has lost. */
-static bool takes_over(struct selector *s, uint32_t i, uint32_t best, bool lower)
+static void find_broken(struct selector *s)
 {
-    if (!lower && !is_better(s, i, best)) {
-        return false;
+    const bool fresh_due = vr_freshness_is_due(s->input, s->out->count, s->fresh);
+    const uint32_t due = fresh_due ? RULE_BIT(VR_RULE_FRESHNESS) : 0;
+    for (uint32_t i = 0; i < s->length; i++) {
+        s->broken[i] = s->standing[i] | (s->stale[i] & due);
     }
-    vr_gains_settle(&s->gains, i);
-    return lower || is_better(s, i, best);
+    vr_caps_mark(&s->caps, s->broken);
 }
 
-/* The candidate for the next position, or NOBODY: the lowest level, then the best gain. Fills s->broken. */
-static uint32_t best_candidate(struct selector *s)
+/* The best of those that break nothing, or NOBODY. */
+static uint32_t best_without_fault(const struct selector *s)
+{
+    const struct vr_gains *gains = &s->gains;
+    const float most = gains->loops->largest(gains->value, s->broken, s->length);
+    uint32_t best = gains->loops->find(gains->value, s->broken, most, 0, s->length);
+    for (uint32_t i = best; i < s->length; i = gains->loops->find(gains->value, s->broken, most, i + 1, s->length)) {
+        best = is_better(s, i, best) ? i : best;
+    }
+    return best < s->length ? best : NOBODY;
+}
+
+/* The best of those whose broken rules give way first, or NOBODY. */
+static uint32_t best_that_gives_way(const struct selector *s)
 {
     const uint8_t *level = levels_now(s);
-    bool fresh_due = vr_freshness_is_due(s->input, s->out->count, s->fresh);
     uint32_t best = NOBODY;
     uint8_t best_level = LEVEL_NEVER;
     for (uint32_t i = 0; i < s->input->count; i++) {
-        if (s->taken[i]) {
-            continue;
-        }
-        s->broken[i] = broken_rules(s, i, fresh_due);
-        uint8_t mine = level[s->broken[i]];
-        bool eligible = mine < best_level || (mine == best_level && best != NOBODY);
-        if (eligible && takes_over(s, i, best, mine < best_level)) {
+        const uint8_t mine = (s->broken[i] & TAKEN) != 0 ? LEVEL_NEVER : level[s->broken[i]];
+        if (mine < best_level || (mine == best_level && best != NOBODY && is_better(s, i, best))) {
             best = i;
             best_level = mine;
         }
@@ -126,12 +148,25 @@ static uint32_t best_candidate(struct selector *s)
     return best;
 }
 
+/* The candidate for the next position, or NOBODY: the lowest level, then the best gain. Fills s->broken. */
+static uint32_t best_candidate(struct selector *s)
+{
+    find_broken(s);
+    const uint32_t best = best_without_fault(s);
+    return best != NOBODY ? best : best_that_gives_way(s);
+}
+
+static bool is_taken(const struct selector *s, uint32_t i)
+{
+    return (s->standing[i] & TAKEN) != 0;
+}
+
 /* Note which better candidates a rule kept from this position. */
 static void note_held(struct selector *s, uint32_t chosen)
 {
     for (uint32_t i = 0; i < s->input->count; i++) {
-        uint32_t held = s->broken[i] & ~(uint32_t)s->broken[chosen] & ~RULE_BIT(VR_RULE_SEEN);
-        if (s->taken[i] || held == 0 || s->filtered->reserve[i] || !is_better(s, i, chosen)) {
+        uint32_t held = s->broken[i] & ~s->broken[chosen] & ~RULE_BIT(VR_RULE_SEEN);
+        if (is_taken(s, i) || held == 0 || s->filtered->reserve[i] || !is_better(s, i, chosen)) {
             continue;
         }
         for (uint32_t r = 0; r < VR_RULE_COUNT; r++) {
@@ -149,7 +184,7 @@ static bool is_lifted(const struct selector *s, uint32_t chosen)
         return false;
     }
     for (uint32_t i = 0; i < s->input->count; i++) {
-        if (!s->taken[i] && s->broken[i] == RULE_BIT(VR_RULE_FRESHNESS) && is_better(s, i, chosen)) {
+        if (!is_taken(s, i) && s->broken[i] == RULE_BIT(VR_RULE_FRESHNESS) && is_better(s, i, chosen)) {
             return true;
         }
     }
@@ -173,16 +208,6 @@ static uint32_t score_rank(const struct selector *s, uint32_t candidate)
     return rank;
 }
 
-/* Explanations compare the chosen item with all others, so every gain must be what it is. */
-static void settle_all(struct selector *s)
-{
-    for (uint32_t i = 0; i < s->input->count; i++) {
-        if (!s->taken[i]) {
-            vr_gains_settle(&s->gains, i);
-        }
-    }
-}
-
 /* The moves of the chosen item, in order of position, and its place by score. VR_ERR_NOMEM. */
 static enum vr_status trace(struct selector *s, struct vr_rerank_item *item)
 {
@@ -193,7 +218,6 @@ static enum vr_status trace(struct selector *s, struct vr_rerank_item *item)
         return VR_ERR_NOMEM;
     }
     item->score_rank = score_rank(s, chosen);
-    settle_all(s);
     for (uint32_t r = 0; r < VR_RULE_COUNT; r++) {
         if (s->held_at[r][chosen] != 0) {
             add_move(item, VR_MOVE_HELD, (enum vr_rule)r, s->held_at[r][chosen]);
@@ -215,7 +239,7 @@ static enum vr_status place(struct selector *s, uint32_t chosen)
 {
     struct vr_rerank_item *item = &s->out->item[s->out->count];
     item->candidate = chosen;
-    item->gain = (float)s->gains.value[chosen];
+    item->gain = vr_gains_of(&s->gains, chosen);
     enum vr_status status = s->input->want_trace ? trace(s, item) : VR_OK;
     if (status != VR_OK) {
         return status;
@@ -227,7 +251,7 @@ static enum vr_status place(struct selector *s, uint32_t chosen)
         s->out->filtered[s->filtered->by[chosen]]--; /* it is back */
     }
     s->fresh += vr_is_fresh(s->input, chosen) ? 1u : 0u;
-    s->taken[chosen] = true;
+    s->standing[chosen] |= TAKEN;
     vr_caps_place(&s->caps, chosen);
     vr_gains_place(&s->gains, chosen);
     s->out->count++;
@@ -240,7 +264,7 @@ static const char *holding_rule(const struct selector *s)
     uint32_t held[VR_RULE_COUNT] = {0};
     uint32_t most = 0;
     for (uint32_t i = 0; i < s->input->count; i++) {
-        for (uint32_t r = 0; r < VR_RULE_COUNT && !s->taken[i] && !s->filtered->reserve[i]; r++) {
+        for (uint32_t r = 0; r < VR_RULE_COUNT && !is_taken(s, i) && !s->filtered->reserve[i]; r++) {
             held[r] += (s->broken[i] >> r) & 1u;
         }
     }

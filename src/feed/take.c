@@ -18,7 +18,9 @@ static struct vr_take wait_until(const struct vr_take_state *state, uint64_t unt
     if (state->now_us >= until_us) {
         return (struct vr_take){.kind = VR_TAKE_BATCH, .count = count};
     }
-    return (struct vr_take){.kind = VR_TAKE_WAIT, .until_us = until_us};
+    uint32_t full = state->queued < state->hold ? state->hold : state->max_batch;
+    return (struct vr_take){
+        .kind = VR_TAKE_WAIT, .until_us = until_us, .full = full, .due_us = until_us + state->service_us};
 }
 
 struct vr_take vr_take_decide(const struct vr_take_state *state)

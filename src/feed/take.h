@@ -29,9 +29,11 @@ enum vr_take_kind { VR_TAKE_SLEEP = 0, VR_TAKE_WAIT, VR_TAKE_BATCH };
 struct vr_take {
     enum vr_take_kind kind;
     uint32_t count;    /* BATCH: jobs to take */
-    uint64_t until_us; /* WAIT: ask again then, or when something changes */
+    uint64_t until_us; /* WAIT: ask again then, or when one of the next two comes true */
+    uint32_t full;     /* WAIT: so many jobs are queued */
+    uint64_t due_us;   /* WAIT: a job comes whose deadline is before this */
 };
 
-/* SLEEP: ask again when something changes. */
+/* SLEEP: ask again when there is a job. A batch in flight that ends is for its lane to ask about. */
 struct vr_take vr_take_decide(const struct vr_take_state *state);
 #endif

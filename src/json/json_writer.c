@@ -1,5 +1,5 @@
-/* The writing half of vireo/json.h: appends text to a growing buffer. Commas are placed by one flag: a value or a
- * closing bracket asks for one before whatever comes next, a key or an opening bracket does not. */
+/* The writing half of vireo/json.h: values, appended to a growing buffer. A feed is a thousand small pieces, so each
+ * piece asks for its room once and then stores bytes. */
 #include "vireo/json.h"
 
 #include <math.h>
@@ -10,14 +10,10 @@
 
 #define SMALLEST_BUFFER 256u
 
-/* Room for `more` bytes behind len; false (and `failed`) when memory is short. */
-static bool reserve(struct vr_json_writer *w, size_t more)
+bool vr_json_grow(struct vr_json_writer *w, size_t more)
 {
     if (w->failed) {
         return false;
-    }
-    if (more <= w->capacity - w->len) {
-        return true;
     }
     size_t capacity = w->capacity < SMALLEST_BUFFER ? SMALLEST_BUFFER : w->capacity;
     while (capacity - w->len < more && capacity <= SIZE_MAX / 2) {
@@ -35,72 +31,28 @@ static bool reserve(struct vr_json_writer *w, size_t more)
 
 static void put_bytes(struct vr_json_writer *w, const char *bytes, size_t len)
 {
-    if (len > 0 && reserve(w, len)) {
-        memcpy(w->data + w->len, bytes, len);
+    char *at = vr_json_room(w, len);
+    if (at != NULL && len > 0) {
+        memcpy(at, bytes, len);
         w->len += len;
     }
 }
 
-/* What comes before a value or key: the comma, unless it is the first. A reused writer starts with len 0. */
-static void put_separator(struct vr_json_writer *w)
-{
-    if (w->need_comma && w->len > 0) {
-        put_bytes(w, ",", 1);
-    }
-    w->need_comma = true;
-}
-
 static void put_value(struct vr_json_writer *w, const char *bytes, size_t len)
 {
-    put_separator(w);
-    put_bytes(w, bytes, len);
+    char *at = vr_json_room(w, len + 1);
+    if (at != NULL) {
+        at = vr_json_put_comma(w, at);
+        memcpy(at, bytes, len);
+        vr_json_end(w, at + len);
+    }
+    w->need_comma = true;
 }
 
 void vr_json_writer_destroy(struct vr_json_writer *w)
 {
     free(w->data);
     memset(w, 0, sizeof *w);
-}
-
-static void open_bracket(struct vr_json_writer *w, const char *bracket)
-{
-    put_value(w, bracket, 1);
-    w->need_comma = false;
-}
-
-static void close_bracket(struct vr_json_writer *w, const char *bracket)
-{
-    put_bytes(w, bracket, 1);
-    w->need_comma = true;
-}
-
-void vr_json_open_object(struct vr_json_writer *w)
-{
-    open_bracket(w, "{");
-}
-
-void vr_json_close_object(struct vr_json_writer *w)
-{
-    close_bracket(w, "}");
-}
-
-void vr_json_open_array(struct vr_json_writer *w)
-{
-    open_bracket(w, "[");
-}
-
-void vr_json_close_array(struct vr_json_writer *w)
-{
-    close_bracket(w, "]");
-}
-
-void vr_json_key(struct vr_json_writer *w, const char *key)
-{
-    put_separator(w);
-    put_bytes(w, "\"", 1);
-    put_bytes(w, key, strlen(key));
-    put_bytes(w, "\":", 2);
-    w->need_comma = false;
 }
 
 /* Bytes of the UTF-8 character at `s` (1 to 4), or 0 when there is none: table 3-7 of the Unicode standard. */
@@ -147,12 +99,58 @@ static bool is_plain(unsigned char byte)
     return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
 }
 
-void vr_json_put_str(struct vr_json_writer *w, struct vr_str value)
+#define EACH UINT64_C(0x0101010101010101)
+#define HIGH (EACH * 0x80)
+
+/* Bit 7 of each byte of `word` that is not plain; a byte behind one that is not may be flagged by mistake. */
+static uint64_t not_plain(uint64_t word)
+{
+    uint64_t quote = word ^ EACH * '"';
+    uint64_t backslash = word ^ EACH * '\\';
+    return ((word - EACH * 0x20) | (quote - EACH) | (backslash - EACH) | word) & HIGH;
+}
+
+static uint64_t word_at(const char *text)
+{
+    uint64_t word;
+    memcpy(&word, text, sizeof word);
+    return word;
+}
+
+/* The same for 4 bytes, in the lower half. */
+static uint64_t half_at(const char *text)
+{
+    uint32_t half;
+    memcpy(&half, text, sizeof half);
+    return half | (EACH * ' ' & ~(uint64_t)UINT32_MAX);
+}
+
+/* Whether all bytes stand for themselves; the last word overlaps the one before. */
+static bool is_plain_text(const char *text, size_t len)
+{
+    uint64_t bad = 0;
+    if (len >= 8) {
+        for (size_t at = 0; at + 8 < len; at += 8) {
+            bad |= not_plain(word_at(text + at));
+        }
+        return (bad | not_plain(word_at(text + len - 8))) == 0;
+    }
+    if (len >= 4) {
+        return (not_plain(half_at(text)) | not_plain(half_at(text + len - 4))) == 0;
+    }
+    bool plain = true;
+    for (size_t at = 0; at < len; at++) {
+        plain = plain && is_plain((unsigned char)text[at]);
+    }
+    return plain;
+}
+
+/* What a string stands for between its quotes: escaped, and repaired where it is not UTF-8. */
+static void put_repaired(struct vr_json_writer *w, struct vr_str value)
 {
     const unsigned char *s = (const unsigned char *)value.data;
     size_t done = 0; /* bytes of the value that are written */
     size_t at = 0;
-    put_value(w, "\"", 1);
     while (at < value.len) {
         size_t len = is_plain(s[at]) ? 1 : s[at] < 0x80 ? 0 : character_bytes(s + at, value.len - at);
         if (len > 0) {
@@ -167,10 +165,29 @@ void vr_json_put_str(struct vr_json_writer *w, struct vr_str value)
         }
         done = ++at;
     }
-    if (at > done) {
-        put_bytes(w, value.data + done, at - done);
+    put_bytes(w, value.data + done, at - done);
+}
+
+void vr_json_put_str(struct vr_json_writer *w, struct vr_str value)
+{
+    if (!is_plain_text(value.data, value.len)) {
+        put_value(w, "\"", 1);
+        put_repaired(w, value);
+        put_bytes(w, "\"", 1);
+        return;
     }
-    put_bytes(w, "\"", 1);
+    char *at = vr_json_room(w, value.len + 3);
+    if (at != NULL) {
+        at = vr_json_put_comma(w, at);
+        *at++ = '"';
+        if (value.len > 0) {
+            memcpy(at, value.data, value.len);
+        }
+        at += value.len;
+        *at++ = '"';
+        vr_json_end(w, at);
+    }
+    w->need_comma = true;
 }
 
 void vr_json_put_text(struct vr_json_writer *w, const char *value)
@@ -182,16 +199,33 @@ void vr_json_put_text(struct vr_json_writer *w, const char *value)
     }
 }
 
+/* A number's printer writes into the buffer itself. */
+static char *begin_number(struct vr_json_writer *w)
+{
+    char *at = vr_json_room(w, JSON_NUMBER_BYTES + 1);
+    return at != NULL ? vr_json_put_comma(w, at) : NULL;
+}
+
+static void end_number(struct vr_json_writer *w, const char *end)
+{
+    vr_json_end(w, end);
+    w->need_comma = true;
+}
+
 void vr_json_put_int(struct vr_json_writer *w, int64_t value)
 {
-    char text[JSON_NUMBER_BYTES];
-    put_value(w, text, json_number_int(text, value));
+    char *at = begin_number(w);
+    if (at != NULL) {
+        end_number(w, at + json_number_int(at, value));
+    }
 }
 
 void vr_json_put_uint(struct vr_json_writer *w, uint64_t value)
 {
-    char text[JSON_NUMBER_BYTES];
-    put_value(w, text, json_number_uint(text, value));
+    char *at = begin_number(w);
+    if (at != NULL) {
+        end_number(w, at + json_number_uint(at, value));
+    }
 }
 
 void vr_json_put_bool(struct vr_json_writer *w, bool value)
@@ -205,19 +239,19 @@ void vr_json_put_bool(struct vr_json_writer *w, bool value)
 
 void vr_json_put_float(struct vr_json_writer *w, float value)
 {
-    char text[JSON_NUMBER_BYTES];
-    if (isfinite(value)) {
-        put_value(w, text, json_number_float(text, value));
+    char *at = isfinite(value) ? begin_number(w) : NULL;
+    if (at != NULL) {
+        end_number(w, at + json_number_float(at, value));
     } else {
-        vr_json_put_null(w);
+        vr_json_put_null(w); /* as well when memory is short, where it does nothing */
     }
 }
 
 void vr_json_put_double(struct vr_json_writer *w, double value)
 {
-    char text[JSON_NUMBER_BYTES];
-    if (isfinite(value)) {
-        put_value(w, text, json_number_double(text, value));
+    char *at = isfinite(value) ? begin_number(w) : NULL;
+    if (at != NULL) {
+        end_number(w, at + json_number_double(at, value));
     } else {
         vr_json_put_null(w);
     }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "features_space.h"
+#include "logarithm.h"
 #include "text.h"
 
 #define BLOCK_WIDTH_MAX 65536u
@@ -122,37 +123,83 @@ double vr_feature_block_bound(const struct vr_feature_space *space, const struct
     return bound;
 }
 
-/* ---- transforms: one value each, float64 ---- */
+/* ---- transforms: a column of some rows at a time, float64 ---- */
 
-static double standardise(const struct vr_feature *f, double x)
-{
-    double z = (x - f->mean) / f->std;
-    if (isnan(z)) {
-        return 0.0;
-    }
-    return z < -f->clip ? -f->clip : z > f->clip ? f->clip : z;
-}
+#define ROWS 64u /* at a time */
 
-static double scaled(const struct vr_feature *f, double x)
-{
-    if (f->scale == VR_SCALE_LOG1P) {
-        return log1p(x > 0 ? x : x <= 0 ? 0.0 : x); /* NaN stays NaN */
-    }
-    if (f->scale == VR_SCALE_LOGIT) {
-        double r = x < 1e-6 ? 1e-6 : x > 1 - 1e-6 ? 1 - 1e-6 : x;
-        return log(r / (1 - r));
-    }
-    return x;
-}
+_Static_assert(ROWS % VR_LOG_BLOCK == 0, "logarithms come in whole blocks");
 
 static double total(double x)
 {
     return x > 0 ? x : 0.0;
 }
 
-static double rate(const struct vr_feature *f, double numerator, double denominator)
+/* x [rows] from raw [rows, fields]. */
+static void read_values(const struct vr_feature *f, const double *raw, uint32_t fields, size_t rows, double *x)
 {
-    return (total(numerator) + f->prior * f->strength) / (total(denominator) + f->strength);
+    if (f->kind == VR_FEATURE_RATE) {
+        const double successes = f->prior * f->strength;
+        for (size_t r = 0; r < rows; r++) {
+            const double *row = raw + r * fields;
+            x[r] = (total(row[f->field]) + successes) / (total(row[f->denominator]) + f->strength);
+        }
+        return;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        x[r] = raw[r * fields + f->field];
+    }
+}
+
+/* log(1 + x) with what the sum lost: (x - (u - 1)) / u, u the rounded sum. NaN stays NaN, as everywhere. */
+static void take_log1p(double *x, size_t rows)
+{
+    double rest[ROWS];
+    for (size_t r = 0; r < rows; r++) {
+        const double least = x[r] < 0 ? 0.0 : x[r], sum = 1.0 + least;
+        rest[r] = sum < (double)INFINITY ? (least - (sum - 1.0)) / sum : 0.0;
+        x[r] = sum;
+    }
+    vr_logarithms(x, rows);
+    for (size_t r = 0; r < rows; r++) {
+        x[r] += rest[r];
+    }
+}
+
+static void take_logit(double *x, size_t rows)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const double p = x[r] < 1e-6 ? 1e-6 : x[r] > 1 - 1e-6 ? 1 - 1e-6 : x[r];
+        x[r] = p / (1 - p);
+    }
+    vr_logarithms(x, rows);
+}
+
+static float standardised(const struct vr_feature *f, double x)
+{
+    const double z = (x - f->mean) / f->std;
+    if (isnan(z)) {
+        return 0.0F;
+    }
+    return (float)(z < -f->clip ? -f->clip : z > f->clip ? f->clip : z);
+}
+
+static void fill_dense(const struct vr_feature *f, const double *raw, uint32_t fields, size_t rows, float *out,
+                       size_t stride)
+{
+    const size_t whole = (rows + VR_LOG_BLOCK - 1) / VR_LOG_BLOCK * VR_LOG_BLOCK;
+    double x[ROWS];
+    read_values(f, raw, fields, rows, x);
+    for (size_t r = rows; r < whole; r++) {
+        x[r] = 0.5; /* any number that has a logarithm and a logit */
+    }
+    if (f->scale == VR_SCALE_LOG1P) {
+        take_log1p(x, whole);
+    } else if (f->scale == VR_SCALE_LOGIT) {
+        take_logit(x, whole);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        out[r * stride] = standardised(f, x[r]);
+    }
 }
 
 static int32_t embedding_row(const struct vr_feature *f, double x)
@@ -178,29 +225,32 @@ static int32_t bucket_row(const struct vr_feature *f, double x)
     return (int32_t)low + 1;
 }
 
-static double dense_value(const struct vr_feature *f, const double *raw)
+static void fill_index(const struct vr_feature *f, const double *raw, uint32_t fields, size_t rows, int32_t *out,
+                       size_t stride)
 {
-    double x = f->kind == VR_FEATURE_RATE ? rate(f, raw[f->field], raw[f->denominator]) : raw[f->field];
-    return standardise(f, scaled(f, x));
-}
-
-static int32_t table_row(const struct vr_feature *f, const double *raw)
-{
-    return f->kind == VR_FEATURE_BUCKET ? bucket_row(f, raw[f->field]) : embedding_row(f, raw[f->field]);
+    for (size_t r = 0; r < rows; r++) {
+        const double x = raw[r * fields + f->field];
+        out[r * stride] = f->kind == VR_FEATURE_BUCKET ? bucket_row(f, x) : embedding_row(f, x);
+    }
 }
 
 void vr_feature_transform(const struct vr_feature_space *space, const struct vr_feature_block *block, size_t rows,
-                          const double *raw, float *dense, int32_t *index)
+                          const double *raw, struct vr_feature_rows out)
 {
     const uint32_t fields = space->fields[block->entity].count;
-    for (uint32_t i = 0; i < block->count; i++) {
-        const struct vr_column *column = &block->column[i];
-        const struct vr_feature *feature = &space->feature[block->feature[i]];
-        for (size_t r = 0; column->kind == VR_COLUMN_DENSE && r < rows; r++) {
-            dense[r * block->dense_count + column->slot] = (float)dense_value(feature, raw + r * fields);
-        }
-        for (size_t r = 0; column->kind == VR_COLUMN_TABLE && r < rows; r++) {
-            index[r * block->index_count + column->slot] = table_row(feature, raw + r * fields);
+    for (size_t first = 0; first < rows; first += ROWS) {
+        const size_t some = rows - first < ROWS ? rows - first : ROWS;
+        const double *from = raw + first * fields;
+        for (uint32_t i = 0; i < block->count; i++) {
+            const struct vr_column *column = &block->column[i];
+            const struct vr_feature *feature = &space->feature[block->feature[i]];
+            if (column->kind == VR_COLUMN_DENSE) {
+                fill_dense(feature, from, fields, some, out.dense + first * out.dense_stride + column->slot,
+                           out.dense_stride);
+            } else if (column->kind == VR_COLUMN_TABLE) {
+                fill_index(feature, from, fields, some, out.index + first * out.index_stride + column->slot,
+                           out.index_stride);
+            }
         }
     }
 }

@@ -176,7 +176,8 @@ const char *vr_python_block_column(const struct vr_python_block *block, uint32_t
 void vr_python_transform(const struct vr_python_block *block, size_t rows, const double *raw, float *dense,
                          int32_t *index)
 {
-    vr_feature_transform(block->space, &block->block, rows, raw, dense, index);
+    const struct vr_feature_rows out = {dense, block->block.dense_count, index, block->block.index_count};
+    vr_feature_transform(block->space, &block->block, rows, raw, out);
 }
 
 /* The recent watches of one row; arrays that are NULL give unknown values. */

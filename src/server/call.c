@@ -61,6 +61,8 @@ static void answer(struct vr_loop *loop, struct vr_call *call)
     struct vr_exchange exchange = {.received_us = call->job.request.received_us};
     exchange.match.route = call->route;
     vr_handle_reply(loop, call, &exchange);
+    vr_http_metrics_reply(&loop->metrics, &call->job.reply);
+    vr_slow_log_note(&loop->slow, &call->job, vr_route_name(call->route), exchange.status);
     struct vr_connection *connection = call->connection;
     vr_call_put(loop, call);
     vr_connection_answer(connection, &exchange);
@@ -72,7 +74,7 @@ void vr_call_drain(struct vr_loop *loop)
     while (job != NULL) {
         struct vr_job *next = job->next;
         struct vr_call *call = (struct vr_call *)((char *)job - offsetof(struct vr_call, job));
-        loop->calls--;
+        vr_count(&loop->counts.calls, -1);
         if (call->connection != NULL) {
             answer(loop, call);
         } else {

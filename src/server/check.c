@@ -8,6 +8,7 @@
 #include "vireo/bundle.h"
 #include "vireo/config.h"
 #include "vireo/engine.h"
+#include "vireo/feed.h"
 
 static void print_networks(const struct vr_bundle *bundle, FILE *out)
 {
@@ -77,17 +78,19 @@ static void print_bundle(const char *folder, const struct vr_bundle *bundle, FIL
 
 static void print_selftest(const struct vr_golden_report *worst, uint32_t topk_count, FILE *out)
 {
-    fprintf(out, "%-16s passed, %u cases; largest differences: user tower %.2g, probability %.2g, watch %.2g\n",
-            "self-test", worst->cases, worst->user_tower, worst->probability, worst->watch_s_relative);
+    fprintf(
+        out,
+        "%-16s passed, %u cases, ranker in %s; largest differences: user tower %.2g, probability %.2g, watch %.2g\n",
+        "self-test", worst->cases, vr_precision_name(worst->precision), worst->user_tower, worst->probability,
+        worst->watch_s_relative);
     if (topk_count > 0) {
         fprintf(out, "%-16s at least %u of 10 top rows agree\n", "", worst->topk_worst_agreement);
     }
 }
 
-static void print_bytes(const struct vr_bundle *bundle, const struct vr_engine *engine, FILE *out)
+static double mib(uint64_t bytes)
 {
-    fprintf(out, "%-16s %.1f MiB mapped, %.1f MiB on the backend\n", "memory", (double)bundle->bytes_mapped / 1048576.0,
-            (double)vr_engine_bytes(engine) / 1048576.0);
+    return (double)bytes / 1048576.0;
 }
 
 /* The device where it is configured and opens, else the CPU with the reason. */
@@ -107,6 +110,23 @@ static enum vr_status open_backend(const struct vr_config *config, FILE *out, st
     return vr_backend_open("cpu", 0, backend);
 }
 
+/* Told before anything is taken, so that a bundle too large for the device can be seen to be. */
+static enum vr_status print_memory(const struct vr_bundle *bundle, struct vr_backend *backend,
+                                   const struct vr_config *config, FILE *out)
+{
+    const struct vr_engine_options options = vr_engine_options_of(config, backend);
+    const struct vr_feed_config feed = vr_feed_config_of(config);
+    const struct vr_engine_shape shape = vr_feed_engine_shape(&feed);
+    struct vr_engine_memory memory;
+    const enum vr_status status = vr_engine_memory_needed(backend, bundle, &options, &shape, &memory);
+    if (status == VR_OK) {
+        fprintf(out, "%-16s %.1f MiB mapped; on the backend %.1f MiB: model %.1f, %u lanes of %.1f and %.1f pinned\n",
+                "memory", mib(bundle->bytes_mapped), mib(memory.device), mib(memory.engine), shape.lanes,
+                mib(memory.lane), mib(memory.lane_pinned));
+    }
+    return status;
+}
+
 /* The backend's part: make the bundle resident and compute its golden cases. */
 static enum vr_status selftest(const struct vr_bundle *bundle, const struct vr_config *config, FILE *out)
 {
@@ -115,13 +135,13 @@ static enum vr_status selftest(const struct vr_bundle *bundle, const struct vr_c
     struct vr_golden_report worst = {0};
     enum vr_status status = open_backend(config, out, &backend);
     if (status == VR_OK) {
-        status = vr_engine_create(backend, bundle, &config->retrieval, &engine);
+        status = print_memory(bundle, backend, config, out);
     }
     if (status == VR_OK) {
-        status = vr_engine_selftest(engine, &worst);
+        const struct vr_engine_options options = vr_engine_options_of(config, backend);
+        status = vr_engine_create_tested(backend, bundle, &options, &worst, &engine);
     }
     if (status == VR_OK) {
-        print_bytes(bundle, engine, out);
         print_selftest(&worst, bundle->golden.topk_count, out);
     }
     vr_engine_destroy(engine);
@@ -152,6 +172,7 @@ void vr_version_print(FILE *out)
     fprintf(out, "vireo %s\n", VIREO_VERSION);
     fprintf(out, "%-16s %d\n", "bundle format", VR_BUNDLE_FORMAT_VERSION);
     fprintf(out, "%-16s %s\n", "backends", built);
+    fprintf(out, "%-16s %s\n", "processor", vr_backend_cpu_forms());
     fprintf(out, "%-16s %s\n", "openblas", yes_no(strstr(built, "openblas") != NULL));
     fprintf(out, "%-16s %s\n", "faiss", yes_no(strstr(built, "faiss") != NULL));
     fprintf(out, "%-16s %s\n", "faiss_gpu", yes_no(strstr(built, "faiss_gpu") != NULL));

@@ -43,12 +43,15 @@ static void put_server(struct vr_json_writer *out, const struct vr_server_config
     put_text(out, "listen", server->listen);
     put_text(out, "admin", server->admin);
     put_bool(out, "admin_allow_remote", server->admin_allow_remote);
+    put_uint(out, "loops", server->loops);
     put_uint(out, "max_connections", server->max_connections);
+    put_uint(out, "max_connections_per_address", server->max_connections_per_address);
     put_uint(out, "max_body_bytes", server->max_body_bytes);
     put_uint(out, "request_deadline_ms", server->request_deadline_ms);
     put_uint(out, "idle_timeout_ms", server->idle_timeout_ms);
     put_uint(out, "write_timeout_ms", server->write_timeout_ms);
     put_uint(out, "drain_timeout_ms", server->drain_timeout_ms);
+    put_uint(out, "slow_request_ms", server->slow_request_ms);
     put_bool(out, "replay", server->replay);
     vr_json_close_object(out);
 }
@@ -57,6 +60,7 @@ static void put_compute(struct vr_json_writer *out, const struct vr_compute_conf
 {
     open_object(out, "compute");
     put_text(out, "backend", vr_compute_backend_name(compute->backend));
+    put_text(out, "precision", vr_precision_name(compute->precision));
     put_uint(out, "device_timeout_ms", compute->device_timeout_ms);
     vr_json_close_object(out);
 }
@@ -66,6 +70,8 @@ static void put_lanes(struct vr_json_writer *out, const struct vr_lane_config *l
     open_object(out, "lanes");
     put_uint(out, "count", lanes->count);
     put_uint(out, "max_batch", lanes->max_batch);
+    put_uint(out, "target_batch_ms", lanes->target_batch_ms);
+    put_uint(out, "target_wait_ms", lanes->target_wait_ms);
     put_uint(out, "max_delay_us", lanes->max_delay_us);
     put_uint(out, "queue_capacity", lanes->queue_capacity);
     put_uint(out, "pool_workers", lanes->pool_workers);

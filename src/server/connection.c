@@ -3,62 +3,87 @@
  * A connection works on one request at a time, so pipelined answers keep their order and a reader that does not take
  * its answer is sent no other. It is always in one phase:
  *
- *   READING    wants a request; the timer is the idle limit, from a request's first byte on the request deadline
- *   WAITING    a call is with the feed; no timer, for the feed answers by the request's deadline
- *   WRITING    the socket did not take the whole answer; the timer is the write limit
+ *   READING    wants a request; the limit is the idle time, from a request's first byte on the request deadline
+ *   WAITING    a call is with the feed; no limit, for the feed answers by the request's deadline
+ *   WRITING    the socket did not take the whole answer; the limit is the write timeout
  *   LINGERING  the last answer has gone; what still comes in is thrown away for a second, so that a reset does not
  *              overtake the answer on its way to the client
  *
+ * No limit begins anew because a byte went in or out.
+ *
  * After ANSWERS_A_TURN answers to what a client has sent ahead, the other connections have their turn.
  *
- * A client that closes its sending side still gets its answer; one that resets the connection cancels its call. */
+ * A client that closes its sending side still gets its answer; one that resets the connection cancels its call.
+ *
+ * Input lies in a buffer of the loop's, from the first byte of a request until its handler has returned. An answer goes
+ * from the loop's writer to the socket; only what the socket does not take is copied. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "answer.h"
 #include "loop.h"
 #include "problem.h"
 #include "vireo/clock.h"
 
-#define READ_BYTES 16384u      /* room made for one read(2) */
-#define KEPT_BYTES 32768u      /* an input buffer larger than this is freed when empty */
+#define READ_BYTES 4096u       /* least room made for one read(2) */
 #define PIPELINED_BYTES 65536u /* read ahead while a request is worked on */
 #define ANSWERS_A_TURN 16u     /* of pipelined requests, then the other connections have theirs */
 #define LINGER_MS 1000u
-#define HEAD_BYTES 512u /* of an answer */
-
-enum phase { READING = 0, WAITING, WRITING, LINGERING };
 
 struct vr_connection {
     struct vr_loop *loop;
     struct vr_connection *previous, *next;
-    enum vr_port port;
+    struct vr_place place;
     int fd;
-    enum phase phase;
+    enum vr_phase phase;
     bool reading, eof, close_after, in_request;
-    bool refused; /* one too many: it gets its 503 and counts towards no limit but that of refusals */
-    struct event read_event, write_event, timer;
+    struct event read_event, write_event;
     struct event resume; /* goes on with pipelined requests in the loop's next turn */
+    struct event timer;
+    uint64_t until_us; /* when the phase's limit is reached; 0: it has none */
+    uint64_t armed_us; /* when the timer goes off, never later than until_us; 0: it is not set */
 
-    char *in; /* bytes in[in_start .. in_len) are not used up */
+    char *in; /* bytes in[in_start .. in_len) are not used up; NULL: there are none */
     size_t in_start, in_len, in_capacity;
     struct vr_http_request request; /* offsets from in + in_start */
 
     char *out; /* what the socket did not take yet: out[out_sent .. out_len) */
-    size_t out_sent, out_len;
+    size_t out_sent, out_len, out_capacity;
 
     enum vr_http_method method; /* of the request being answered */
     struct vr_call *call;
 };
 
-static void set_timer(struct vr_connection *connection, uint32_t ms)
+static void set_phase(struct vr_connection *connection, enum vr_phase phase)
 {
-    struct timeval wait = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
+    struct vr_loop_counts *counts = &connection->loop->counts;
+    vr_count(&counts->phase[connection->phase], -1);
+    vr_count(&counts->phase[phase], 1);
+    connection->phase = phase;
+}
+
+/* ---- limits of time ---- */
+
+static void arm(struct vr_connection *connection, uint64_t now_us)
+{
+    uint64_t wait_us = connection->until_us - now_us;
+    struct timeval wait = {(time_t)(wait_us / 1000000), (suseconds_t)(wait_us % 1000000)};
     event_add(&connection->timer, &wait);
+    connection->armed_us = connection->until_us;
+}
+
+/* A limit moves with every request, the timer does not: it goes off too early at most, and is then set again. */
+static void set_limit(struct vr_connection *connection, uint32_t ms)
+{
+    uint64_t now_us = vr_clock_mono_us();
+    connection->until_us = now_us + (uint64_t)ms * 1000;
+    if (connection->armed_us == 0 || connection->armed_us > connection->until_us) {
+        arm(connection, now_us);
+    }
 }
 
 static void set_reading(struct vr_connection *connection, bool wanted)
@@ -72,13 +97,28 @@ static void set_reading(struct vr_connection *connection, bool wanted)
     }
 }
 
+/* ---- input ---- */
+
+static void drop_input(struct vr_connection *connection)
+{
+    vr_buffer_put(&connection->loop->buffers, connection->in, connection->in_capacity);
+    connection->in = NULL;
+    connection->in_start = connection->in_len = connection->in_capacity = 0;
+}
+
+static void drop_output(struct vr_connection *connection)
+{
+    vr_buffer_put(&connection->loop->buffers, connection->out, connection->out_capacity);
+    connection->out = NULL;
+}
+
 void vr_connection_close(struct vr_connection *connection)
 {
     struct vr_loop *loop = connection->loop;
     if (connection->call != NULL) {
         __atomic_store_n(&connection->call->job.cancelled, true, __ATOMIC_RELAXED);
         connection->call->connection = NULL;
-        loop->metrics.cancelled++;
+        vr_count(&loop->metrics.cancelled, 1);
     }
     event_del(&connection->read_event);
     event_del(&connection->write_event);
@@ -93,37 +133,32 @@ void vr_connection_close(struct vr_connection *connection)
     if (connection->next != NULL) {
         connection->next->previous = connection->previous;
     }
-    loop->connection_count[connection->port]--;
-    loop->refused_count[connection->port] -= connection->refused;
-    free(connection->in);
-    free(connection->out);
+    drop_input(connection);
+    drop_output(connection);
+    vr_admission_leave(loop->shared->admission, &connection->place);
+    vr_count(&loop->counts.phase[connection->phase], -1);
+    vr_count(&loop->counts.connections[connection->place.port], -1);
     free(connection);
 }
-
-/* ---- input ---- */
 
 /* While a request is worked on, what follows it is read as well: only a read tells that the client has gone. */
 static size_t input_limit(const struct vr_connection *connection)
 {
     size_t request = VR_HTTP_HEAD_MAX + connection->loop->shared->config->server.max_body_bytes;
-    return connection->phase == READING ? request + READ_BYTES : connection->request.total + PIPELINED_BYTES;
+    return connection->phase == VR_PHASE_READING ? request + READ_BYTES : PIPELINED_BYTES;
 }
 
-/* The next size of the input buffer. Once a body's length is known, room for all of it and one read: doubling up to it
- * would copy it several times and let a client hold twice what it sends. Behind a whole request no more room than what
- * is read ahead needs. */
+/* The next size of a buffer that holds `held` bytes. Once a body's length is known, room for all of it and one read:
+ * doubling up to it would copy it several times and let a client hold twice what it sends. */
 static size_t grown_capacity(const struct vr_connection *connection, size_t held)
 {
     const struct vr_http_request *request = &connection->request;
     if (request->phase == VR_HTTP_PHASE_BODY && request->total > held) {
         return request->total + READ_BYTES;
     }
-    size_t capacity = connection->in_capacity == 0 ? READ_BYTES : connection->in_capacity * 2;
-    while (capacity - held < READ_BYTES) {
-        capacity *= 2;
-    }
-    size_t ahead = request->total + PIPELINED_BYTES + READ_BYTES;
-    return request->phase == VR_HTTP_PHASE_BODY && capacity > ahead ? ahead : capacity;
+    size_t doubled = 2 * connection->in_capacity;
+    size_t most = PIPELINED_BYTES + READ_BYTES; /* more than a head, and than what is read ahead */
+    return doubled < most ? doubled : most;
 }
 
 /* Room for one more read behind in_len; used-up bytes are dropped first. False when memory is short. */
@@ -133,37 +168,35 @@ static bool make_room(struct vr_connection *connection)
         return true;
     }
     size_t held = connection->in_len - connection->in_start;
-    if (connection->in_start > 0) {
+    if (connection->in_start > 0 && connection->in_capacity - held >= READ_BYTES) {
         memmove(connection->in, connection->in + connection->in_start, held);
         connection->in_start = 0;
         connection->in_len = held;
-    }
-    if (connection->in_capacity - held >= READ_BYTES) {
         return true;
     }
-    size_t capacity = grown_capacity(connection, held);
-    char *grown = realloc(connection->in, capacity);
+    size_t capacity;
+    char *grown = vr_buffer_take(&connection->loop->buffers, grown_capacity(connection, held), &capacity);
     if (grown == NULL) {
         return false;
     }
+    if (held > 0) {
+        memcpy(grown, connection->in + connection->in_start, held);
+    }
+    drop_input(connection);
     connection->in = grown;
+    connection->in_len = held;
     connection->in_capacity = capacity;
     return true;
 }
 
-/* Drop the answered request from the input. */
-static void consume(struct vr_connection *connection, size_t bytes)
+/* Drop the request, which has been read to its end and handled, from the input. */
+static void consume(struct vr_connection *connection)
 {
-    connection->in_start += bytes;
+    connection->in_start += connection->request.total;
     connection->request = (struct vr_http_request){0};
     connection->in_request = false;
     if (connection->in_start == connection->in_len) {
-        connection->in_start = connection->in_len = 0;
-        if (connection->in_capacity > KEPT_BYTES) {
-            free(connection->in);
-            connection->in = NULL;
-            connection->in_capacity = 0;
-        }
+        drop_input(connection);
     }
 }
 
@@ -175,10 +208,11 @@ static void linger(struct vr_connection *connection)
         vr_connection_close(connection);
         return;
     }
-    connection->phase = LINGERING;
+    set_phase(connection, VR_PHASE_LINGERING);
+    drop_input(connection);
     shutdown(connection->fd, SHUT_WR);
     set_reading(connection, true);
-    set_timer(connection, LINGER_MS);
+    set_limit(connection, LINGER_MS);
 }
 
 /* The whole answer has gone to the socket. False when the connection takes no further request. */
@@ -188,28 +222,27 @@ static bool after_answer(struct vr_connection *connection)
         linger(connection);
         return false;
     }
-    consume(connection, connection->request.total);
-    connection->phase = READING;
-    event_del(&connection->timer);
+    set_phase(connection, VR_PHASE_READING);
+    connection->until_us = 0;
     return true;
 }
 
 /* Keep what the socket did not take. False when memory is short. */
 static bool keep_rest(struct vr_connection *connection, const struct iovec part[2], size_t sent)
 {
-    size_t total = part[0].iov_len + part[1].iov_len;
-    char *rest = malloc(total - sent);
-    if (rest == NULL) {
+    size_t rest = part[0].iov_len + part[1].iov_len - sent;
+    connection->out = vr_buffer_take(&connection->loop->buffers, rest, &connection->out_capacity);
+    if (connection->out == NULL) {
         return false;
     }
-    size_t from_head = sent < part[0].iov_len ? part[0].iov_len - sent : 0;
-    size_t body_sent = sent > part[0].iov_len ? sent - part[0].iov_len : 0;
-    memcpy(rest, (const char *)part[0].iov_base + part[0].iov_len - from_head, from_head);
-    if (part[1].iov_len > body_sent) {
-        memcpy(rest + from_head, (const char *)part[1].iov_base + body_sent, part[1].iov_len - body_sent);
+    size_t head_sent = sent < part[0].iov_len ? sent : part[0].iov_len;
+    size_t from_head = part[0].iov_len - head_sent;
+    memcpy(connection->out, (const char *)part[0].iov_base + head_sent, from_head);
+    if (rest > from_head) {
+        size_t body_sent = sent - head_sent;
+        memcpy(connection->out + from_head, (const char *)part[1].iov_base + body_sent, rest - from_head);
     }
-    connection->out = rest;
-    connection->out_len = total - sent;
+    connection->out_len = rest;
     connection->out_sent = 0;
     return true;
 }
@@ -230,24 +263,23 @@ static bool send_parts(struct vr_connection *connection, const struct iovec part
         vr_connection_close(connection);
         return false;
     }
-    connection->phase = WRITING;
+    set_phase(connection, VR_PHASE_WRITING);
     event_add(&connection->write_event, NULL);
-    set_timer(connection, connection->loop->shared->config->server.write_timeout_ms);
+    set_limit(connection, connection->loop->shared->config->server.write_timeout_ms);
     return false;
 }
 
-static size_t compose_head(struct vr_connection *connection, const struct vr_exchange *exchange, size_t body_len,
-                           char head[HEAD_BYTES])
+static size_t write_head(const struct vr_connection *connection, const struct vr_exchange *exchange, char *out)
 {
-    bool retry = exchange->status == 503;
-    int len = snprintf(head, HEAD_BYTES,
-                       "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                       "Cache-Control: no-store\r\n%s%s%s%s%s\r\n",
-                       exchange->status, vr_problem_phrase(exchange->status), vr_loop_date(connection->loop),
-                       exchange->media_type, body_len, exchange->status == 405 ? "Allow: " : "",
-                       exchange->status == 405 ? exchange->match.allow : "", exchange->status == 405 ? "\r\n" : "",
-                       retry ? "Retry-After: 1\r\n" : "", connection->close_after ? "Connection: close\r\n" : "");
-    return len > 0 && (size_t)len < HEAD_BYTES ? (size_t)len : 0;
+    const uint32_t retry_after_s = exchange->retry_after_s > 0 ? exchange->retry_after_s : 1;
+    struct vr_answer_head head = {.status = exchange->status,
+                                  .date = vr_loop_date(connection->loop),
+                                  .media_type = exchange->media_type,
+                                  .body_bytes = connection->loop->writer.len,
+                                  .allow = exchange->status == 405 ? exchange->match.allow : NULL,
+                                  .retry_after_s = exchange->status == 503 ? retry_after_s : 0,
+                                  .close = connection->close_after};
+    return vr_answer_write_head(&head, out);
 }
 
 /* Send the answer that lies in the loop's writer. True when all of it went out and the next request may be read. */
@@ -261,11 +293,11 @@ static bool put_answer(struct vr_connection *connection, struct vr_exchange *exc
     }
     connection->close_after = connection->close_after || exchange->close ||
                               __atomic_load_n(&loop->shared->readiness, __ATOMIC_ACQUIRE) == VR_READY_DRAINING;
-    char head[HEAD_BYTES];
-    size_t head_len = compose_head(connection, exchange, loop->writer.len, head);
-    struct iovec part[2] = {{head, head_len},
+    char head[VR_ANSWER_HEAD_BYTES];
+    struct iovec part[2] = {{head, write_head(connection, exchange, head)},
                             {loop->writer.data, connection->method == VR_HTTP_HEAD ? 0 : loop->writer.len}};
-    vr_http_metrics_answer(&loop->metrics, exchange->match.route, exchange->status, took_us);
+    struct vr_http_answer answer = {exchange->match.route, exchange->status, took_us, loop->writer.len};
+    vr_http_metrics_answer(&loop->metrics, &answer);
     return send_parts(connection, part) && after_answer(connection);
 }
 
@@ -281,6 +313,13 @@ static void refuse(struct vr_connection *connection, int status, const char *why
 
 /* ---- requests ---- */
 
+/* A header field's value, or a text without data where it was not sent. */
+static struct vr_str given(const char *base, struct vr_http_slice slice)
+{
+    struct vr_str absent = {NULL, 0};
+    return slice.offset != 0 ? vr_http_text(base, slice) : absent;
+}
+
 static void fill_exchange(const struct vr_connection *connection, struct vr_exchange *exchange)
 {
     const struct vr_http_request *request = &connection->request;
@@ -288,10 +327,12 @@ static void fill_exchange(const struct vr_connection *connection, struct vr_exch
     *exchange = (struct vr_exchange){.method = request->method, .received_us = vr_clock_mono_us()};
     exchange->close = request->close;
     exchange->content_type = vr_http_text(base, request->content_type);
+    exchange->timeout = given(base, request->timeout);
+    exchange->priority = given(base, request->priority);
     exchange->query = vr_http_text(base, request->query);
     exchange->body.data = base + request->body;
     exchange->body.len = (size_t)request->content_length;
-    vr_route_find(connection->port, request->method, vr_http_text(base, request->path), &exchange->match);
+    vr_route_find(connection->place.port, request->method, vr_http_text(base, request->path), &exchange->match);
 }
 
 /* A client that waits for leave to send its body is told at once when the head alone forbids it. False when the
@@ -321,12 +362,15 @@ static bool take_request(struct vr_connection *connection)
     fill_exchange(connection, &exchange);
     connection->method = exchange.method;
     connection->close_after = exchange.close;
-    event_del(&connection->timer);
-    if (vr_handle(connection->loop, &exchange, &connection->call) == VR_HANDLED_ANSWERED) {
+    connection->until_us = 0;
+    vr_histogram_record(&connection->loop->metrics.request_bytes, connection->request.total);
+    enum vr_handled handled = vr_handle(connection->loop, &exchange, &connection->call);
+    consume(connection);
+    if (handled == VR_HANDLED_ANSWERED) {
         return put_answer(connection, &exchange);
     }
     connection->call->connection = connection;
-    connection->phase = WAITING;
+    set_phase(connection, VR_PHASE_WAITING);
     set_reading(connection, true); /* a turn's end may have stopped it */
     return false;
 }
@@ -344,9 +388,9 @@ static void await_more(struct vr_connection *connection)
     }
     if (begun && !connection->in_request) {
         connection->in_request = true;
-        set_timer(connection, config->request_deadline_ms); /* once a request: each further byte changes nothing */
-    } else if (!begun && !event_pending(&connection->timer, EV_TIMEOUT, NULL)) {
-        set_timer(connection, config->idle_timeout_ms);
+        set_limit(connection, config->request_deadline_ms); /* once a request: each further byte changes nothing */
+    } else if (!begun && connection->until_us == 0) {
+        set_limit(connection, config->idle_timeout_ms);
     }
     set_reading(connection, true);
 }
@@ -405,7 +449,7 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
 {
     struct vr_connection *connection = argument;
     (void)what;
-    if (connection->phase == LINGERING) {
+    if (connection->phase == VR_PHASE_LINGERING) {
         char waste[4096];
         ssize_t got = read(fd, waste, sizeof waste);
         if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
@@ -422,18 +466,19 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
         return;
     }
     ssize_t got = read(fd, connection->in + connection->in_len, connection->in_capacity - connection->in_len);
-    if (got < 0) {
-        if (errno != EAGAIN && errno != EINTR) {
-            vr_connection_close(connection);
-        }
+    if (got < 0 && errno != EAGAIN && errno != EINTR) {
+        vr_connection_close(connection);
         return;
     }
     if (got == 0) {
         set_reading(connection, false);
         connection->eof = true;
     }
-    connection->in_len += (size_t)got;
-    if (connection->phase == READING) {
+    connection->in_len += got > 0 ? (size_t)got : 0;
+    if (connection->in_len == 0) {
+        drop_input(connection);
+    }
+    if (connection->phase == VR_PHASE_READING) {
         run(connection);
     }
 }
@@ -455,8 +500,7 @@ static void on_writable(evutil_socket_t fd, short what, void *argument)
         return;
     }
     event_del(&connection->write_event);
-    free(connection->out);
-    connection->out = NULL;
+    drop_output(connection);
     if (after_answer(connection)) {
         run(connection);
     }
@@ -472,44 +516,55 @@ static void on_resume(evutil_socket_t fd, short what, void *argument)
 static void on_timer(evutil_socket_t fd, short what, void *argument)
 {
     struct vr_connection *connection = argument;
+    uint64_t now_us = vr_clock_mono_us();
     (void)fd;
     (void)what;
-    if (connection->phase == READING && connection->in_request) {
+    connection->armed_us = 0;
+    if (connection->until_us == 0) {
+        return;
+    }
+    if (now_us < connection->until_us) {
+        arm(connection, now_us);
+    } else if (connection->phase == VR_PHASE_READING && connection->in_request) {
         refuse(connection, 408, "the request did not arrive in time");
     } else {
         vr_connection_close(connection);
     }
 }
 
-void vr_connection_open(struct vr_loop *loop, enum vr_port port, int fd, bool refused)
+static void link_connection(struct vr_loop *loop, struct vr_connection *connection)
 {
-    struct vr_connection *connection = calloc(1, sizeof *connection);
-    if (connection == NULL) {
-        close(fd);
-        return;
-    }
-    connection->loop = loop;
-    connection->port = port;
-    connection->fd = fd;
-    event_assign(&connection->read_event, loop->base, fd, EV_READ | EV_PERSIST, on_readable, connection);
-    event_assign(&connection->write_event, loop->base, fd, EV_WRITE | EV_PERSIST, on_writable, connection);
-    event_assign(&connection->timer, loop->base, -1, 0, on_timer, connection);
-    event_assign(&connection->resume, loop->base, -1, 0, on_resume, connection);
     connection->next = loop->connections;
     if (loop->connections != NULL) {
         loop->connections->previous = connection;
     }
     loop->connections = connection;
-    loop->connection_count[port]++;
-    if (refused) {
-        connection->refused = true;
-        loop->refused_count[port]++;
-        loop->metrics.refused++;
-        refuse(connection, 503, "too many connections");
+    vr_count(&loop->counts.connections[connection->place.port], 1);
+    vr_count(&loop->counts.phase[connection->phase], 1);
+}
+
+void vr_connection_open(struct vr_loop *loop, const struct vr_place *place, int fd)
+{
+    struct vr_connection *connection = calloc(1, sizeof *connection);
+    if (connection == NULL) {
+        vr_admission_leave(loop->shared->admission, place);
+        close(fd);
         return;
     }
-    loop->metrics.accepted++;
-    await_more(connection);
+    connection->loop = loop;
+    connection->place = *place;
+    connection->fd = fd;
+    event_assign(&connection->read_event, loop->base, fd, EV_READ | EV_PERSIST, on_readable, connection);
+    event_assign(&connection->write_event, loop->base, fd, EV_WRITE | EV_PERSIST, on_writable, connection);
+    event_assign(&connection->timer, loop->base, -1, 0, on_timer, connection);
+    event_assign(&connection->resume, loop->base, -1, 0, on_resume, connection);
+    link_connection(loop, connection);
+    if (place->verdict == VR_ADMISSION_OPEN) {
+        vr_count(&loop->metrics.accepted, 1);
+        await_more(connection);
+    } else {
+        refuse(connection, 503, place->by_address ? "too many connections from this address" : "too many connections");
+    }
 }
 
 void vr_connection_close_idle(struct vr_loop *loop, enum vr_port port, bool answered_too)
@@ -517,10 +572,10 @@ void vr_connection_close_idle(struct vr_loop *loop, enum vr_port port, bool answ
     struct vr_connection *connection = loop->connections;
     while (connection != NULL) {
         struct vr_connection *next = connection->next;
-        bool idle = connection->phase == READING && !connection->in_request &&
+        bool idle = connection->phase == VR_PHASE_READING && !connection->in_request &&
                     !event_pending(&connection->resume, EV_TIMEOUT, NULL);
-        bool answered = answered_too && connection->phase == LINGERING;
-        if (connection->port == port && (idle || answered)) {
+        bool answered = answered_too && connection->phase == VR_PHASE_LINGERING;
+        if (connection->place.port == port && (idle || answered)) {
             vr_connection_close(connection);
         }
         connection = next;

@@ -91,8 +91,10 @@ static enum vr_status read_event(struct vr_json_value value, const char *where, 
                                  struct vr_event *out)
 {
     if (vr_json_type_of(value) != VR_JSON_OBJECT) {
-        return vr_fail(VR_ERR_INVALID, "%san event is an object, found %s", where,
-                       vr_json_type_name(vr_json_type_of(value)));
+        const char *type = vr_json_type_name(vr_json_type_of(value));
+        return *where == '\0' ? vr_fail(VR_ERR_INVALID, "an event is an object, found %s", type)
+                              : vr_fail(VR_ERR_INVALID, "%.*s: an event is an object, found %s", (int)strlen(where) - 1,
+                                        where, type);
     }
     out->time_ms = now_ms;
     unsigned given = 0;

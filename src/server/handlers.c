@@ -94,7 +94,8 @@ static enum vr_status parse_body(struct vr_loop *loop, const struct vr_exchange 
 static enum vr_status make_id(struct vr_loop *loop, struct vr_arena *arena, struct vr_str *out)
 {
     char text[48];
-    snprintf(text, sizeof text, "%s-%" PRIx64, loop->shared->id_prefix, ++loop->next_id);
+    loop->next_id += loop->shared->loop_count;
+    snprintf(text, sizeof text, "%s-%" PRIx64, loop->shared->id_prefix, loop->next_id);
     *out = vr_arena_copy(arena, vr_str_of(text));
     return out->data != NULL ? VR_OK : VR_ERR_NOMEM;
 }
@@ -120,16 +121,34 @@ static void note_ignored(struct vr_loop *loop, struct vr_call *call)
     vr_model_release(model);
 }
 
-static enum vr_status read_recommend(struct vr_loop *loop, struct vr_exchange *exchange, struct vr_call *call)
+/* What the server and the request's head say, whatever the body says. Dry runs are nobody's feed: unless they say
+ * otherwise they are the first to wait. */
+static enum vr_status read_rules(const struct vr_loop *loop, const struct vr_exchange *exchange,
+                                 struct vr_request_rules *rules)
 {
     const struct vr_config *config = loop->shared->config;
-    struct vr_request_rules rules = {.replay = config->server.replay,
-                                     .dry_run = exchange->match.route == VR_ROUTE_DRY_RUN,
-                                     .default_timeout_ms = config->lanes.default_timeout_ms,
-                                     .now_ms = vr_clock_wall_ms(),
-                                     .received_us = exchange->received_us};
+    bool dry_run = exchange->match.route == VR_ROUTE_DRY_RUN;
+    *rules = (struct vr_request_rules){.replay = config->server.replay,
+                                       .dry_run = dry_run,
+                                       .default_timeout_ms = config->lanes.default_timeout_ms,
+                                       .now_ms = vr_clock_wall_ms(),
+                                       .received_us = exchange->received_us};
+    enum vr_status status = vr_timeout_field_read(exchange->timeout, &rules->header_timeout_ms);
+    if (status == VR_OK) {
+        status = vr_priority_field_read(exchange->priority, dry_run ? VR_PRIORITY_LOW : VR_PRIORITY_NORMAL,
+                                        &rules->priority);
+    }
+    return status;
+}
+
+static enum vr_status read_recommend(struct vr_loop *loop, struct vr_exchange *exchange, struct vr_call *call)
+{
+    struct vr_request_rules rules;
     struct vr_json_value root = {0};
-    enum vr_status status = parse_body(loop, exchange, &root);
+    enum vr_status status = read_rules(loop, exchange, &rules);
+    if (status == VR_OK) {
+        status = parse_body(loop, exchange, &root);
+    }
     if (status == VR_OK) {
         status = vr_recommend_read(root, &rules, call->job.arena, &call->job.request);
     }
@@ -152,10 +171,11 @@ static enum vr_handled submit(struct vr_loop *loop, struct vr_exchange *exchange
     if (status != VR_OK) {
         vr_exchange_fail(loop, exchange, vr_problem_http_status(status), vr_status_name(status), vr_error_text(),
                          taken->job.request.request_id);
+        exchange->retry_after_s = taken->job.reply.retry_after_s;
         vr_call_put(loop, taken);
         return VR_HANDLED_ANSWERED;
     }
-    loop->calls++;
+    vr_count(&loop->counts.calls, 1);
     *call = taken;
     return VR_HANDLED_PENDING;
 }
@@ -212,12 +232,16 @@ static enum vr_status read_similar(struct vr_loop *loop, const struct vr_exchang
     if (encoded.len > sizeof id || !vr_http_percent_decode(encoded, id, &text.len) || text.len > VR_ID_MAX_BYTES) {
         return vr_fail(VR_ERR_INVALID, "the id is not 1 to %u bytes, percent-encoded", VR_ID_MAX_BYTES);
     }
+    struct vr_request_rules rules;
+    enum vr_status status = read_rules(loop, exchange, &rules);
     *request = (struct vr_feed_request){.kind = VR_JOB_SIMILAR,
-                                        .now_ms = vr_clock_wall_ms(),
-                                        .received_us = exchange->received_us,
-                                        .deadline_us = exchange->received_us +
-                                                       (uint64_t)loop->shared->config->lanes.default_timeout_ms * 1000};
-    enum vr_status status = read_count(exchange->query, &request->count);
+                                        .priority = rules.priority,
+                                        .now_ms = rules.now_ms,
+                                        .received_us = rules.received_us,
+                                        .deadline_us = vr_request_deadline_us(&rules, 0)};
+    if (status == VR_OK) {
+        status = read_count(exchange->query, &request->count);
+    }
     if (status != VR_OK) {
         return status;
     }
@@ -258,7 +282,7 @@ static void apply_event(struct vr_loop *loop, const struct vr_model *model, int6
             result->reason = vr_arena_copy(arena, vr_str_of(vr_error_text())).data; /* NULL: no memory for it */
         }
     }
-    loop->metrics.events[result->verdict]++;
+    vr_count(&loop->metrics.events[result->verdict], 1);
 }
 
 static enum vr_status apply_events(struct vr_loop *loop, struct vr_event_batch *batch, int64_t now_ms,
@@ -326,6 +350,7 @@ enum vr_handled vr_handle(struct vr_loop *loop, struct vr_exchange *exchange, st
     case VR_ROUTE_READY: vr_handle_ready(loop, exchange); break;
     case VR_ROUTE_METRICS: vr_handle_metrics(loop, exchange); break;
     case VR_ROUTE_CONFIG: vr_handle_config(loop, exchange); break;
+    case VR_ROUTE_DEBUG: vr_handle_debug(loop, exchange); break;
     case VR_ROUTE_NONE: break;
     }
     return VR_HANDLED_ANSWERED;

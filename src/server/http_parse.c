@@ -164,6 +164,18 @@ static enum vr_http_outcome take_expect(struct vr_http_request *request, struct 
     return VR_HTTP_MORE;
 }
 
+/* A field that says one thing. No field's value lies at offset 0 of a request. */
+static enum vr_http_outcome take_once(struct vr_http_request *request, const char *base, struct vr_str value,
+                                      struct vr_http_slice *out, const char *why)
+{
+    if (out->offset != 0) {
+        return refuse(request, 400, why);
+    }
+    out->offset = (uint32_t)(value.data - base);
+    out->len = (uint32_t)value.len;
+    return VR_HTTP_MORE;
+}
+
 static enum vr_http_outcome take_field(struct vr_http_request *request, const char *base, struct vr_str name,
                                        struct vr_str value)
 {
@@ -185,11 +197,13 @@ static enum vr_http_outcome take_field(struct vr_http_request *request, const ch
         return take_expect(request, value);
     }
     if (vr_http_equals(name, "content-type")) {
-        if (request->content_type.len > 0) {
-            return refuse(request, 400, "more than one Content-Type field");
-        }
-        request->content_type.offset = (uint32_t)(value.data - base);
-        request->content_type.len = (uint32_t)value.len;
+        return take_once(request, base, value, &request->content_type, "more than one Content-Type field");
+    }
+    if (vr_http_equals(name, "x-request-timeout-ms")) {
+        return take_once(request, base, value, &request->timeout, "more than one X-Request-Timeout-Ms field");
+    }
+    if (vr_http_equals(name, "x-request-priority")) {
+        return take_once(request, base, value, &request->priority, "more than one X-Request-Priority field");
     }
     return VR_HTTP_MORE;
 }

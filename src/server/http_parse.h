@@ -48,6 +48,8 @@ struct vr_http_request {
     struct vr_http_slice path;         /* begins with '/', still percent-encoded, without the query */
     struct vr_http_slice query;        /* behind '?', may be empty */
     struct vr_http_slice content_type; /* empty when absent */
+    struct vr_http_slice timeout;      /* X-Request-Timeout-Ms, data at offset 0 when absent */
+    struct vr_http_slice priority;     /* X-Request-Priority, likewise */
     uint64_t content_length;
     bool close;        /* Connection: close */
     bool expect;       /* Expect: 100-continue */

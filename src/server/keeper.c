@@ -30,7 +30,7 @@ static bool must_have(const struct vr_keeper *keeper)
 enum vr_status vr_keeper_open(struct vr_keeper *keeper, const struct vr_keeper_setup *setup)
 {
     *keeper = (struct vr_keeper){.setup = *setup, .built_fd = -1, .delay_ms = DELAY_MS};
-    keeper->wanted = vr_supervisor_is_needed(setup->config);
+    keeper->wanted = vr_device_is_wanted(&setup->config->compute);
     if (setup->config->compute.backend == VR_COMPUTE_CUDA && !keeper->wanted) {
         return vr_fail(VR_ERR_INVALID, "compute.backend: this build has no cuda");
     }
@@ -50,10 +50,23 @@ enum vr_status vr_keeper_open(struct vr_keeper *keeper, const struct vr_keeper_s
     return VR_OK;
 }
 
-enum vr_status vr_keeper_load(struct vr_keeper *keeper, struct vr_model *base, struct vr_model **out)
+/* `base` on the device, ready for the lanes: their slots are taken, and their plans captured, on the caller's thread,
+ * for a device that hangs must hang no loop. */
+static enum vr_status prepare_on_device(struct vr_keeper *keeper, struct vr_model *base, struct vr_swap **out)
+{
+    struct vr_model *model = NULL;
+    enum vr_status status = vr_model_on_device(base, keeper->device, keeper->setup.config, &model);
+    if (status == VR_OK) {
+        status = vr_feed_prepare(keeper->setup.feed, model, out);
+        vr_model_release(model);
+    }
+    return status;
+}
+
+enum vr_status vr_keeper_load(struct vr_keeper *keeper, struct vr_model *base, struct vr_swap **out)
 {
     if (keeper->device != NULL) {
-        keeper->load_status = vr_model_on_device(base, keeper->device, &keeper->setup.config->retrieval, out);
+        keeper->load_status = prepare_on_device(keeper, base, out);
         if (keeper->load_status == VR_OK) {
             return VR_OK;
         }
@@ -62,8 +75,7 @@ enum vr_status vr_keeper_load(struct vr_keeper *keeper, struct vr_model *base, s
         }
         vr_log(VR_LOG_WARN, "device_unavailable", "backend=cpu error=\"%s\"", vr_error_text());
     }
-    *out = vr_model_retain(base);
-    return VR_OK;
+    return vr_feed_prepare(keeper->setup.feed, base, out);
 }
 
 /* ---- stages ---- */
@@ -82,12 +94,12 @@ static void wait_for_probe(struct vr_keeper *keeper)
     keeper->delay_ms = keeper->delay_ms < DELAY_MAX_MS / 2 ? 2 * keeper->delay_ms : DELAY_MAX_MS;
 }
 
-static void take_up(struct vr_keeper *keeper, struct vr_model *on_device)
+static void take_up(struct vr_keeper *keeper, struct vr_swap *on_device)
 {
     keeper->stage = VR_KEEPER_IDLE;
     keeper->up_us = vr_clock_mono_us();
     vr_feed_device_set(keeper->setup.feed, VR_DEVICE_UP, VR_DEVICE_FAILED);
-    (void)vr_feed_set_model(keeper->setup.feed, on_device);
+    vr_feed_swap(keeper->setup.feed, on_device);
     vr_log(VR_LOG_INFO, "device_up", "restarts=%u", keeper->setup.role->restarts);
 }
 
@@ -121,8 +133,7 @@ static void *build(void *argument)
     struct vr_keeper *keeper = argument;
     keeper->build_status = keeper->device != NULL ? VR_OK : vr_backend_open("cuda", 1, &keeper->device);
     if (keeper->build_status == VR_OK) {
-        keeper->build_status =
-            vr_model_on_device(keeper->base, keeper->device, &keeper->setup.config->retrieval, &keeper->model);
+        keeper->build_status = prepare_on_device(keeper, keeper->base, &keeper->swap);
     }
     if (keeper->build_status != VR_OK) {
         vr_log(VR_LOG_WARN, "device_not_back", "error=\"%s\"", vr_error_text());
@@ -152,9 +163,8 @@ static void on_built(evutil_socket_t fd, short what, void *argument)
     pthread_join(keeper->builder, NULL);
     keeper->stage = VR_KEEPER_IDLE;
     if (keeper->build_status == VR_OK) {
-        take_up(keeper, keeper->model);
-        vr_model_release(keeper->model);
-        keeper->model = NULL;
+        take_up(keeper, keeper->swap);
+        keeper->swap = NULL;
     } else if (is_beyond_use(keeper->build_status)) {
         is_lost(keeper, keeper->build_status);
     } else {
@@ -235,10 +245,10 @@ static void begin_without(struct vr_keeper *keeper)
     wait_for_probe(keeper);
 }
 
-void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base, struct vr_model *model)
+void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base, struct vr_swap *swap)
 {
     if (!keeper->wanted) {
-        (void)vr_feed_set_model(keeper->setup.feed, model);
+        vr_feed_swap(keeper->setup.feed, swap);
         return;
     }
     keeper->base = vr_model_retain(base);
@@ -252,9 +262,9 @@ void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct v
     }
     keeper->events_added = true;
     if (keeper->load_status == VR_OK) {
-        take_up(keeper, model);
+        take_up(keeper, swap);
     } else {
-        (void)vr_feed_set_model(keeper->setup.feed, base);
+        vr_feed_swap(keeper->setup.feed, swap);
         begin_without(keeper);
     }
 }
@@ -280,6 +290,7 @@ void vr_keeper_close(struct vr_keeper *keeper)
     if (keeper->built_fd >= 0) {
         close(keeper->built_fd);
     }
+    vr_swap_destroy(keeper->swap);
     vr_model_release(keeper->base);
     vr_backend_destroy(keeper->device);
 }

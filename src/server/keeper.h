@@ -43,19 +43,19 @@ struct vr_keeper {
     pthread_t builder;
     int built_fd;
     enum vr_status build_status;
-    struct vr_model *model; /* the builder's, on success */
+    struct vr_swap *swap; /* the builder's, on success */
 };
 
 /* Open the device where the role begins on it. Fails only where the configuration asks for the device and it is the
  * first worker: the device's own error, VR_ERR_INVALID when there is none in this build. */
 enum vr_status vr_keeper_open(struct vr_keeper *keeper, const struct vr_keeper_setup *setup);
 
-/* On the loading thread: `base` on the device, or another reference to `base` where there is none or that fails (then
- * vr_keeper_begin says so). Fails as vr_keeper_open does. */
-enum vr_status vr_keeper_load(struct vr_keeper *keeper, struct vr_model *base, struct vr_model **out);
+/* On the loading thread: `base` on the device made ready for the lanes, or `base` itself where there is none or that
+ * fails (then vr_keeper_begin says so). Fails as vr_keeper_open does, and with the lanes' own errors. */
+enum vr_status vr_keeper_load(struct vr_keeper *keeper, struct vr_model *base, struct vr_swap **out);
 
-/* Put the model of vr_keeper_load into service, and watch. */
-void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base, struct vr_model *model);
+/* Put what vr_keeper_load made into service, and watch. */
+void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base, struct vr_swap *swap);
 
 /* No more probes. False: the builder is at work, which cannot be broken off. */
 bool vr_keeper_stop(struct vr_keeper *keeper);

@@ -15,10 +15,9 @@
 
 #define BACKLOG 1024
 #define ACCEPTS_A_TURN 64 /* so that a flood of connections leaves time for requests */
-#define ADMIN_CONNECTIONS_MAX 64u
-#define REFUSALS_MAX 64u /* connections beyond the limit that are told so at one time */
-#define PAUSE_US 100000  /* without accepting, when descriptors are short */
-#define OWN_FILES 64u    /* descriptors of the process itself: log, loop, eventfds, a bundle being opened */
+#define PAUSE_US 100000   /* without accepting, when descriptors are short */
+#define OWN_FILES 64u     /* descriptors of the process itself: log, a loop, eventfds, a bundle being opened */
+#define LOOP_FILES 6u     /* of each further loop */
 
 enum vr_status vr_address_split(const char *address, char host[64], char port[8])
 {
@@ -93,7 +92,18 @@ enum vr_status vr_admin_address_check(const struct vr_server_config *config)
     return status;
 }
 
-static int bind_one(const struct addrinfo *address)
+static void close_all(const int *fd, uint32_t count)
+{
+    int error = errno;
+    for (uint32_t i = 0; i < count; i++) {
+        close(fd[i]);
+    }
+    errno = error;
+}
+
+/* A listening socket. `first`: the port must be nobody's, and is then shared with this process's own sockets; else it
+ * is the first one's. Connections inherit TCP_NODELAY. */
+static int bind_one(const struct addrinfo *address, const struct sockaddr *at, socklen_t len, bool first, bool shared)
 {
     int fd = socket(address->ai_family, address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address->ai_protocol);
     if (fd < 0) {
@@ -101,13 +111,38 @@ static int bind_one(const struct addrinfo *address)
     }
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, address->ai_addr, address->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
-        int error = errno;
-        close(fd);
-        errno = error;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    bool failed = !first && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0;
+    failed = failed || bind(fd, at, len) != 0;
+    failed = failed || (first && shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0);
+    if (failed || listen(fd, BACKLOG) != 0) {
+        close_all(&fd, 1);
         return -1;
     }
     return fd;
+}
+
+/* `count` sockets at one address; false with errno set. A port of 0 becomes a real one with the first. */
+static bool bind_all(const struct addrinfo *address, uint32_t count, int *out)
+{
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof bound;
+    out[0] = bind_one(address, address->ai_addr, address->ai_addrlen, true, count > 1);
+    if (out[0] < 0) {
+        return false;
+    }
+    if (getsockname(out[0], (struct sockaddr *)&bound, &len) != 0) {
+        close_all(out, 1);
+        return false;
+    }
+    for (uint32_t i = 1; i < count; i++) {
+        out[i] = bind_one(address, (const struct sockaddr *)&bound, len, false, true);
+        if (out[i] < 0) {
+            close_all(out, i);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* The address as bound: a port of 0 has become a real one. */
@@ -139,29 +174,29 @@ static void on_pause_over(evutil_socket_t fd, short what, void *argument)
     event_add(&listener->event, NULL);
 }
 
-static void take_connection(struct vr_listener *listener, int fd)
+static void take_connection(struct vr_listener *listener, int fd, const struct sockaddr *peer)
 {
     struct vr_loop *loop = listener->loop;
-    uint32_t limit = listener->port == VR_PORT_ADMIN ? ADMIN_CONNECTIONS_MAX : loop->shared->max_connections;
-    uint32_t refused = loop->refused_count[listener->port];
-    uint32_t count = loop->connection_count[listener->port] - refused;
-    int on = 1;
-    if (count >= limit && refused >= REFUSALS_MAX) {
-        loop->metrics.refused++;
+    struct vr_place place = vr_admission_enter(loop->shared->admission, listener->port, peer);
+    if (place.verdict != VR_ADMISSION_OPEN) {
+        vr_count(&loop->metrics.refused[place.by_address], 1);
+    }
+    if (place.verdict == VR_ADMISSION_FLOOD) {
         close(fd);
         return;
     }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    vr_connection_open(loop, listener->port, fd, count >= limit);
+    vr_connection_open(loop, &place, fd);
 }
 
 /* Take the connections that wait, `most` at the most. False when descriptors or memory are short. */
 static bool accept_waiting(struct vr_listener *listener, int most)
 {
     for (int i = 0; i < most; i++) {
-        int accepted = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage peer;
+        socklen_t len = sizeof peer;
+        int accepted = accept4(listener->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (accepted >= 0) {
-            take_connection(listener, accepted);
+            take_connection(listener, accepted, (const struct sockaddr *)&peer);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             return false;
         } else if (errno != EINTR && errno != ECONNABORTED) {
@@ -181,9 +216,9 @@ static void on_acceptable(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-uint32_t vr_connections_reserve(uint32_t wanted)
+uint32_t vr_connections_reserve(uint32_t wanted, uint32_t loops)
 {
-    const rlim_t others = ADMIN_CONNECTIONS_MAX + 2 * REFUSALS_MAX + OWN_FILES;
+    const rlim_t others = VR_ADMIN_CONNECTIONS_MAX + 2 * VR_REFUSALS_MAX + OWN_FILES + (loops - 1) * LOOP_FILES;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= wanted + others) {
         return wanted;
@@ -200,24 +235,20 @@ uint32_t vr_connections_reserve(uint32_t wanted)
     return possible;
 }
 
-enum vr_status vr_listener_bind(const char *address, int *out)
+enum vr_status vr_listener_bind(const char *address, uint32_t count, int *out)
 {
     struct addrinfo *list = NULL;
     enum vr_status status = resolve(address, &list);
     if (status != VR_OK) {
         return status;
     }
-    int fd = -1;
-    for (const struct addrinfo *one = list; fd < 0 && one != NULL; one = one->ai_next) {
-        fd = bind_one(one);
+    bool bound = false;
+    for (const struct addrinfo *one = list; !bound && one != NULL; one = one->ai_next) {
+        bound = bind_all(one, count, out);
     }
     int error = errno;
     freeaddrinfo(list);
-    if (fd < 0) {
-        return vr_fail(VR_ERR_IO, "cannot listen on %s: %s", address, strerror(error));
-    }
-    *out = fd;
-    return VR_OK;
+    return bound ? VR_OK : vr_fail(VR_ERR_IO, "cannot listen on %s: %s", address, strerror(error));
 }
 
 void vr_listener_adopt(struct vr_loop *loop, enum vr_port port, int fd)

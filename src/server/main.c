@@ -60,8 +60,8 @@ static int serve_as(const struct vr_role *role, const struct vr_options *options
     if (role->kind == VR_ROLE_PROBE) {
         _exit(vr_probe_device(options->bundle, config) == VR_OK ? 0 : EXIT_FAILED); /* the device may not let go */
     }
-    return role->kind == VR_ROLE_FIRST && vr_supervisor_is_needed(config) ? supervise(config, argv)
-                                                                          : run_server(&setup);
+    return role->kind == VR_ROLE_FIRST && vr_device_is_wanted(&config->compute) ? supervise(config, argv)
+                                                                                : run_server(&setup);
 }
 
 static int serve(const struct vr_options *options, char *const *argv)
@@ -96,6 +96,16 @@ static int check(const struct vr_options *options)
     return exit_status;
 }
 
+static int bench(const struct vr_options *options)
+{
+    if (options->wants_help) {
+        fputs(vr_bench_usage, stdout);
+        return printed(VR_OK);
+    }
+    const enum vr_status status = vr_bench_run(&options->bench, stdout);
+    return status == VR_OK ? printed(status) : complain_of(status);
+}
+
 static enum vr_status register_backends(void)
 {
 #ifdef VIREO_HAVE_CUDA
@@ -113,11 +123,12 @@ int main(int argc, char **argv)
         return complain(EXIT_FAILED);
     }
     if (vr_options_read(argc, argv, &options) != VR_OK) {
-        fprintf(stderr, "vireo: %s\n%s", vr_error_text(), vr_usage);
+        fprintf(stderr, "vireo: %s\n%s", vr_error_text(),
+                options.command == VR_COMMAND_BENCH ? vr_bench_usage : vr_usage);
         return EXIT_USAGE;
     }
     switch (options.command) {
-    case VR_COMMAND_BENCH: return printed(vr_bench_run(&options.bench, stdout));
+    case VR_COMMAND_BENCH: return bench(&options);
     case VR_COMMAND_SERVE: return serve(&options, argv);
     case VR_COMMAND_CHECK: return check(&options);
     case VR_COMMAND_SHOW: return printed(vr_show_feed(options.server, options.user, options.count, stdout));

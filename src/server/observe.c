@@ -110,6 +110,31 @@ static void write_stages(struct vr_exposition *out, const struct vr_feed_metrics
                             sizeof batch_bounds / sizeof *batch_bounds, 1.0);
 }
 
+static void write_load(struct vr_exposition *out, const struct vr_feed_load *load)
+{
+    char labels[96];
+    vr_exposition_family(out, "vireo_feed_queued", "gauge", "Jobs waiting for a lane.");
+    for (uint32_t p = 0; p < VR_PRIORITIES; p++) {
+        write_labelled(out, "vireo_feed_queued", "priority", vr_priority_name((enum vr_priority)p), load->waiting[p]);
+    }
+    vr_exposition_family(out, "vireo_feed_shed_total", "counter", "Jobs refused because of the load.");
+    for (uint32_t s = 0; s < VR_SHEDS; s++) {
+        for (uint32_t p = 0; p < VR_PRIORITIES; p++) {
+            snprintf(labels, sizeof labels, "reason=\"%s\",priority=\"%s\"", vr_shed_name((enum vr_shed)s),
+                     vr_priority_name((enum vr_priority)p));
+            vr_exposition_sample(out, "vireo_feed_shed_total", labels, (double)load->shed[s][p]);
+        }
+    }
+    gauge(out, "vireo_feed_quality_factor", "Share of the candidates that feeds are made of.",
+          (double)(VR_QUALITY_LEVELS - load->quality_level) / VR_QUALITY_LEVELS);
+    gauge(out, "vireo_feed_concurrency_limit", "Jobs taken at a time, waiting and worked on.", load->limit);
+    gauge(out, "vireo_feed_batch_limit_requests", "Largest batch that is done within its target.", load->largest_batch);
+    gauge(out, "vireo_feed_batch_base_seconds", "Estimate of what a batch costs; 0: not known yet.",
+          load->batch_base_us * 1e-6);
+    gauge(out, "vireo_feed_batch_request_seconds", "Estimate of what each of its requests adds.",
+          load->batch_each_us * 1e-6);
+}
+
 static void write_losses(struct vr_exposition *out, const struct vr_feed_metrics *feed)
 {
     vr_exposition_family(out, "vireo_source_late_total", "counter", "Sources left out because they took too long.");
@@ -121,6 +146,10 @@ static void write_losses(struct vr_exposition *out, const struct vr_feed_metrics
     for (uint32_t i = 0; i < VR_SOURCE_COUNT; i++) {
         write_labelled(out, "vireo_source_errors_total", "source", vr_source_name((enum vr_source)i),
                        feed->source_error[i]);
+    }
+    vr_exposition_family(out, "vireo_feed_degraded_total", "counter", "Feeds that were less than they could be.");
+    for (uint32_t i = 0; i < VR_DEGRADED_REASONS; i++) {
+        write_labelled(out, "vireo_feed_degraded_total", "reason", vr_degraded_reason(i), feed->degraded[i]);
     }
     vr_exposition_family(out, "vireo_rule_gave_way_total", "counter", "Positions at which a guardrail gave way.");
     for (uint32_t i = 0; i < VR_RULE_COUNT; i++) {
@@ -164,7 +193,7 @@ static void write_feed(struct vr_exposition *out, const struct vr_feed_metrics *
     counter(out, "vireo_feed_scores_dropped_total", "Candidates whose score was not finite.",
             (double)feed->dropped_scores);
     counter(out, "vireo_feed_short_total", "Feeds shorter than asked for.", (double)feed->short_feeds);
-    gauge(out, "vireo_feed_queued", "Jobs waiting for a lane.", feed->queued);
+    write_load(out, &feed->load);
     write_losses(out, feed);
     write_stages(out, feed);
 }
@@ -227,7 +256,16 @@ static void write_process(struct vr_exposition *out, const struct vr_loop *loop)
     gauge(out, "process_start_time_seconds", "Start, in seconds since 1970-01-01 UTC.",
           (double)loop->shared->started_ms * 1e-3);
     gauge(out, "vireo_http_connections", "Open connections of the public port.",
-          loop->connection_count[VR_PORT_PUBLIC] - loop->refused_count[VR_PORT_PUBLIC]);
+          vr_admission_count(loop->shared->admission, VR_PORT_PUBLIC));
+}
+
+static void sum_http_metrics(struct vr_loop *loop)
+{
+    const struct vr_shared *shared = loop->shared;
+    memset(&loop->http_metrics, 0, sizeof loop->http_metrics);
+    for (uint32_t i = 0; i < shared->loop_count; i++) {
+        vr_http_metrics_add(&loop->http_metrics, &shared->loop[i]->metrics);
+    }
 }
 
 void vr_handle_metrics(struct vr_loop *loop, struct vr_exchange *exchange)
@@ -236,7 +274,8 @@ void vr_handle_metrics(struct vr_loop *loop, struct vr_exchange *exchange)
     struct vr_str none = {NULL, 0};
     vr_feed_metrics_read(loop->shared->feed, &loop->feed_metrics);
     write_model(&out, loop);
-    vr_http_metrics_write(&loop->metrics, &out);
+    sum_http_metrics(loop);
+    vr_http_metrics_write(&loop->http_metrics, &out);
     write_feed(&out, &loop->feed_metrics);
     write_device_metrics(&out, loop);
     write_state(&out, loop->shared->state);

@@ -10,15 +10,14 @@
 const char vr_usage[] =
     "usage: vireo serve --bundle DIR [--listen HOST:PORT] [--admin HOST:PORT] [--config FILE] [--data DIR]\n"
     "                   [--replay] [--set SECTION.KEY=VALUE]...\n"
-    "       vireo bench --bundle DIR [--backends cpu,cuda] [--batches 1,8,32,128] [--seconds S] [--calls N]\n"
-    "                   [--json FILE]\n"
+    "       vireo bench backends|ops|feed|load ...\n"
     "       vireo check [--config FILE] [--set SECTION.KEY=VALUE]... BUNDLE\n"
     "       vireo show [--server HOST:PORT] [--user ID] [--count N]\n"
     "       vireo version\n"
     "\n"
     "serve    answers requests; port 0 takes a free one, which the log names\n"
     "check    opens a bundle, computes its golden cases and prints what is inside\n"
-    "bench    compares the backends' answers, then prints the engine's speed on each by batch size\n"
+    "bench    measures; `vireo bench --help` tells the four ways\n"
     "show     asks a running server for one feed and prints it as a table\n"
     "version  prints the version and what is built in\n"
     "\n"
@@ -83,32 +82,6 @@ static enum vr_status take_count(struct vr_options *out, const char *value)
     return VR_OK;
 }
 
-static enum vr_status take_backends(struct vr_options *out, const char *value)
-{
-    return vr_bench_take_backends(&out->bench, value);
-}
-
-static enum vr_status take_batches(struct vr_options *out, const char *value)
-{
-    return vr_bench_take_batches(&out->bench, value);
-}
-
-static enum vr_status take_seconds(struct vr_options *out, const char *value)
-{
-    return vr_bench_take_seconds(&out->bench, value);
-}
-
-static enum vr_status take_calls(struct vr_options *out, const char *value)
-{
-    return vr_bench_take_calls(&out->bench, value);
-}
-
-static enum vr_status take_json(struct vr_options *out, const char *value)
-{
-    return value[0] != '\0' ? take_once(&out->bench.json, "--json", value)
-                            : vr_fail(VR_ERR_INVALID, "--json: a file's name, not nothing");
-}
-
 static enum vr_status add_setting(struct vr_options *out, const char *path, size_t path_len, const char *value)
 {
     if (out->setting_count == VR_SETTINGS_MAX) {
@@ -147,12 +120,6 @@ static const struct flag flags[] = {
     {VR_COMMAND_SERVE, false, "--data", NULL, take_data},
     {VR_COMMAND_SERVE, true, "--replay", "server.replay", NULL},
     {VR_COMMAND_SERVE, false, "--set", NULL, take_set},
-    {VR_COMMAND_BENCH, false, "--bundle", NULL, take_bundle},
-    {VR_COMMAND_BENCH, false, "--backends", NULL, take_backends},
-    {VR_COMMAND_BENCH, false, "--batches", NULL, take_batches},
-    {VR_COMMAND_BENCH, false, "--seconds", NULL, take_seconds},
-    {VR_COMMAND_BENCH, false, "--calls", NULL, take_calls},
-    {VR_COMMAND_BENCH, false, "--json", NULL, take_json},
     {VR_COMMAND_CHECK, false, "--config", NULL, take_config},
     {VR_COMMAND_CHECK, false, "--set", NULL, take_set},
     {VR_COMMAND_SHOW, false, "--server", NULL, take_server},
@@ -234,6 +201,16 @@ static enum vr_status read_words(int argc, char **argv, struct vr_options *out)
     return VR_OK;
 }
 
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum vr_status vr_options_read(int argc, char **argv, struct vr_options *out)
 {
     *out = (struct vr_options){0};
@@ -241,13 +218,17 @@ enum vr_status vr_options_read(int argc, char **argv, struct vr_options *out)
         return vr_fail(VR_ERR_INVALID, "a command is missing");
     }
     enum vr_status status = read_command(argv[1], &out->command);
+    if (status == VR_OK && out->command == VR_COMMAND_BENCH) {
+        out->wants_help = asks_for_help(argc, argv);
+        return out->wants_help ? VR_OK : vr_bench_read(argc - 2, argv + 2, &out->bench);
+    }
     if (status == VR_OK) {
         status = read_words(argc, argv, out);
     }
     if (status != VR_OK || out->command == VR_COMMAND_HELP) {
         return status;
     }
-    if (out->bundle == NULL && (out->command == VR_COMMAND_SERVE || out->command == VR_COMMAND_BENCH)) {
+    if (out->bundle == NULL && out->command == VR_COMMAND_SERVE) {
         return vr_fail(VR_ERR_INVALID, "--bundle: missing");
     }
     if (out->bundle == NULL && out->command == VR_COMMAND_CHECK) {
@@ -256,7 +237,6 @@ enum vr_status vr_options_read(int argc, char **argv, struct vr_options *out)
     out->server = out->server != NULL ? out->server : "127.0.0.1:8080";
     out->user = out->user != NULL ? out->user : "42";
     out->count = out->count != 0 ? out->count : 20;
-    out->bench.bundle = out->bundle;
     return VR_OK;
 }
 

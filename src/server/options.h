@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "bench.h"
+#include "vireo/bench.h"
 #include "vireo/config.h"
 #include "vireo/status.h"
 
@@ -22,7 +22,7 @@ enum vr_command {
 
 struct vr_options {
     enum vr_command command;
-    const char *bundle;      /* serve and bench --bundle, check BUNDLE */
+    const char *bundle;      /* serve --bundle, check BUNDLE */
     const char *config_file; /* serve and check --config */
     const char *data_dir;    /* serve --data */
     /* Settings given by flags, in order: PATH and VALUE of vr_config_set. */
@@ -34,7 +34,8 @@ struct vr_options {
     const char *server; /* show --server, default "127.0.0.1:8080" */
     const char *user;   /* show --user, default "42" */
     uint32_t count;     /* show --count, default 20 */
-    struct vr_bench_setup bench;
+    struct vr_bench_command bench;
+    bool wants_help; /* bench --help */
 };
 
 /* Read the words behind the program's name. Text members point into argv. VR_ERR_INVALID with a text that names the

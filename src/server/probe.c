@@ -15,10 +15,8 @@ enum vr_status vr_probe_device(const char *folder, const struct vr_config *confi
         status = vr_bundle_open(folder, &bundle);
     }
     if (status == VR_OK) {
-        status = vr_engine_create(device, bundle, &config->retrieval, &engine);
-    }
-    if (status == VR_OK) {
-        status = vr_engine_selftest(engine, NULL);
+        const struct vr_engine_options options = vr_engine_options_of(config, device);
+        status = vr_engine_create_tested(device, bundle, &options, NULL, &engine);
     }
     vr_log(status == VR_OK ? VR_LOG_INFO : VR_LOG_WARN, "device_probed", "status=%s error=\"%s\"",
            vr_status_name(status), status == VR_OK ? "" : vr_error_text());

@@ -67,11 +67,54 @@ static enum vr_status take_count(struct vr_json_value value, struct reading *r)
     return status;
 }
 
+enum vr_status vr_timeout_field_read(struct vr_str text, uint32_t *out)
+{
+    uint32_t ms = 0;
+    bool good = text.len > 0 && text.len <= 5 && text.data[0] != '0';
+    *out = 0;
+    if (text.data == NULL) {
+        return VR_OK;
+    }
+    for (size_t i = 0; good && i < text.len; i++) {
+        good = text.data[i] >= '0' && text.data[i] <= '9';
+        ms = ms * 10 + (uint32_t)(text.data[i] - '0');
+    }
+    if (!good || ms > VR_TIMEOUT_MS_MAX) {
+        return vr_fail(VR_ERR_INVALID, "X-Request-Timeout-Ms: a whole number in 1..%d", VR_TIMEOUT_MS_MAX);
+    }
+    *out = ms;
+    return VR_OK;
+}
+
+enum vr_status vr_priority_field_read(struct vr_str text, enum vr_priority otherwise, enum vr_priority *out)
+{
+    *out = otherwise;
+    if (text.data == NULL) {
+        return VR_OK;
+    }
+    for (uint32_t p = 0; p < VR_PRIORITIES; p++) {
+        if (vr_str_equal(text, vr_str_of(vr_priority_name((enum vr_priority)p)))) {
+            *out = (enum vr_priority)p;
+            return VR_OK;
+        }
+    }
+    return vr_fail(VR_ERR_INVALID, "X-Request-Priority: high, normal or low");
+}
+
+uint64_t vr_request_deadline_us(const struct vr_request_rules *rules, uint32_t body_timeout_ms)
+{
+    uint32_t ms = body_timeout_ms;
+    if (ms == 0 || (rules->header_timeout_ms != 0 && rules->header_timeout_ms < ms)) {
+        ms = rules->header_timeout_ms != 0 ? rules->header_timeout_ms : ms;
+    }
+    return rules->received_us + 1000ull * (ms != 0 ? ms : rules->default_timeout_ms);
+}
+
 static enum vr_status take_timeout(struct vr_json_value value, struct reading *r)
 {
     int64_t ms = 0;
     enum vr_status status = read_range(value, "timeout_ms", 1, VR_TIMEOUT_MS_MAX, &ms);
-    r->out->deadline_us = r->rules->received_us + (uint64_t)ms * 1000;
+    r->out->deadline_us = vr_request_deadline_us(r->rules, (uint32_t)ms);
     return status;
 }
 
@@ -235,7 +278,8 @@ enum vr_status vr_recommend_read(struct vr_json_value root, const struct vr_requ
                                     .dry_run = rules->dry_run,
                                     .now_ms = rules->now_ms,
                                     .received_us = rules->received_us,
-                                    .deadline_us = rules->received_us + (uint64_t)rules->default_timeout_ms * 1000};
+                                    .priority = rules->priority,
+                                    .deadline_us = vr_request_deadline_us(rules, 0)};
     struct reading r = {rules, arena, out};
     struct vr_json_iter it = vr_json_begin(root);
     struct vr_json_value value;

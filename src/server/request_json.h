@@ -20,6 +20,8 @@ struct vr_request_rules {
     bool replay;  /* `time` is taken */
     bool dry_run; /* `satisfaction` is taken */
     uint32_t default_timeout_ms;
+    uint32_t header_timeout_ms; /* the smaller of this and timeout_ms counts; 0: not sent */
+    enum vr_priority priority;
     int64_t now_ms;       /* wall clock, for requests without `time` */
     uint64_t received_us; /* monotonic */
 };
@@ -27,6 +29,14 @@ struct vr_request_rules {
 /* POST /v1/recommend and /admin/dry_run. out->request_id is empty where the client gave none. */
 enum vr_status vr_recommend_read(struct vr_json_value root, const struct vr_request_rules *rules,
                                  struct vr_arena *arena, struct vr_feed_request *out);
+
+/* The values of X-Request-Timeout-Ms (1..VR_TIMEOUT_MS_MAX; *out 0 where data is NULL) and X-Request-Priority (high,
+ * normal, low; `otherwise` where data is NULL). VR_ERR_INVALID with the field's name. */
+enum vr_status vr_timeout_field_read(struct vr_str text, uint32_t *out);
+enum vr_status vr_priority_field_read(struct vr_str text, enum vr_priority otherwise, enum vr_priority *out);
+
+/* When a request is due that names a time in its body, its head, in both or in neither (0). */
+uint64_t vr_request_deadline_us(const struct vr_request_rules *rules, uint32_t body_timeout_ms);
 
 /* POST /v1/events: one object, or {"events": [...]} with 1 to 1,000. All are read before any is applied, so that a
  * malformed one leaves nothing behind. Times default to now_ms. */

@@ -15,21 +15,35 @@ static bool close_on_exec(int fd)
     return fd >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
+/* The listening sockets behind the numbers, each after a blank. */
+static bool read_sockets(const char *text, struct vr_role *out)
+{
+    bool good = out->listen_count >= 1 && out->listen_count <= VR_LOOPS_MAX;
+    for (uint32_t i = 0; good && i < out->listen_count; i++) {
+        int used = 0;
+        good = sscanf(text, " %d%n", &out->listen_fd[i], &used) == 1 && close_on_exec(out->listen_fd[i]);
+        text += used;
+    }
+    return good && *text == '\0';
+}
+
 static enum vr_status read_worker(const char *text, struct vr_role *out)
 {
     unsigned on_device = 0;
-    int got = sscanf(text, "worker %d %d %d %" SCNu32 " %u %d %" SCNu32, &out->listen_fd[0], &out->listen_fd[1],
-                     &out->control_fd, &out->restarts, &on_device, &out->failure, &out->probe_after_ms);
+    int used = 0;
+    int got = sscanf(text, "worker %d %d %" SCNu32 " %u %d %" SCNu32 " %" SCNu32 "%n", &out->admin_fd, &out->control_fd,
+                     &out->restarts, &on_device, &out->failure, &out->probe_after_ms, &out->listen_count, &used);
     out->on_device = on_device != 0;
     out->kind = VR_ROLE_WORKER;
-    bool good = got == 7 && close_on_exec(out->listen_fd[0]) && close_on_exec(out->listen_fd[1]) &&
-                close_on_exec(out->control_fd);
-    return good ? VR_OK : vr_fail(VR_ERR_INVALID, VARIABLE ": this is the program's own variable, do not set it");
+    bool good = got == 7 && close_on_exec(out->admin_fd) && close_on_exec(out->control_fd);
+    return good && read_sockets(text + used, out)
+               ? VR_OK
+               : vr_fail(VR_ERR_INVALID, VARIABLE ": this is the program's own variable, do not set it");
 }
 
 enum vr_status vr_role_take(struct vr_role *out)
 {
-    *out = (struct vr_role){.listen_fd = {-1, -1}, .control_fd = -1, .on_device = true};
+    *out = (struct vr_role){.admin_fd = -1, .control_fd = -1, .on_device = true};
     const char *text = getenv(VARIABLE);
     if (text == NULL) {
         return VR_OK;
@@ -47,8 +61,12 @@ enum vr_status vr_role_take(struct vr_role *out)
 
 enum vr_status vr_role_give(const struct vr_role *role)
 {
-    char text[128];
-    snprintf(text, sizeof text, "worker %d %d %d %" PRIu32 " %u %d %" PRIu32, role->listen_fd[0], role->listen_fd[1],
-             role->control_fd, role->restarts, role->on_device ? 1u : 0u, role->failure, role->probe_after_ms);
+    char text[128 + VR_LOOPS_MAX * 12];
+    int len = snprintf(text, sizeof text, "worker %d %d %" PRIu32 " %u %d %" PRIu32 " %" PRIu32, role->admin_fd,
+                       role->control_fd, role->restarts, role->on_device ? 1u : 0u, role->failure, role->probe_after_ms,
+                       role->listen_count);
+    for (uint32_t i = 0; i < role->listen_count; i++) {
+        len += snprintf(text + len, sizeof text - (size_t)len, " %d", role->listen_fd[i]);
+    }
     return setenv(VARIABLE, text, 1) == 0 ? VR_OK : vr_fail(VR_ERR_NOMEM, "setenv: %s", strerror(errno));
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vireo/config.h"
 #include "vireo/status.h"
 
 enum vr_role_kind { VR_ROLE_FIRST = 0, VR_ROLE_WORKER, VR_ROLE_PROBE };
@@ -14,12 +15,14 @@ enum vr_role_kind { VR_ROLE_FIRST = 0, VR_ROLE_WORKER, VR_ROLE_PROBE };
 struct vr_role {
     enum vr_role_kind kind;
     /* of a worker: */
-    int listen_fd[2];        /* by enum vr_port, inherited; -1: this process binds its own */
-    int control_fd;          /* a byte: stop; end of file: the parent is gone. -1: signals instead */
-    uint32_t restarts;       /* workers before this one */
-    bool on_device;          /* begin on the device; else on the CPU */
-    int failure;             /* else: enum vr_device_failure, what ended the worker before */
-    uint32_t probe_after_ms; /* else: wait so long before the first probe */
+    uint32_t listen_count;       /* listening sockets of the public port; 0: this process binds its own */
+    int listen_fd[VR_LOOPS_MAX]; /* [listen_count], inherited, as the next */
+    int admin_fd;                /* -1: this process binds its own */
+    int control_fd;              /* a byte: stop; end of file: the parent is gone. -1: signals instead */
+    uint32_t restarts;           /* workers before this one */
+    bool on_device;              /* begin on the device; else on the CPU */
+    int failure;                 /* else: enum vr_device_failure, what ended the worker before */
+    uint32_t probe_after_ms;     /* else: wait so long before the first probe */
 };
 
 /* The role that the environment gives, FIRST where it gives none; what it inherits will not be inherited again, and the

@@ -19,6 +19,7 @@ static const struct entry {
     {VR_ROUTE_METRICS, "metrics", "/metrics", true, true, VR_HTTP_GET, "GET, HEAD"},
     {VR_ROUTE_DRY_RUN, "dry_run", "/admin/dry_run", false, true, VR_HTTP_POST, "POST"},
     {VR_ROUTE_CONFIG, "config", "/admin/config", false, true, VR_HTTP_GET, "GET, HEAD"},
+    {VR_ROUTE_DEBUG, "debug", "/debug", false, true, VR_HTTP_GET, "GET, HEAD"},
 };
 
 const char *vr_route_name(enum vr_route route)

@@ -19,9 +19,10 @@ enum vr_route {
     VR_ROUTE_READY,
     VR_ROUTE_METRICS,
     VR_ROUTE_DRY_RUN,
-    VR_ROUTE_CONFIG
+    VR_ROUTE_CONFIG,
+    VR_ROUTE_DEBUG
 };
-#define VR_ROUTE_COUNT 9u
+#define VR_ROUTE_COUNT 10u
 
 /* The route's name in metrics. */
 const char *vr_route_name(enum vr_route route);

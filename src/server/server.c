@@ -1,9 +1,12 @@
 /* `vireo serve` (server.h): builds the parts in order, loads the bundle beside the running loop, so that /healthz
  * answers and /readyz says "loading" meanwhile, and stops in order.
  *
- * The way down: readiness turns to draining, the public listener closes, each connection closes after its answer; idle
+ * This thread runs the first loop, which has the admin port, the signals and the timer of the drain; the other loops
+ * are told by it (enum vr_order).
+ *
+ * The way down: readiness turns to draining, the public listeners close, each connection closes after its answer; idle
  * ones have DRAIN_GRACE_MS to bring in what was under way. When no public connection and no call is left, or the drain
- * timeout has passed, the loop ends, then the lanes. The admin port answers to the end. A bundle that is being loaded
+ * timeout has passed, the loops end, then the lanes. The admin port answers to the end. A bundle that is being loaded
  * is not waited for.
  *
  * A lost device ends a worker the same way, but that both listeners are left to the next worker with the connections
@@ -38,20 +41,22 @@ struct loader {
     struct event event;
     enum vr_status status;
     char error[512];
-    struct vr_model *base;  /* with one reference, on success, as the next */
-    struct vr_model *model; /* to serve with: base, or base on the device */
+    struct vr_model *base; /* with one reference, on success */
+    struct vr_swap *swap;  /* to serve with: base, or base on the device */
 };
 
 struct server {
     const struct vr_server_setup *setup;
     struct vr_shared shared;
     struct vr_backend *backend;
-    struct vr_loop *loop;
+    struct vr_loop *loop; /* the first */
     struct loader loader;
     struct vr_keeper keeper;
     struct event signals[2], control, drain_timer;
     bool events_added;
     uint64_t drain_began_us;
+    bool idle_told;         /* the loops have been told to close idle connections */
+    bool drain_is_over;     /* and all that have had their answer: the time has passed */
     bool told_to_stop;      /* or to the parent's end */
     bool handing_over;      /* draining because the device is lost */
     enum vr_status failure; /* what ended the loop, VR_OK for a signal */
@@ -64,10 +69,10 @@ static void *load_bundle(void *argument)
 {
     struct server *server = argument;
     struct loader *loader = &server->loader;
-    loader->status = vr_model_load(server->setup->bundle, server->backend, &server->setup->config->retrieval,
-                                   server->shared.state, server->shared.started_ms, &loader->base);
+    loader->status = vr_model_load(server->setup->bundle, server->backend, server->setup->config, server->shared.state,
+                                   server->shared.started_ms, &loader->base);
     if (loader->status == VR_OK) {
-        loader->status = vr_keeper_load(&server->keeper, loader->base, &loader->model);
+        loader->status = vr_keeper_load(&server->keeper, loader->base, &loader->swap);
     }
     if (loader->status != VR_OK) {
         snprintf(loader->error, sizeof loader->error, "%s", vr_error_text());
@@ -90,23 +95,25 @@ static void join_loader(struct loader *loader)
  * given back. */
 static void release_loaded(struct loader *loader)
 {
-    vr_model_release(loader->model);
+    vr_swap_destroy(loader->swap);
     vr_model_release(loader->base);
-    loader->model = NULL;
+    loader->swap = NULL;
     loader->base = NULL;
 }
 
 static void put_in_service(struct server *server)
 {
     struct loader *loader = &server->loader;
-    const struct vr_bundle *bundle = loader->model->bundle;
+    const struct vr_bundle *bundle = loader->base->bundle;
+    struct vr_swap *swap = loader->swap;
+    loader->swap = NULL;
     if (server->drain_began_us != 0) { /* told to stop while it was loading */
-        (void)vr_feed_set_model(server->shared.feed, loader->base);
+        vr_feed_swap(server->shared.feed, swap);
         return;
     }
-    vr_keeper_begin(&server->keeper, server->loop->base, loader->base, loader->model);
+    vr_keeper_begin(&server->keeper, server->loop->base, loader->base, swap);
     __atomic_store_n(&server->shared.readiness, VR_READY_YES, __ATOMIC_RELEASE);
-    vr_listener_start(&server->loop->listener[VR_PORT_PUBLIC]);
+    vr_loops_tell(&server->shared, VR_ORDER_ACCEPT);
     vr_log(VR_LOG_INFO, "ready", "listen=%s admin=%s model_version=%s videos=%u load_ms=%" PRId64,
            server->loop->listener[VR_PORT_PUBLIC].address, server->loop->listener[VR_PORT_ADMIN].address,
            bundle->model_version, bundle->videos.count, vr_clock_wall_ms() - server->shared.started_ms);
@@ -147,26 +154,31 @@ static enum vr_status start_loader(struct server *server)
 
 /* ---- the way down ---- */
 
+static void cut_drain(struct server *server)
+{
+    struct vr_loops_sum left = vr_loops_sum(&server->shared);
+    server->end = VR_SERVER_END_CUT;
+    vr_log(VR_LOG_WARN, "drain_timeout", "connections=%" PRIu64 " calls=%" PRIu64, left.connections, left.calls);
+    event_base_loopbreak(server->loop->base);
+}
+
+/* What is left is judged once the loops have closed whatever waits for nothing. */
 static void on_drain_step(evutil_socket_t fd, short what, void *argument)
 {
     struct server *server = argument;
-    struct vr_loop *loop = server->loop;
     uint64_t passed_ms = (vr_clock_mono_us() - server->drain_began_us) / 1000;
     (void)fd;
     (void)what;
-    bool over = passed_ms >= server->setup->config->server.drain_timeout_ms;
-    if (over || passed_ms >= DRAIN_GRACE_MS) {
-        vr_connection_close_idle(loop, VR_PORT_PUBLIC, over);
-        if (loop->connection_count[VR_PORT_PUBLIC] == 0 && loop->calls == 0) {
-            event_base_loopbreak(loop->base);
-            return;
-        }
-    }
-    if (over) {
-        server->end = VR_SERVER_END_CUT;
-        vr_log(VR_LOG_WARN, "drain_timeout", "connections=%u calls=%u", loop->connection_count[VR_PORT_PUBLIC],
-               loop->calls);
-        event_base_loopbreak(loop->base);
+    if (server->idle_told && vr_loops_are_done(&server->shared)) {
+        event_base_loopbreak(server->loop->base);
+    } else if (server->drain_is_over && vr_loops_have_obeyed(&server->shared)) {
+        cut_drain(server);
+    } else if (!server->drain_is_over && passed_ms >= server->setup->config->server.drain_timeout_ms) {
+        server->idle_told = server->drain_is_over = true;
+        vr_loops_tell(&server->shared, VR_ORDER_CLOSE_IDLE | VR_ORDER_CLOSE_ANSWERED);
+    } else if (passed_ms >= DRAIN_GRACE_MS) {
+        server->idle_told = true;
+        vr_loops_tell(&server->shared, VR_ORDER_CLOSE_IDLE);
     }
 }
 
@@ -190,10 +202,11 @@ static void stop(struct server *server, int number)
     }
     server->told_to_stop = true;
     server->handing_over = false; /* nobody follows: what waits in the backlog is answered here */
-    vr_log(VR_LOG_INFO, "draining", "signal=%d calls=%u connections=%u", number, server->loop->calls,
-           server->loop->connection_count[VR_PORT_PUBLIC]);
+    struct vr_loops_sum in_hand = vr_loops_sum(&server->shared);
+    vr_log(VR_LOG_INFO, "draining", "signal=%d calls=%" PRIu64 " connections=%" PRIu64, number, in_hand.calls,
+           in_hand.connections);
     begin_drain(server);
-    vr_listener_finish(&server->loop->listener[VR_PORT_PUBLIC]);
+    vr_loops_tell(&server->shared, VR_ORDER_FINISH);
 }
 
 static void on_signal(evutil_socket_t number, short what, void *argument)
@@ -227,11 +240,11 @@ static void on_device_lost(void *argument)
     if (server->drain_began_us != 0) {
         return;
     }
-    vr_log(VR_LOG_WARN, "handing_over", "calls=%u connections=%u", server->loop->calls,
-           server->loop->connection_count[VR_PORT_PUBLIC]);
+    struct vr_loops_sum in_hand = vr_loops_sum(&server->shared);
+    vr_log(VR_LOG_WARN, "handing_over", "calls=%" PRIu64 " connections=%" PRIu64, in_hand.calls, in_hand.connections);
     server->handing_over = true;
     begin_drain(server);
-    vr_listener_hold(&server->loop->listener[VR_PORT_PUBLIC]);
+    vr_loops_tell(&server->shared, VR_ORDER_HOLD);
     vr_listener_hold(&server->loop->listener[VR_PORT_ADMIN]);
 }
 
@@ -294,12 +307,7 @@ static enum vr_status prepare_data(const char *folder)
 static enum vr_status build_feed(struct server *server)
 {
     const struct vr_config *config = server->setup->config;
-    struct vr_feed_config feed = {.lanes = config->lanes,
-                                  .satisfaction = config->satisfaction,
-                                  .rerank = config->rerank,
-                                  .state = config->state,
-                                  .device_timeout_ms = config->compute.device_timeout_ms};
-    memcpy(feed.source, config->source, sizeof feed.source);
+    const struct vr_feed_config feed = vr_feed_config_of(config);
     enum vr_status status = vr_backend_open("cpu", 1, &server->backend);
     if (status == VR_OK) {
         status = vr_state_create(&config->state, &server->shared.state);
@@ -321,16 +329,50 @@ static enum vr_status open_device(struct server *server)
     return vr_keeper_open(&server->keeper, &setup);
 }
 
-static enum vr_status listen_on(struct server *server, enum vr_port port, const char *address)
+/* A socket for each loop; a worker gets them from its parent. */
+static enum vr_status listen_public(struct server *server)
 {
-    int fd = server->setup->role->listen_fd[port];
-    enum vr_status status = fd < 0 ? vr_listener_bind(address, &fd) : VR_OK;
+    int fd[VR_LOOPS_MAX];
+    struct vr_shared *shared = &server->shared;
+    memcpy(fd, server->setup->role->listen_fd, sizeof fd);
+    if (server->setup->role->listen_count == 0) {
+        enum vr_status status = vr_listener_bind(shared->config->server.listen, shared->loop_count, fd);
+        if (status != VR_OK) {
+            return status;
+        }
+    }
+    for (uint32_t i = 0; i < shared->loop_count; i++) {
+        vr_listener_adopt(shared->loop[i], VR_PORT_PUBLIC, fd[i]);
+        if (shared->restarts == 0) {
+            vr_listener_start(&shared->loop[i]->listener[VR_PORT_PUBLIC]);
+        }
+    }
+    return VR_OK;
+}
+
+static enum vr_status listen_admin(struct server *server)
+{
+    int fd = server->setup->role->admin_fd;
+    enum vr_status status = fd < 0 ? vr_listener_bind(server->shared.config->server.admin, 1, &fd) : VR_OK;
     if (status == VR_OK) {
-        vr_listener_adopt(server->loop, port, fd);
+        vr_listener_adopt(server->loop, VR_PORT_ADMIN, fd);
+        vr_listener_start(&server->loop->listener[VR_PORT_ADMIN]);
     }
-    if (status == VR_OK && (port == VR_PORT_ADMIN || server->shared.restarts == 0)) {
-        vr_listener_start(&server->loop->listener[port]);
+    return status;
+}
+
+static enum vr_status build_loops(struct server *server)
+{
+    const struct vr_server_config *config = &server->setup->config->server;
+    const struct vr_role *role = server->setup->role;
+    struct vr_shared *shared = &server->shared;
+    shared->loop_count = role->listen_count > 0 ? role->listen_count : config->loops;
+    uint32_t most = vr_connections_reserve(config->max_connections, shared->loop_count);
+    enum vr_status status = vr_admission_create(most, config->max_connections_per_address, &shared->admission);
+    if (status == VR_OK) {
+        status = vr_loops_create(shared);
     }
+    server->loop = status == VR_OK ? shared->loop[0] : NULL;
     return status;
 }
 
@@ -355,7 +397,6 @@ static enum vr_status build(struct server *server)
     const struct vr_server_config *config = &server->setup->config->server;
     enum vr_status status = vr_admin_address_check(config);
     if (status == VR_OK) {
-        server->shared.max_connections = vr_connections_reserve(config->max_connections);
         status = make_id_prefix(server->shared.id_prefix);
     }
     if (status == VR_OK) {
@@ -368,14 +409,17 @@ static enum vr_status build(struct server *server)
         status = open_device(server);
     }
     if (status == VR_OK) {
-        status = vr_loop_create(&server->shared, &server->loop);
+        status = build_loops(server);
     }
     if (status == VR_OK) {
         add_events(server);
-        status = listen_on(server, VR_PORT_PUBLIC, config->listen);
+        status = listen_public(server);
     }
     if (status == VR_OK) {
-        status = listen_on(server, VR_PORT_ADMIN, config->admin);
+        status = listen_admin(server);
+    }
+    if (status == VR_OK) {
+        status = vr_loops_start(&server->shared);
     }
     return status == VR_OK ? start_loader(server) : status;
 }
@@ -399,14 +443,16 @@ static void remove_events(struct server *server)
 static void tear_down(struct server *server)
 {
     join_loader(&server->loader);
+    vr_loops_join(&server->shared);
     if (server->loop != NULL) {
         remove_events(server);
-        vr_loop_close(server->loop);
     }
+    vr_loops_close(&server->shared);
     if (server->shared.feed != NULL) {
         vr_feed_stop(server->shared.feed);
     }
-    vr_loop_destroy(server->loop);
+    vr_loops_destroy(&server->shared);
+    vr_admission_destroy(server->shared.admission);
     release_loaded(&server->loader);
     vr_feed_destroy(server->shared.feed);
     vr_keeper_close(&server->keeper);
@@ -417,7 +463,7 @@ static void tear_down(struct server *server)
 /* With a lost device: its calls may hang, so that what it holds is left to the end of the process. */
 static void leave(struct server *server)
 {
-    vr_loop_close(server->loop);
+    vr_loops_close(&server->shared);
     vr_feed_stop(server->shared.feed);
     vr_state_destroy(server->shared.state);
 }
@@ -467,6 +513,7 @@ enum vr_status vr_server_run(const struct vr_server_setup *setup, enum vr_server
         vr_log(VR_LOG_INFO, "listening", "listen=%s admin=%s", server.loop->listener[VR_PORT_PUBLIC].address,
                server.loop->listener[VR_PORT_ADMIN].address);
         event_base_dispatch(server.loop->base);
+        vr_loops_join(&server.shared);
         status = server.failure;
         server.end = end_of(&server);
     }

@@ -32,11 +32,6 @@ struct supervisor {
     bool stopping;
 };
 
-int vr_supervisor_is_needed(const struct vr_config *config)
-{
-    return config->compute.backend != VR_COMPUTE_CPU && strstr(vr_backend_built(), "cuda") != NULL;
-}
-
 /* ---- the worker ---- */
 
 static void inherit(int fd)
@@ -51,8 +46,10 @@ static void become_worker(const struct supervisor *supervisor)
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     sigprocmask(SIG_UNBLOCK, &supervisor->signals, NULL);
-    inherit(supervisor->role.listen_fd[VR_PORT_PUBLIC]);
-    inherit(supervisor->role.listen_fd[VR_PORT_ADMIN]);
+    for (uint32_t i = 0; i < supervisor->role.listen_count; i++) {
+        inherit(supervisor->role.listen_fd[i]);
+    }
+    inherit(supervisor->role.admin_fd);
     inherit(supervisor->role.control_fd);
     execv("/proc/self/exe", supervisor->argv);
     _exit(EXIT_FAILED);
@@ -89,7 +86,9 @@ static void stop_worker(struct supervisor *supervisor, int number)
 {
     vr_log(VR_LOG_INFO, "stopping", "signal=%d worker=%d", number, (int)supervisor->worker);
     if (!supervisor->stopping) {
-        close(supervisor->role.listen_fd[VR_PORT_PUBLIC]);
+        for (uint32_t i = 0; i < supervisor->role.listen_count; i++) {
+            close(supervisor->role.listen_fd[i]);
+        }
         supervisor->stopping = true;
     }
     while (supervisor->worker != 0 && write(supervisor->control, "s", 1) < 0 && errno == EINTR) {
@@ -215,15 +214,16 @@ static void block_signals(struct supervisor *supervisor)
 
 enum vr_status vr_supervisor_run(const struct vr_config *config, char *const *argv, int *exit_status)
 {
-    struct supervisor supervisor = {.argv = argv, .role = {.kind = VR_ROLE_WORKER, .listen_fd = {-1, -1}}};
+    struct supervisor supervisor = {.argv = argv, .role = {.kind = VR_ROLE_WORKER}};
     supervisor.role.on_device = true;
     block_signals(&supervisor);
     enum vr_status status = vr_admin_address_check(&config->server);
     if (status == VR_OK) {
-        status = vr_listener_bind(config->server.listen, &supervisor.role.listen_fd[VR_PORT_PUBLIC]);
+        supervisor.role.listen_count = config->server.loops;
+        status = vr_listener_bind(config->server.listen, config->server.loops, supervisor.role.listen_fd);
     }
     if (status == VR_OK) {
-        status = vr_listener_bind(config->server.admin, &supervisor.role.listen_fd[VR_PORT_ADMIN]);
+        status = vr_listener_bind(config->server.admin, 1, &supervisor.role.admin_fd);
     }
     return status == VR_OK ? run_workers(&supervisor, exit_status) : status; /* the caller ends: the sockets with it */
 }

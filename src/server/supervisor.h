@@ -11,9 +11,6 @@
 /* A worker's exit status: its device is lost, it has answered what it held, and wants to be followed. */
 #define VR_EXIT_DEVICE_LOST 75
 
-/* Whether `vireo serve` under this configuration has a device to lose, so that it needs a parent. */
-int vr_supervisor_is_needed(const struct vr_config *config);
-
 /* Bind, run workers until one ends for good or a signal stops them: SIGTERM, SIGINT, SIGHUP let the worker drain, a
  * second one ends it at once. A worker is this program again with the same words `argv`. *exit_status is the last
  * worker's. VR_ERR_INVALID and VR_ERR_IO for addresses, VR_ERR_IO when no worker can be started. */

@@ -3,6 +3,8 @@
  * Include it in one file of a test and write:
  *
  *     for (long n = 0; fail_from(n), work(), fail_stop(); n++)   // ends when work() needed fewer than n calls
+ *
+ * All threads' allocations are counted, armed or not: alloc_total().
  */
 #ifndef VIREO_TESTS_FAILING_ALLOC_H
 #define VIREO_TESTS_FAILING_ALLOC_H
@@ -24,6 +26,7 @@ static _Thread_local bool armed;
 static _Thread_local long calls_left; /* that succeed; the next one fails, and all after it */
 static _Thread_local long calls_made;
 static _Thread_local bool failed_once;
+static long all_calls; /* __atomic builtins */
 
 /* From now on this thread's allocation number `n` (from 0) and all later ones fail. */
 static inline void fail_from(long n)
@@ -47,8 +50,15 @@ static inline long fail_calls(void)
     return calls_made;
 }
 
+/* Allocations of the whole process so far. */
+static inline long alloc_total(void)
+{
+    return __atomic_load_n(&all_calls, __ATOMIC_RELAXED);
+}
+
 static bool refused(void)
 {
+    __atomic_fetch_add(&all_calls, 1, __ATOMIC_RELAXED);
     if (!armed) {
         return false;
     }

@@ -291,7 +291,8 @@ Test(config, every_setting_works_by_all_three_ways)
         struct vr_config *by_file = parsed(yaml);
         for (size_t k = 0; k < config_settings_count; k++) {
             const struct setting *other = &config_settings[k];
-            bool follows = strcmp(setting->path, "lanes.count") == 0 && strcmp(other->path, "lanes.pool_workers") == 0;
+            bool follower = strcmp(other->path, "lanes.pool_workers") == 0 || strcmp(other->path, "server.loops") == 0;
+            bool follows = strcmp(setting->path, "lanes.count") == 0 && follower;
             cr_assert(same(other, by_set, by_file), "%s by file: %s", setting->path, other->path);
             cr_assert(same(other, by_set, by_environment), "%s by environment: %s", setting->path, other->path);
             cr_assert(follows || same(other, by_set, plain) == (k != i), "%s changes %s", setting->path, other->path);
@@ -439,6 +440,26 @@ static void default_of(const struct setting *setting, const struct vr_config *co
     }
 }
 
+Test(config, loops_follow_the_lanes_until_they_are_set)
+{
+    cpu_set_t set;
+    cr_assert_eq(sched_getaffinity(0, sizeof set, &set), 0);
+    int cores = CPU_COUNT(&set);
+    struct vr_config *config = NULL;
+    cr_assert_eq(vr_config_default(&config), VR_OK);
+    cr_assert_eq(config->server.loops, (uint32_t)(cores > 3 ? cores - 2 : 1));
+    cr_assert_eq(vr_config_set(config, "lanes.count", "1"), VR_OK);
+    cr_assert_eq(config->server.loops, (uint32_t)(cores > 2 ? cores - 1 : 1));
+    cr_assert_eq(vr_config_set(config, "server.loops", "3"), VR_OK);
+    cr_assert_eq(vr_config_set(config, "lanes.count", "2"), VR_OK);
+    cr_assert_eq(config->server.loops, 3);
+    vr_config_destroy(config);
+    config = parsed("server: {loops: 7}");
+    cr_assert_eq(vr_config_set(config, "lanes.count", "1"), VR_OK);
+    cr_assert_eq(config->server.loops, 7);
+    vr_config_destroy(config);
+}
+
 Test(config, the_documentation_shows_the_same_table)
 {
     static char page[65536];
@@ -455,6 +476,8 @@ Test(config, the_documentation_shows_the_same_table)
         documented_row(setting, row, sizeof row);
         if (strcmp(setting->path, "lanes.pool_workers") == 0) {
             strncat(row, "cores - lanes - 1, at least 0", sizeof row - strlen(row) - 1);
+        } else if (strcmp(setting->path, "server.loops") == 0) {
+            strncat(row, "cores - lanes, at least 1", sizeof row - strlen(row) - 1);
         } else {
             default_of(setting, config, row + strlen(row), sizeof row - strlen(row));
         }

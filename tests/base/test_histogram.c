@@ -101,3 +101,41 @@ Test(histogram, merge_adds)
     vr_histogram_merge(&a, &b);
     cr_assert_eq(memcmp(&a, &both, sizeof a), 0);
 }
+
+Test(histogram, fine_quantiles_are_within_the_stated_error)
+{
+    enum { VALUES = 20000 };
+    static uint64_t value[VALUES];
+    static struct vr_histogram_fine h[2];
+    uint64_t state = 11;
+    uint64_t sum = 0;
+    for (int i = 0; i < VALUES; i++) {
+        value[i] = next_random(&state) % ((uint64_t)1 << (1 + next_random(&state) % 39));
+        vr_histogram_fine_record(&h[i % 2], value[i]);
+        sum += value[i];
+    }
+    vr_histogram_fine_merge(&h[0], &h[1]);
+    qsort(value, VALUES, sizeof value[0], compare);
+    cr_assert_eq(h[0].count, VALUES);
+    cr_assert_eq(h[0].sum, sum);
+    cr_assert_eq(h[0].max, value[VALUES - 1]);
+    for (int permille = 0; permille <= 1000; permille++) {
+        double q = permille / 1000.0;
+        int rank = (int)ceil(q * VALUES);
+        uint64_t exact = value[rank > 0 ? rank - 1 : 0];
+        uint64_t found = vr_histogram_fine_quantile(&h[0], q);
+        cr_assert_geq(found, exact);
+        cr_assert_leq((double)(found - exact), 0.004 * (double)exact);
+    }
+    cr_assert_eq(vr_histogram_fine_quantile(&h[0], 1), h[0].max);
+}
+
+Test(histogram, fine_values_past_the_range_count_in_the_last_cell)
+{
+    static struct vr_histogram_fine h;
+    cr_assert_eq(vr_histogram_fine_quantile(&h, 0.99), 0);
+    vr_histogram_fine_record(&h, ((uint64_t)1 << 40) - 1);
+    cr_assert_eq(h.cell[VR_HISTOGRAM_FINE_CELLS - 1], 1);
+    vr_histogram_fine_record(&h, UINT64_MAX);
+    cr_assert_eq(h.cell[VR_HISTOGRAM_FINE_CELLS - 1], 2);
+}

@@ -413,26 +413,30 @@ static bool gives_halves(const struct op_case *c)
     }
 }
 
-static bool agrees(float got, float want, const struct op_case *c)
+/* How far off an output is, in tolerances of its operation. */
+static double error_of(float got, float want, const struct op_case *c)
 {
     double absolute = op_tolerance[c->op].absolute, relative = op_tolerance[c->op].relative;
-    if (isnan(want) || isnan(got)) {
-        return isnan(want) && isnan(got);
+    if (got == want || (isnan(want) && isnan(got))) {
+        return 0.0;
     }
-    if (isinf(want) || isinf(got)) {
-        return got == want;
+    if (!isfinite(want) || !isfinite(got)) {
+        return INFINITY;
     }
     if (gives_halves(c)) {
         absolute += HALF_STEP_SUBNORMAL;
         relative += HALF_STEP;
     }
-    return fabs((double)got - want) <= absolute + relative * fabs((double)want);
+    return fabs((double)got - want) / (absolute + relative * fabs((double)want));
 }
 
-static unsigned compare(const struct op_case *c, const float *got, const float *want, size_t count)
+/* Whether a case is off; *worst rises to the error of its worst output. */
+static unsigned compare(const struct op_case *c, const float *got, const float *want, size_t count, double *worst)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!agrees(got[i], want[i], c)) {
+        const double error = error_of(got[i], want[i], c);
+        *worst = fmax(*worst, error);
+        if (error > 1.0) {
             fprintf(stderr, "%s rows %u a %u b %u c %u spice %d: output %zu is %.9g, the reference has %.9g\n",
                     op_tolerance[c->op].name, c->rows, c->a, c->b, c->c, (int)c->spice, i, (double)got[i],
                     (double)want[i]);
@@ -442,9 +446,10 @@ static unsigned compare(const struct op_case *c, const float *got, const float *
     return 0;
 }
 
-unsigned vr_ops_check_of(struct vr_backend *backend, uint32_t op)
+unsigned vr_ops_check_of(struct vr_backend *backend, uint32_t op, struct op_report *report)
 {
     const size_t capacity = 400000;
+    struct op_report local[OP_COUNT] = {{0}}, *const at = report != NULL ? report : local;
     struct vr_backend *reference = NULL;
     must(vr_backend_open_reference(&reference), "vr_backend_open_reference");
     struct rig mine, oracle;
@@ -452,6 +457,7 @@ unsigned vr_ops_check_of(struct vr_backend *backend, uint32_t op)
     rig_open(&oracle, reference);
     float *got = host(capacity * sizeof *got), *want = host(capacity * sizeof *want);
     unsigned wrong = 0;
+    memset(at, 0, sizeof local);
     for (size_t i = 0; i < OP_CASE_COUNT; i++) {
         size_t count = 0;
         if (op != OP_COUNT && (uint32_t)op_cases[i].op != op) {
@@ -459,7 +465,9 @@ unsigned vr_ops_check_of(struct vr_backend *backend, uint32_t op)
         }
         ops_run(&mine, &op_cases[i], i + 1, got, capacity, &count);
         ops_run(&oracle, &op_cases[i], i + 1, want, capacity, &count);
-        wrong += compare(&op_cases[i], got, want, count);
+        wrong += compare(&op_cases[i], got, want, count, &at[op_cases[i].op].error);
+        at[op_cases[i].op].cases++;
+        at[op_cases[i].op].halves |= gives_halves(&op_cases[i]);
     }
     free(got);
     free(want);
@@ -469,7 +477,7 @@ unsigned vr_ops_check_of(struct vr_backend *backend, uint32_t op)
     return wrong;
 }
 
-unsigned vr_ops_check(struct vr_backend *backend)
+unsigned vr_ops_check(struct vr_backend *backend, struct op_report *report)
 {
-    return vr_ops_check_of(backend, OP_COUNT);
+    return vr_ops_check_of(backend, OP_COUNT, report);
 }

@@ -39,8 +39,17 @@ void dice_floats(struct dice *dice, float *out, size_t count);
 /* Run one case; out gets `count` floats, *count <= capacity. */
 void ops_run(struct rig *rig, const struct op_case *c, uint64_t seed, float *out, size_t capacity, size_t *count);
 
-/* Every case of cases.h on `backend` against the reference; prints each that is off and returns how many. */
-unsigned vr_ops_check(struct vr_backend *backend);
-unsigned vr_ops_check_of(struct vr_backend *backend, uint32_t op); /* of one operation; OP_COUNT: of all */
+/* How an operation's cases went. */
+struct op_report {
+    uint32_t cases;
+    bool halves;  /* some store their result as halves: the tolerance has a half's step more */
+    double error; /* the worst of any output, in tolerances: 1 is as far off as allowed */
+};
+
+/* Every case of cases.h on `backend` against the reference; prints each that is off and returns how many. `report`
+ * [OP_COUNT] is filled in unless it is NULL. */
+unsigned vr_ops_check(struct vr_backend *backend, struct op_report *report);
+/* Of one operation; OP_COUNT: of all. */
+unsigned vr_ops_check_of(struct vr_backend *backend, uint32_t op, struct op_report *report);
 
 #endif

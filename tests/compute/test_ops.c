@@ -8,7 +8,7 @@ Test(ops, cpu_equals_reference)
 {
     struct vr_backend *cpu = NULL;
     cr_assert_eq(vr_backend_open("cpu", 1, &cpu), VR_OK, "%s", vr_error_text());
-    cr_assert_eq(vr_ops_check(cpu), 0);
+    cr_assert_eq(vr_ops_check(cpu, NULL), 0);
     vr_backend_destroy(cpu);
 }
 

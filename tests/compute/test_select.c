@@ -42,7 +42,7 @@ static void check(const float *score, uint32_t rows, uint32_t k, uint32_t room)
     static uint64_t key[ROWS_MAX];
     static float got_score[ROWS_MAX];
     static int32_t got_row[ROWS_MAX];
-    struct vr_select select = vr_select_open(key, room, k);
+    struct vr_select select = vr_select_open(key, room, k, true);
     for (uint32_t r = 0; r < rows; r++) {
         if (score[r] >= select.limit) {
             vr_select_push(&select, score[r], (int32_t)r);

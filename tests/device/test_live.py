@@ -38,6 +38,7 @@ SETTINGS = {
     "sources.social.count": 2,
     "sources.subscriptions.count": 2,
     "rerank.record_served": "false",
+    "server.loops": "2",
 }
 
 

@@ -26,12 +26,9 @@ const char *feed_bundle(int which)
 static void set_up_config(struct feed_rig *rig, void (*change)(struct vr_feed_config *config))
 {
     must(vr_config_default(&rig->config), "configuration");
-    rig->feed_config.lanes = rig->config->lanes;
-    memcpy(rig->feed_config.source, rig->config->source, sizeof rig->feed_config.source);
-    rig->feed_config.satisfaction = rig->config->satisfaction;
-    rig->feed_config.rerank = rig->config->rerank;
-    rig->feed_config.state = rig->config->state;
+    rig->feed_config = vr_feed_config_of(rig->config);
     rig->feed_config.rerank.record_served = false;
+    rig->feed_config.lanes.target_wait_ms = 60000; /* a slow machine does not change answers */
     for (uint32_t s = 0; s < VR_SOURCE_COUNT; s++) {
         rig->feed_config.source[s].budget_us = 10000000;
     }
@@ -55,8 +52,7 @@ void feed_rig_open_on(struct feed_rig *rig, void (*change)(struct vr_feed_config
         wrap(rig->backend);
     }
     must(vr_state_create(&rig->config->state, &rig->state), "state");
-    must(vr_model_load(feed_bundle(1), rig->backend, &rig->config->retrieval, rig->state, FEED_NOW_MS, &rig->model),
-         "model");
+    must(vr_model_load(feed_bundle(1), rig->backend, rig->config, rig->state, FEED_NOW_MS, &rig->model), "model");
     must(vr_handback_create(&rig->home), "hand-back list");
     must(vr_feed_create(&rig->feed_config, rig->backend, rig->state, rig->model, &rig->feed), "feed");
 }

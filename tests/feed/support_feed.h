@@ -21,8 +21,8 @@ struct feed_rig {
  * Python environment to make it. */
 const char *feed_bundle(int which);
 
-/* Start; `change` (may be NULL) adapts the configuration first. Source budgets are 10 s, so that a slow machine does
- * not change answers, and nothing is recorded as served. */
+/* Start; `change` (may be NULL) adapts the configuration first. Source budgets are 10 s and waits may be a minute, so
+ * that a slow machine does not change answers, and nothing is recorded as served. */
 void feed_rig_open(struct feed_rig *rig, void (*change)(struct vr_feed_config *config));
 
 /* The same with `wrap` given the backend before anything is made on it, to put faults into its operations. */

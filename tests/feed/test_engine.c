@@ -407,10 +407,11 @@ Test(engine, sizes_past_the_slot_are_refused)
     rig_close(&rig);
 }
 
-Test(engine, faiss_indexes_serve_too)
+Test(engine, other_indexes_serve_too)
 {
-    static const enum vr_index_kind kinds[] = {VR_INDEX_FAISS_FLAT, VR_INDEX_FAISS_HNSW, VR_INDEX_FAISS_IVF};
-    for (size_t i = 0; i < 3; i++) {
+    static const enum vr_index_kind kinds[] = {VR_INDEX_FAISS_FLAT, VR_INDEX_FAISS_HNSW, VR_INDEX_FAISS_IVF,
+                                               VR_INDEX_IVF, VR_INDEX_EXACT_INT8};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         struct vr_index_config index = exact;
         struct vr_golden_report report;
         struct rig rig;

@@ -491,8 +491,8 @@ Test(feed, a_swapped_model_answers_under_its_own_version)
     struct vr_model *other;
     feed_rig_open(&rig, NULL);
     struct vr_job *before = ask("9");
-    cr_assert_eq(vr_model_load(feed_bundle(2), rig.backend, &rig.config->retrieval, rig.state, FEED_NOW_MS, &other),
-                 VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_model_load(feed_bundle(2), rig.backend, rig.config, rig.state, FEED_NOW_MS, &other), VR_OK, "%s",
+                 vr_error_text());
     cr_assert_eq(vr_feed_set_model(rig.feed, other), VR_OK);
     struct vr_job *after = ask("9");
     cr_expect_eq(before->model, rig.model);

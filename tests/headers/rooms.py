@@ -50,10 +50,16 @@ ROOMS = (
     Room("state", "src/state", ("model", "base")),
     Room("feed", "src/feed", ("state", "model", "compute", "base")),
     Room(
+        "bench",
+        "src/bench",
+        ("feed", "state", "model", "compute", "json", "base"),
+        {"dlfcn.h": "nvml.c"},
+    ),
+    Room(
         "server",
         "src/server",
-        ("feed", "state", "model", "compute", "json", "base"),
-        {"event2/": "*", "vireo/backend_cuda.h": "main.c", "dlfcn.h": "nvml.c"},
+        ("bench", "feed", "state", "model", "compute", "json", "base"),
+        {"event2/": "*", "vireo/backend_cuda.h": "main.c"},
     ),
 )
 

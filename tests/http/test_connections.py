@@ -286,8 +286,10 @@ def test_the_admin_port_answers_when_files_are_few(bundle: Path, tmp_path: Path)
     assert "event=connections_limited wanted=1024 possible=44 open_files=300" in server.log()
 
 
-def test_a_deadline_that_cannot_be_met_is_a_504(bundle: Path, tmp_path: Path) -> None:
-    """With one lane and hundreds of requests at once, 1 ms is too short for those at the end of the queue."""
+def test_a_deadline_that_cannot_be_met_is_refused_or_let_go(bundle: Path, tmp_path: Path) -> None:
+    """With one lane and dozens of requests at once, 1 ms is too short for those at the end of the queue.
+
+    They are told so at once where the server knows how long a feed takes, else when their time has passed."""
     with running(bundle, tmp_path, "--set", "lanes.count=1", "--set", "lanes.max_batch=1") as server:
         hurried = request_bytes("POST", "/v1/recommend", b'{"user_id":"1","timeout_ms":1}')
         connections = [Connection(server.port) for _ in range(60)]
@@ -296,8 +298,8 @@ def test_a_deadline_that_cannot_be_met_is_a_504(bundle: Path, tmp_path: Path) ->
         statuses = [connection.answer().status for connection in connections]
         for connection in connections:
             connection.close()
-        assert set(statuses) <= {200, 504}
-        assert 504 in statuses
+        assert set(statuses) <= {200, 503, 504}
+        assert statuses.count(200) < 60
 
 
 def readiness_after_signal(server: Server) -> Answer:

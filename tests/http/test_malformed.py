@@ -20,6 +20,10 @@ def framed(length_fields: bytes, body: bytes = GOOD) -> bytes:
     return b"POST /v1/recommend HTTP/1.1\r\n" + HOST + JSON + length_fields + b"\r\n" + body
 
 
+def timed(ms: bytes) -> bytes:
+    return post(GOOD, JSON + b"X-Request-Timeout-Ms: " + ms + b"\r\n")
+
+
 def get(line: bytes = b"GET /healthz HTTP/1.1\r\n", fields: bytes = HOST) -> bytes:
     return line + fields + b"\r\n"
 
@@ -101,6 +105,27 @@ HTTP_CASES: list[tuple[str, bytes, int, bytes]] = [
         post(GOOD, fields=b"Content-Type: application/json; charset=UTF-8\r\n"),
     ),
     ("no body", post(b""), 400, TWIN),
+    ("timeout of words", post(GOOD, JSON + b"X-Request-Timeout-Ms: soon\r\n"), 400, timed(b"20000")),
+    ("timeout of nothing", post(GOOD, JSON + b"X-Request-Timeout-Ms: 0\r\n"), 400, timed(b"60000")),
+    ("timeout beyond a minute", post(GOOD, JSON + b"X-Request-Timeout-Ms: 60001\r\n"), 400, timed(b"60000")),
+    (
+        "timeout of similar",
+        get(b"GET /v1/similar/v1 HTTP/1.1\r\n", HOST + b"X-Request-Timeout-Ms: -5\r\n"),
+        400,
+        get(b"GET /v1/similar/v1 HTTP/1.1\r\n", HOST + b"X-Request-Timeout-Ms: 5000\r\n"),
+    ),
+    (
+        "two timeouts",
+        post(GOOD, JSON + b"X-Request-Timeout-Ms: 5000\r\n" * 2),
+        400,
+        timed(b"5000"),
+    ),
+    (
+        "unknown priority",
+        post(GOOD, JSON + b"X-Request-Priority: urgent\r\n"),
+        400,
+        post(GOOD, JSON + b"X-Request-Priority: low\r\n"),
+    ),
 ]
 
 EVENT = '"event_id":"%s","request_id":"r","user_id":"malformed","video_id":"v1"'

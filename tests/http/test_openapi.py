@@ -50,7 +50,7 @@ def test_answers_fit_their_schemas(server: Server) -> None:
 
 def test_the_document_lists_every_path(server: Server) -> None:
     for path, methods in document()["paths"].items():
-        admin = path.startswith("/admin")
+        admin = any("servers" in method and "8081" in str(method["servers"]) for method in methods.values())
         wrong = server.call("DELETE", path.replace("{id}", "v1"), admin=admin)
         assert wrong.status == 405, path
         assert set(methods) == {word.lower() for word in wrong.fields["allow"].split(", ")} - {"head"}, path

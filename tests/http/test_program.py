@@ -130,6 +130,22 @@ def test_a_device_that_is_not_built_in_is_refused(bundle: Path) -> None:
     assert run_vireo("check", "--set", "compute.backend=cpu", str(bundle)).returncode == 0
 
 
+def test_check_tells_the_memory_needed_and_the_precision(bundle: Path) -> None:
+    def check(*settings: str) -> tuple[float, str]:
+        done = run_vireo("check", "--set=compute.backend=cpu", *settings, str(bundle))
+        assert done.returncode == 0, done.stderr
+        mib = re.search(r"on the backend ([\d.]+) MiB: model [\d.]+, 2 lanes of", done.stdout)
+        ranker = re.search(r"^self-test .* ranker in (\w+);", done.stdout, re.MULTILINE)
+        assert mib and ranker and mib.start() < ranker.start()
+        return float(mib[1]), ranker[1]
+
+    plain, large = check("--set=compute.precision=fp32"), check("--set=lanes.max_batch=256")
+    assert plain[1] == large[1] == "fp32" and large[0] > 4 * plain[0]
+    assert check("--set=compute.precision=fp16")[1] == "fp16"
+    done = run_vireo("check", "--set=compute.precision=int9", str(bundle))
+    assert done.returncode == 2 and "compute.precision" in done.stderr
+
+
 def test_a_role_that_no_parent_gave_is_refused(bundle: Path) -> None:
     for role in ("worker", "worker 900 901 902 0 1 0 0", "waiter"):
         words = ["serve", "--bundle", str(bundle), "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]

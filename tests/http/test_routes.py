@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -234,6 +236,9 @@ def test_metrics_keep_the_format_and_count(server: Server) -> None:
     def read() -> tuple[dict[str, str], exposition.Samples]:
         answer = server.call("GET", "/metrics", admin=True)
         assert answer.fields["content-type"].startswith("text/plain; version=0.0.4")
+        promtool = shutil.which("promtool")
+        if promtool:  # beside our own reading of its rules
+            subprocess.run([promtool, "check", "metrics"], input=answer.body, check=True)
         return exposition.parse(answer.body.decode())
 
     _, before = read()

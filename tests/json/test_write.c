@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include <criterion/criterion.h>
+#include <ctype.h>
 
 static int cases_wanted(int usual)
 {
@@ -153,6 +154,100 @@ Test(json_write, floats_read_back_and_are_shortest)
             char other[64];
             snprintf(other, sizeof other, "%.*g", digits, (double)value);
             cr_assert(strtof(other, NULL) != value || strlen(other) >= strlen(text), "%s could be %s", text, other);
+        }
+    }
+    vr_json_writer_destroy(&w);
+}
+
+/* One float of a usual size against the C library: the digits are those of the shortest %e that reads back, which is
+ * the closest decimal of so many digits. */
+static void check_usual(struct vr_json_writer *w, float value)
+{
+    char wanted[32], got[32];
+    size_t len = 0;
+    w->len = 0;
+    vr_json_put_float(w, value);
+    const char *text = number_text(w);
+    cr_assert_eq(strtof(text, NULL), value, "%a gives %s", (double)value, text);
+    for (const char *at = text; *at != '\0' && *at != 'e'; at++) {
+        if (isdigit((unsigned char)*at) && (len > 0 || *at != '0')) {
+            got[len++] = *at;
+        }
+    }
+    while (len > 1 && got[len - 1] == '0') {
+        len--;
+    }
+    int digits = 0;
+    do {
+        snprintf(wanted, sizeof wanted, "%.*e", digits, (double)fabsf(value));
+    } while (strtof(wanted, NULL) != fabsf(value) && ++digits < 9);
+    memmove(wanted + 1, wanted + 2, strlen(wanted + 1)); /* the point goes */
+    cr_assert(len == (size_t)digits + 1 && memcmp(got, wanted, len) == 0, "%a gives %s, not %s", (double)value, text,
+              wanted);
+}
+
+/* Scores, probabilities and seconds take a way of their own: from 1e-4 to 1e5, with both sides of each end. */
+Test(json_write, usual_floats_have_the_closest_of_the_shortest_digits)
+{
+    struct vr_json_writer w = {0};
+    uint64_t state = 5;
+    for (int i = 0; i < cases_wanted(100000); i++) {
+        uint32_t bits = 0x38000000 + (uint32_t)(next_random(&state) % 0x10000000);
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        check_usual(&w, i % 2 == 0 ? value : -value);
+    }
+    for (float decade = 1e-5f; decade < 1e7f; decade *= 10.0f) {
+        float value = nextafterf(nextafterf(decade, 0.0f), 0.0f);
+        for (int i = 0; i < 5; i++, value = nextafterf(value, INFINITY)) {
+            check_usual(&w, value);
+        }
+    }
+    for (int exponent = -14; exponent < 18; exponent++) {
+        check_usual(&w, ldexpf(1.0f, exponent));
+    }
+    for (int i = 1; i < 4000; i++) {
+        check_usual(&w, (float)i / 1000.0f);
+        check_usual(&w, (float)i / 128.0f);
+        check_usual(&w, (float)i * 25.0f);
+    }
+    vr_json_writer_destroy(&w);
+}
+
+/* Strings are looked through by words: a byte that needs more than copying is found at each place of each length, also
+ * behind others, and its neighbours in value are not taken for it. */
+Test(json_write, each_place_of_a_string_is_looked_at)
+{
+    static const struct {
+        const char *byte, *written;
+    } cases[] = {{"\"", "\\\""},
+                 {"\\", "\\\\"},
+                 {"\x1f", "\\u001f"},
+                 {"\n", "\\n"},
+                 {"\x80", "\xef\xbf\xbd"},
+                 {"\xff", "\xef\xbf\xbd"},
+                 {" ", " "},
+                 {"!", "!"},
+                 {"#", "#"},
+                 {"[", "["},
+                 {"]", "]"},
+                 {"\x7f", "\x7f"}};
+    struct vr_json_writer w = {0};
+    for (size_t len = 1; len <= 40; len++) {
+        for (size_t place = 0; place < len; place++) {
+            for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+                char text[40], wanted[64];
+                memset(text, 'a', len);
+                text[place] = cases[c].byte[0];
+                struct vr_str value = {text, len};
+                int wanted_len = snprintf(wanted, sizeof wanted, "\"%.*s%s%.*s\"", (int)place, text, cases[c].written,
+                                          (int)(len - place - 1), text + place + 1);
+                w.len = 0;
+                w.need_comma = false;
+                vr_json_put_str(&w, value);
+                cr_assert(w.len == (size_t)wanted_len && memcmp(w.data, wanted, w.len) == 0, "%.*s", (int)w.len,
+                          w.data);
+            }
         }
     }
     vr_json_writer_destroy(&w);

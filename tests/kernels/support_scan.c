@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/emulator/emulator.h"
+#include "support_left.h"
 #include "vireo/backend_cuda.h"
 #include "vireo/clock.h"
 
@@ -21,7 +22,15 @@ void open_cuda(void)
 void close_cuda(void)
 {
     vr_backend_destroy(cuda);
-    cr_assert_eq(vr_emulator_memory_used(), 0);
+    must_leave_nothing();
+}
+
+void reopen_with_shared(struct vr_backend **backend, size_t bytes)
+{
+    vr_backend_destroy(*backend);
+    vr_emulator_shared_limit(bytes);
+    cr_assert_eq(vr_cuda_backend_open(1, backend), VR_OK, "%s", vr_error_text());
+    (*backend)->device->seam.shared_bytes = bytes; /* a GPU has what it has: the launches keep within less */
 }
 
 void pair_open(struct pair *pair, const struct setting *setting)
@@ -143,4 +152,49 @@ void shape_clustered(struct world *w, const struct setting *s, struct dice *dice
     }
     free(centre);
     shape_unit(w, s, dice);
+}
+
+void pair_with_seeds(struct setting s, uint64_t first, uint64_t last, void (*check)(struct pair *pair))
+{
+    const bool turns = first < last && getenv("VIREO_LONG") == NULL; /* shortly, the codings take turns */
+    for (unsigned kind = 0; kind < 2; kind++) {
+        struct pair pair;
+        bool opened = false;
+        s.kind = scan_kinds[kind];
+        for (uint64_t seed = first; seed <= last; seed++) {
+            if (turns && seed % 2 != kind) {
+                continue;
+            }
+            vr_emulator_seed(seed);
+            if (!opened) {
+                pair_open(&pair, &s);
+                opened = true;
+            }
+            check(&pair);
+        }
+        if (opened) {
+            pair_close(&pair);
+        }
+    }
+}
+
+void pair_each(struct setting s, void (*check)(struct pair *pair))
+{
+    pair_with_seeds(s, 1, SEEDS, check);
+}
+
+void pair_each_table(struct setting s, void (*check)(struct pair *pair))
+{
+    s.dtype = VR_TABLE_F16;
+    pair_with_seeds(s, 1, 2, check);
+    s.dtype = VR_TABLE_F32;
+    pair_with_seeds(s, 3, 3, check);
+    s.dtype = VR_TABLE_I8;
+    pair_with_seeds(s, 4, 4, check);
+}
+
+struct setting pair_setting(uint32_t rows, uint32_t queries, uint32_t k,
+                            void (*shape)(struct world *, const struct setting *, struct dice *))
+{
+    return (struct setting){.dtype = VR_TABLE_F16, .rows = rows, .queries = queries, .k = k, .dim = 32, .shape = shape};
 }

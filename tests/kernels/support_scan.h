@@ -13,6 +13,12 @@ extern struct vr_backend *cuda;
 void open_cuda(void);  /* a test's .init */
 void close_cuda(void); /* its .fini: nothing is left in device memory */
 
+/* `backend` becomes one whose device gives a block so much shared memory: compute capability 8.6 and 8.9 have 99
+ * KiB, 8.0 has 163. */
+#define SHARED_OF_86 (99u * 1024)
+#define SHARED_OF_80 (163u * 1024)
+void reopen_with_shared(struct vr_backend **backend, size_t bytes);
+
 /* The same vectors and queries in both backends. */
 struct pair {
     struct setting setting;
@@ -42,6 +48,18 @@ void read_device(struct vr_stream *stream, const void *from, size_t bytes, void 
 #define CENTRES 40u
 void shape_unit(struct world *w, const struct setting *s, struct dice *dice);
 void shape_clustered(struct world *w, const struct setting *s, struct dice *dice);
+
+/* For each coding: an index, and `check` of it under some seeds, which leaves the pair as it may be checked again. */
+void pair_with_seeds(struct setting s, uint64_t first, uint64_t last, void (*check)(struct pair *pair));
+void pair_each(struct setting s, void (*check)(struct pair *pair)); /* under all seeds */
+/* Each type of table under a seed of its own, and one under two. */
+void pair_each_table(struct setting s, void (*check)(struct pair *pair));
+
+/* Halves of 32 dimensions. */
+struct setting pair_setting(uint32_t rows, uint32_t queries, uint32_t k,
+                            void (*shape)(struct world *, const struct setting *, struct dice *));
+
+#define SAMPLE 1024u /* slots, where a test makes it smaller than an index of its size has it */
 
 /* Each pair of a coding and what it is called. */
 extern const enum vr_index_kind scan_kinds[2];

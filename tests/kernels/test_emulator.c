@@ -2,10 +2,12 @@
  * correct twin, and must be caught under at least one of the first four, which are those that tests of kernels use. The
  * twin must pass under all. Prints how many seeds caught each. */
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "kernels/emulator/emulator.h"
+#include "kernels/seam.h"
 #include "planted/report.h"
 #include "vireo/status.h"
 
@@ -66,4 +68,35 @@ Test(emulator, catches_planted_bugs)
         }
     }
     cr_assert_eq(vr_emulator_memory_used(), 0);
+}
+
+/* A host that frees what a destroyed stream's work needs is found, one that waits is not. */
+static void end_without_waiting(bool waits)
+{
+    for (uint64_t seed = 1; seed <= FEW; seed++) {
+        struct vr_seam_stream *stream = NULL;
+        void *from = NULL, *to = NULL;
+        bool done = !waits;
+        vr_emulator_seed(seed);
+        cr_assert_eq(vr_seam_memory_create(false, 64, &from), VR_OK);
+        cr_assert_eq(vr_seam_memory_create(false, 64, &to), VR_OK);
+        cr_assert_eq(vr_seam_stream_create(&stream), VR_OK);
+        cr_assert_eq(vr_seam_copy(stream, to, from, 64), VR_OK);
+        while (!done) {
+            cr_assert_eq(vr_seam_stream_poll(stream, &done), VR_OK);
+        }
+        vr_seam_stream_destroy(stream);
+        vr_seam_memory_destroy(false, from);
+        vr_seam_memory_destroy(false, to);
+    }
+}
+
+Test(emulator, memory_under_a_destroyed_stream_is_found, .signal = SIGABRT)
+{
+    end_without_waiting(false);
+}
+
+Test(emulator, memory_after_a_stream_that_was_waited_for)
+{
+    end_without_waiting(true);
 }

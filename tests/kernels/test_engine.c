@@ -21,7 +21,6 @@
     {                                  \
         VR_INDEX_EXACT, 32, 256, 0, 32 \
     }
-static const struct vr_index_config exact = INDEX;
 
 /* What the ranker runs in, and how far it may be from the golden outputs. */
 static const struct form {
@@ -528,7 +527,7 @@ static void check_memory(const struct form *form)
         struct vr_engine_memory memory;
         struct vr_engine_slot *slot[2] = {NULL, NULL};
         cr_assert_eq(vr_cuda_backend_open(1, &rig.cuda), VR_OK);
-        cr_assert_eq(vr_engine_memory_with(rig.cuda, rig.bundle, &form->options, shape, &memory), VR_OK);
+        cr_assert_eq(vr_engine_memory_needed(rig.cuda, rig.bundle, &form->options, shape, &memory), VR_OK);
         cr_assert_eq(vr_emulator_memory_used(), 0, "nothing is taken");
         cr_assert_eq(memory.device, memory.engine + shape->lanes * memory.lane);
         cr_assert_eq(vr_engine_create_with(rig.cuda, rig.bundle, &form->options, &rig.engine), VR_OK);
@@ -562,7 +561,7 @@ Test(engine, a_device_that_is_too_small_has_no_lane)
     struct vr_engine_memory memory;
     struct vr_engine_slot *slot = NULL;
     rig_open(&rig, "hard", float32);
-    cr_assert_eq(vr_engine_memory_needed(rig.cuda, rig.bundle, &exact, &shape, &memory), VR_OK);
+    cr_assert_eq(vr_engine_memory_needed(rig.cuda, rig.bundle, &float32->options, &shape, &memory), VR_OK);
     const size_t used = vr_emulator_memory_used(), lane = (size_t)(memory.lane + memory.lane_pinned);
     vr_emulator_memory_limit(used + lane / 10 * 9);
     cr_assert_eq(vr_engine_slot_create(rig.engine, shape.max_requests, shape.max_candidates, K, &slot), VR_ERR_NOMEM);
@@ -581,8 +580,8 @@ Test(engine, a_shape_that_no_slot_has_needs_no_memory)
     struct vr_engine_memory memory;
     const struct vr_engine_shape none = {1, 1, 1, 1001}, one = {1, 1, 1, 1000};
     cr_assert_eq(vr_backend_open("cpu", 1, &cpu), VR_OK);
-    cr_assert_eq(vr_engine_memory_needed(cpu, bundle, &exact, &none, &memory), VR_ERR_INVALID);
-    cr_assert_eq(vr_engine_memory_needed(cpu, bundle, &exact, &one, &memory), VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_engine_memory_needed(cpu, bundle, &float32->options, &none, &memory), VR_ERR_INVALID);
+    cr_assert_eq(vr_engine_memory_needed(cpu, bundle, &float32->options, &one, &memory), VR_OK, "%s", vr_error_text());
     cr_assert_gt(memory.engine, (uint64_t)bundle->videos.count * bundle->tower_dim * 2);
     vr_backend_destroy(cpu);
     vr_bundle_close(bundle);

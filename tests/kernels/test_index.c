@@ -6,6 +6,7 @@
 
 #include "kernels/emulator/emulator.h"
 #include "support_index.h"
+#include "support_left.h"
 #include "vireo/backend_cuda.h"
 
 #define SEEDS 4u
@@ -20,23 +21,28 @@ static void open_cuda(void)
 static void close_cuda(void)
 {
     vr_backend_destroy(cuda);
-    cr_assert_eq(vr_emulator_memory_used(), 0);
+    must_leave_nothing();
 }
 
 TestSuite(index, .init = open_cuda, .fini = close_cuda);
 
+/* The settings take turns with the seeds: the scan has tests of its own under all of them. */
+static void check_kind(enum vr_index_kind kind)
+{
+    for (uint32_t seed = 1; seed <= SEEDS; seed++) {
+        vr_emulator_seed(seed);
+        check_some(cuda, kind, seed - 1, SEEDS);
+    }
+}
+
 Test(index, exact)
 {
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        vr_emulator_seed(seed);
-        check_all(cuda, VR_INDEX_EXACT);
-    }
+    check_kind(VR_INDEX_EXACT);
 }
 
 Test(index, exact_int8)
 {
-    vr_emulator_seed(2);
-    check_all(cuda, VR_INDEX_EXACT_INT8);
+    check_kind(VR_INDEX_EXACT_INT8);
 }
 
 /* A kind that the backend does not have is refused, and one that it has is not. */

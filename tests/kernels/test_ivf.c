@@ -9,22 +9,9 @@
 #include "kernels/emulator/emulator.h"
 #include "kernels/index.h"
 #include "support_ivf.h"
-#include "vireo/backend_cuda.h"
-
-#define SEEDS 4u
-
-static struct vr_backend *cuda;
-
-static void open_cuda(void)
-{
-    cr_assert_eq(vr_cuda_backend_open(1, &cuda), VR_OK, "%s", vr_error_text());
-}
-
-static void close_cuda(void)
-{
-    vr_backend_destroy(cuda);
-    cr_assert_eq(vr_emulator_memory_used(), 0);
-}
+#include "support_parity.h"
+#include "support_scan.h"
+#include "vireo/clock.h"
 
 TestSuite(ivf, .init = open_cuda, .fini = close_cuda);
 
@@ -47,12 +34,14 @@ TestSuite(ivf, .init = open_cuda, .fini = close_cuda);
         check(4);               \
     }
 
-static void check_all_lists(uint64_t seed)
+/* The settings take turns with the seeds: with fewer lists the same kernels run under all of them below. */
+Test(ivf, all_lists_are_exact_search)
 {
-    vr_emulator_seed(seed);
-    check_all(cuda, VR_INDEX_IVF);
+    for (uint32_t seed = 1; seed <= SEEDS; seed++) {
+        vr_emulator_seed(seed);
+        check_some(cuda, VR_INDEX_IVF, seed - 1, SEEDS);
+    }
 }
-WITH_SEEDS(all_lists_are_exact_search, check_all_lists)
 
 /* dtype, rows, dim, queries, k, lists, probes, clusters */
 static const struct ivf_setting settings[] = {
@@ -77,6 +66,7 @@ static void check_some_lists(uint64_t seed)
         ivf_search(&w, w.s.queries);
         ivf_check(&w, w.s.queries);
         ivf_close(&w);
+        parity_same_bits("ivf", 2, seed);
     }
 }
 WITH_SEEDS(some_lists_are_plain_search_of_them, check_some_lists)
@@ -211,6 +201,91 @@ Test(ivf, alone_and_in_a_batch)
 {
     const struct setting uniform = {.kind = VR_INDEX_IVF, .rows = 3000, .queries = 37, .k = 25, .probes = 20};
     check_alone_and_in_a_batch(cuda, &uniform);
+}
+
+/* ---- devices with less shared memory ---- */
+
+#define THICK 64u /* queries that have all their values */
+
+/* The others have one value each: their thresholds are far below. */
+static void make_queries_thin(struct ivf_world *w)
+{
+    for (uint32_t q = THICK; q < w->s.queries; q++) {
+        memset(w->query + (size_t)q * w->s.dim, 0, w->s.dim * sizeof(float));
+        w->query[(size_t)q * w->s.dim + q] = 1.0f;
+    }
+}
+
+/* Nobody went the safe way, and many of either kind had a threshold. */
+static void check_all_proved(struct ivf_world *w)
+{
+    struct vr_scan_query *state = ivf_states(w);
+    uint32_t finite[2] = {0, 0};
+    for (uint32_t q = 0; q < w->s.queries; q++) {
+        finite[q >= THICK] += isfinite(state[q].threshold);
+        cr_assert_eq(state[q].unsafe, 0, "query %u went the safe way", q);
+    }
+    cr_assert(finite[0] > 30 && finite[1] > 5, "%u and %u have a threshold", finite[0], finite[1]);
+    free(state);
+}
+
+/* A block that has room for the stages alone is refused; the next search answers. */
+static void check_too_small(struct ivf_world *w)
+{
+    const size_t shared = cuda->device->seam.shared_bytes;
+    cuda->device->seam.shared_bytes = 64 * 1024;
+    const struct vr_index_search args = ivf_put_search(w, 1);
+    cr_assert_eq(cuda->ops->index_search(w->rig.stream, w->index, &args), VR_ERR_UNSUPPORTED);
+    cr_assert_eq(vr_stream_wait(cuda, w->rig.stream, vr_clock_mono_us() + 10000000), VR_OK, "%s", vr_error_text());
+    cuda->device->seam.shared_bytes = shared;
+    rig_clear(&w->rig);
+    ivf_search(w, 1);
+    ivf_check(w, 1);
+}
+
+/* Rows of 512 bytes: a launch holds 64 queries with the 99 KiB of compute capability 8.6, all of them with the 163 of
+ * 8.0, so sample and collect are launched twice or once. Every score is sampled once. */
+static void check_device(size_t shared, unsigned launches, uint64_t seed)
+{
+    const struct ivf_setting s = {VR_TABLE_F16, 2700, 256, 85, 10, 4, 3, 9};
+    struct ivf_world w;
+    reopen_with_shared(&cuda, shared);
+    vr_emulator_seed(seed);
+    ivf_open(&w, cuda, &s, seed);
+    make_queries_thin(&w);
+    ivf_index(&w);
+    ivf_exclude(&w, 20, 0);
+    const uint64_t before = vr_seam_calls(VR_SEAM_LAUNCH);
+    ivf_search(&w, s.queries);
+    cr_assert_eq(vr_seam_calls(VR_SEAM_LAUNCH) - before, launches);
+    ivf_check(&w, s.queries);
+    ivf_check_counts(&w, s.queries);
+    check_all_proved(&w);
+    check_too_small(&w);
+    ivf_close(&w);
+}
+
+Test(ivf, devices_with_less_shared_memory)
+{
+    check_device(SHARED_OF_86, 12, 1);
+    check_device(SHARED_OF_80, 10, 2);
+}
+
+/* The other widths, on the smallest device. */
+Test(ivf, every_width_fits_the_smallest_device)
+{
+    static const uint32_t dim[] = {32, 64, 128};
+    for (uint64_t i = 0; i < 3; i++) {
+        const struct ivf_setting s = {VR_TABLE_F16, 600, dim[i], 100, 10, 8, 3, 9};
+        struct ivf_world w;
+        reopen_with_shared(&cuda, SHARED_OF_86);
+        vr_emulator_seed(2 + i);
+        ivf_open(&w, cuda, &s, i);
+        ivf_index(&w);
+        ivf_search(&w, s.queries);
+        ivf_check(&w, s.queries);
+        ivf_close(&w);
+    }
 }
 
 /* A captured search reads the queries and exclusions of each launch. */

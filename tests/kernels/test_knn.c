@@ -24,7 +24,7 @@ static void open_cuda(void)
 }
 
 /* Nothing is left of any library's index, no thread used another's handles, and no library got what it cannot take.
- * Each test ends with it: Criterion passes over what fails in a .fini. */
+ * Each test ends with it: Criterion passes over assertions in a .fini. */
 static void check_tidy(void)
 {
     cr_assert_eq(vr_emulator_memory_used(), 0);

@@ -3,16 +3,18 @@
 #include <criterion/criterion.h>
 
 #include "kernels/emulator/emulator.h"
-#include "support_ops.h"
+#include "support_parity.h"
 #include "vireo/backend_cuda.h"
 
 /* One seed a test: each has its own process and time limit. */
 static void check(uint64_t seed)
 {
     struct vr_backend *cuda = NULL;
+    struct op_report report[OP_COUNT];
     cr_assert_eq(vr_cuda_backend_open(1, &cuda), VR_OK, "%s", vr_error_text());
     vr_emulator_seed(seed);
-    cr_expect_eq(vr_ops_check(cuda), 0, "seed %u", (unsigned)seed);
+    cr_assert_eq(vr_ops_check(cuda, report), 0, "seed %u", (unsigned)seed);
+    parity_ops(report, "", seed);
     vr_backend_destroy(cuda);
     cr_assert_eq(vr_emulator_memory_used(), 0);
 }

@@ -101,8 +101,12 @@ void handles::reserve(size_t bytes)
     must(vr_seam_memory_create(false, bytes, &memory));
 }
 
+// As cudaFree, it waits: a build that fails half way leaves nothing in flight.
 vectors::~vectors()
 {
+    bool done = stream == nullptr;
+    for (unsigned polls = 0; !done && polls < 100000 && vr_seam_stream_poll(stream, &done) == VR_OK; polls++) {
+    }
     vr_seam_memory_destroy(false, copy);
 }
 
@@ -115,6 +119,7 @@ void vectors::build(const handles &own, size_t rows_, size_t dim_, const float *
     vector = vector_;
     if (copied) {
         must(vr_seam_memory_create(false, rows * dim * sizeof(float), &copy));
+        stream = own.stream;
         must(vr_seam_copy(own.stream, copy, vector, rows * dim * sizeof(float)));
         vector = static_cast<const float *>(copy);
     }

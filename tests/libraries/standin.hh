@@ -39,6 +39,7 @@ struct vectors : counted {
     size_t rows = 0, dim = 0;
     const float *vector = nullptr;
     void *copy = nullptr;
+    vr_seam_stream *stream = nullptr; // that the copy is put on
 };
 } // namespace standin
 

@@ -135,7 +135,7 @@ static float dense_value(const char *feature, double age, double clicks, double 
     raw[VR_VIEWER_AGE] = age;
     raw[VR_VIEWER_CLICKS] = clicks;
     raw[VR_VIEWER_IMPRESSIONS] = impressions;
-    vr_feature_transform(space, &block, 1, raw, &dense, NULL);
+    vr_feature_transform(space, &block, 1, raw, (struct vr_feature_rows){.dense = &dense, .dense_stride = 1});
     vr_feature_block_destroy(&block);
     vr_feature_space_destroy(space);
     return dense;
@@ -229,7 +229,7 @@ Test(features, layout_and_table_rows)
         raw[i][VR_VIEWER_FIELDS] = level[i];
         raw[i][VR_VIEWER_FIELDS + 1] = days[i];
     }
-    vr_feature_transform(space, &block, 7, raw[0], dense, index[0]);
+    vr_feature_transform(space, &block, 7, raw[0], (struct vr_feature_rows){dense, 1, index[0], 3});
     for (int i = 0; i < 7; i++) {
         for (int k = 0; k < 3; k++) {
             cr_expect_eq(index[i][k], expected[i][k], "row %d, table %d: %d", i, k, index[i][k]);

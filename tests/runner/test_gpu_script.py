@@ -18,12 +18,13 @@ EMPTY = "#!/bin/sh\necho '[====] Synthesis: Tested: 0 | Passing: 0 | Failing: 0 
 SKIPPED = "#!/bin/sh\necho 'skipped: no device'\nexit 77\n"
 BROKEN = "#!/bin/sh\necho 'something is wrong' >&2\nexit 3\n"
 SCAN = '#!/bin/sh\necho "{\\"bench\\":\\"scan\\",\\"rows\\":$2,\\"dim\\":$3,\\"dtype\\":\\"$4\\"}"\n'
-# What `vireo bench` writes to the file behind --json.
+# What `vireo bench` writes to the file behind --json: of `backends` and of `feed`.
 BENCH = """#!/bin/sh
-while [ "$1" != --json ]; do shift; done
-echo '{{"backends":[{{"backend":"cuda","measured":{}}}]}}' >"$2"
+kind=$2
+while [ "$1" != --json ]; do [ "$1" != --backend ] || backend=$2; shift; done
+if [ "$kind" = feed ]; then {0}; echo "{{\\"backend\\":\\"$backend\\"}}" >"$2"; exit; fi
+echo '{{"backends":[{{"backend":"cuda","measured":{1}}}]}}' >"$2"
 """
-FEED = '#!/bin/sh\necho table\necho "{\\"backend\\":\\"$4\\"}"\n'
 
 
 def program(path: Path, text: str) -> None:
@@ -42,10 +43,9 @@ def tree(tmp_path: Path) -> Path:
     built = tmp_path / "build/gpu"
     program(built / "bench/bench_ceilings", DEVICE)
     program(built / "bench/bench_scan", SCAN)
-    program(built / "bench/bench_feed", FEED)
     program(built / "tests/test_kernels_a", PASSED)
     program(built / "tests/test_kernels_b", PASSED)
-    program(built / "vireo", BENCH.format("true"))
+    program(built / "vireo", BENCH.format(":", "true"))
     program(built / "yardstick/bundle.json", "")
     program(tmp_path / "tools/compute-sanitizer", f"{PASSED}\n")
     return tmp_path
@@ -112,8 +112,8 @@ def test_results_of_stages_come_together(tree: Path) -> None:
         ("tests/test_kernels_a", "test", BROKEN),
         ("tests/test_kernels_a", "test", EMPTY),
         ("vireo", "ranker", BROKEN),
-        ("vireo", "feed", BENCH.format("false")),
-        ("bench/bench_feed", "feed", BROKEN),
+        ("vireo", "feed", BENCH.format(":", "false")),
+        ("vireo", "feed", BENCH.format("exit 3", "true")),
     ],
 )
 def test_what_fails_leaves_no_result(tree: Path, name: str, stage: str, text: str) -> None:

@@ -101,6 +101,10 @@ static const struct refusal refusals[] = {
     {"other expectation", 417, POST "Expect: tea\r\n\r\n", 0, POST "Expect: 100-Continue\r\n\r\n"},
     {"Connection is no list", 400, GET HOST "Connection: a b\r\n\r\n", 0, GET HOST "Connection: a, b\r\n\r\n"},
     {"two Content-Types", 400, POST "Content-Type: a\r\nContent-Type: b\r\n\r\n", 0, POST "Content-Type: a\r\n\r\n"},
+    {"two timeouts", 400, GET HOST "X-Request-Timeout-Ms: 5\r\nx-request-timeout-ms: 5\r\n\r\n", 0,
+     GET HOST "X-Request-Timeout-Ms: 5\r\n\r\n"},
+    {"two priorities", 400, GET HOST "X-Request-Priority:\r\nX-Request-Priority: low\r\n\r\n", 0,
+     GET HOST "X-Request-Priority: low\r\n\r\n"},
 };
 
 static enum vr_http_outcome parse_whole(const char *text, size_t len, struct vr_http_request *request)
@@ -148,13 +152,15 @@ Test(http_parse, reads_what_the_head_says)
     static const char text[] =
         "POST http://h:1/v1/a%20b?count=3&x HTTP/1.1\r\nhOsT: [::1]:80\r\nContent-LENGTH:  5 \r\n"
         "content-type: application/json; charset=utf-8\r\nConnection: Keep-Alive, CLOSE\r\n"
-        "Expect: 100-continue\r\n\r\nhelloGET";
+        "Expect: 100-continue\r\nx-request-timeout-MS: 250\r\nX-Request-Priority:\r\n\r\nhelloGET";
     struct vr_http_request request;
     cr_assert_eq(parse_whole(text, sizeof text - 1, &request), VR_HTTP_COMPLETE, "%s", request.error);
     cr_expect_eq(request.method, VR_HTTP_POST);
     cr_expect(vr_str_equal(vr_http_text(text, request.path), vr_str_of("/v1/a%20b")));
     cr_expect(vr_str_equal(vr_http_text(text, request.query), vr_str_of("count=3&x")));
     cr_expect(vr_str_equal(vr_http_text(text, request.content_type), vr_str_of("application/json; charset=utf-8")));
+    cr_expect(vr_str_equal(vr_http_text(text, request.timeout), vr_str_of("250")));
+    cr_expect(request.priority.offset != 0 && request.priority.len == 0, "empty is not absent");
     cr_expect(request.close && request.expect);
     cr_expect_eq(request.content_length, 5u);
     cr_expect_eq(memcmp(text + request.body, "hello", 5), 0);

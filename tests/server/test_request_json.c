@@ -176,7 +176,7 @@ static const struct {
     {"{}", "event_id", "{" EVENT "}"},
     {"{\"events\":[]}", "events", "{\"events\":[{" EVENT "}]}"},
     {"{\"events\":{}}", "events", "{\"events\":[{" EVENT "}]}"},
-    {"{\"events\":[1]}", "events[0]", "{\"events\":[{" EVENT "}]}"},
+    {"{\"events\":[1]}", "events[0]: an event is an object", "{\"events\":[{" EVENT "}]}"},
     {"{\"events\":[{" EVENT "}],\"x\":1}", "events", "{\"events\":[{" EVENT "}]}"},
     {"{\"events\":[{" EVENT "},{" EVENT_BUT_TYPE "}]}", "events[1].type", "{\"events\":[{" EVENT "},{" EVENT "}]}"},
     {"{" EVENT_BUT_TYPE "}", "type", "{" EVENT "}"},
@@ -224,5 +224,74 @@ Test(request_json, fills_events)
     cr_expect_eq(batch.event[1].type, VR_EVENT_PLAY);
     cr_expect_eq(batch.event[1].time_ms, 7);
     cr_expect_float_eq(batch.event[1].watch_s, 2.5f, 0.0f);
+    bench_end(&bench);
+}
+
+/* ---- header fields ---- */
+
+static struct vr_str field(const char *text)
+{
+    struct vr_str absent = {NULL, 0};
+    return text != NULL ? vr_str_of(text) : absent;
+}
+
+Test(request_json, a_timeout_field_is_a_plain_number_within_bounds)
+{
+    static const char *const bad[] = {"", "0", "60001", "-1", "+5", "05", "5 ", "1.5", "1e3", "0x10", "999999", "ten"};
+    static const struct {
+        const char *text;
+        uint32_t ms;
+    } good[] = {{NULL, 0}, {"1", 1}, {"250", 250}, {"60000", 60000}};
+    uint32_t ms;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_expect_eq(vr_timeout_field_read(field(bad[i]), &ms), VR_ERR_INVALID, "'%s'", bad[i]);
+        cr_expect_not_null(strstr(vr_error_text(), "X-Request-Timeout-Ms"));
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        cr_expect_eq(vr_timeout_field_read(field(good[i].text), &ms), VR_OK);
+        cr_expect_eq(ms, good[i].ms);
+    }
+}
+
+Test(request_json, a_priority_field_is_one_of_three_words)
+{
+    static const char *const bad[] = {"", "High", "urgent", "low ", "1", "high,low"};
+    static const struct {
+        const char *text;
+        enum vr_priority priority;
+    } good[] = {
+        {NULL, VR_PRIORITY_LOW}, {"high", VR_PRIORITY_HIGH}, {"normal", VR_PRIORITY_NORMAL}, {"low", VR_PRIORITY_LOW}};
+    enum vr_priority priority;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_expect_eq(vr_priority_field_read(field(bad[i]), VR_PRIORITY_LOW, &priority), VR_ERR_INVALID, "'%s'", bad[i]);
+        cr_expect_not_null(strstr(vr_error_text(), "X-Request-Priority"));
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        cr_expect_eq(vr_priority_field_read(field(good[i].text), VR_PRIORITY_LOW, &priority), VR_OK);
+        cr_expect_eq(priority, good[i].priority);
+    }
+}
+
+Test(request_json, the_smaller_of_two_timeouts_counts)
+{
+    static const struct {
+        uint32_t head, body, ms;
+    } cases[] = {{0, 0, 1000},    {0, 300, 300},   {0, 5000, 5000}, {200, 0, 200},
+                 {5000, 0, 5000}, {200, 300, 200}, {300, 200, 200}};
+    struct bench bench = bench_make();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct vr_request_rules rules = plain;
+        struct vr_feed_request request;
+        char body[64] = "{\"user_id\":1}";
+        rules.header_timeout_ms = cases[i].head;
+        rules.priority = VR_PRIORITY_HIGH;
+        if (cases[i].body > 0) {
+            snprintf(body, sizeof body, "{\"user_id\":1,\"timeout_ms\":%u}", cases[i].body);
+        }
+        cr_assert_eq(read_recommend(&bench, body, &rules, &request), VR_OK, "%s", vr_error_text());
+        cr_expect_eq(request.deadline_us, rules.received_us + 1000ull * cases[i].ms, "%u, %u", cases[i].head,
+                     cases[i].body);
+        cr_expect_eq(request.priority, VR_PRIORITY_HIGH);
+    }
     bench_end(&bench);
 }

@@ -35,6 +35,8 @@ Test(route, finds_paths_and_methods_by_port)
         {VR_PORT_PUBLIC, VR_HTTP_POST, "/admin/dry_run", VR_ROUTE_NONE, false, ""},
         {VR_PORT_ADMIN, VR_HTTP_GET, "/admin/config", VR_ROUTE_CONFIG, true, ""},
         {VR_PORT_ADMIN, VR_HTTP_POST, "/admin/dry_run", VR_ROUTE_DRY_RUN, true, ""},
+        {VR_PORT_ADMIN, VR_HTTP_GET, "/debug", VR_ROUTE_DEBUG, true, ""},
+        {VR_PORT_PUBLIC, VR_HTTP_GET, "/debug", VR_ROUTE_NONE, false, ""},
         {VR_PORT_ADMIN, VR_HTTP_POST, "/v1/recommend", VR_ROUTE_NONE, false, ""},
         {VR_PORT_ADMIN, VR_HTTP_GET, "/metrics", VR_ROUTE_METRICS, true, ""},
         {VR_PORT_ADMIN, VR_HTTP_DELETE, "/readyz", VR_ROUTE_READY, false, ""},

@@ -23,6 +23,11 @@ void vr_emulator_memory_limit(size_t bytes)
     (void)bytes;
 }
 
+void vr_emulator_shared_limit(size_t bytes)
+{
+    (void)bytes;
+}
+
 size_t vr_emulator_memory_used(void)
 {
     return 0;

@@ -33,7 +33,6 @@ from support.tiny_manifest import (
     ITEM_INPUTS,
     KINDS,
     LEVELS,
-    RANKER_INPUTS,
     TABS,
     TOPICS,
     USER_INPUTS,
@@ -136,7 +135,7 @@ def _add_networks(rng: np.random.Generator, parts: Parts) -> None:
     dim = parts.manifest["tower_dim"]
     _add_tower(rng, parts.weights, "user_tower", width(USER_INPUTS), dim)
     _add_tower(rng, parts.weights, "item_tower", width(ITEM_INPUTS), dim)
-    _add_ranker(rng, parts.weights, parts.manifest["ranker"], width(RANKER_INPUTS))
+    _add_ranker(rng, parts.weights, parts.manifest["ranker"], width(parts.manifest["ranker"]["inputs"]))
 
 
 # ---- videos ----
@@ -354,7 +353,7 @@ def _golden(rng: np.random.Generator, parts: Parts, state: Tensors) -> Tensors:
         ]
     )
     rows = np.concatenate(
-        [space.assemble(RANKER_INPUTS, e, raw[e], vectors) for e in reference.ENTITIES], axis=1
+        [space.assemble(manifest["ranker"]["inputs"], e, raw[e], vectors) for e in reference.ENTITIES], axis=1
     )
     return {
         **{f"{entity}.raw": array for entity, array in raw.items()},

@@ -41,7 +41,7 @@ static void make_device(void)
     faulty = *real;
     faulty.linear = linear;
     device->ops = &faulty;
-    must(vr_model_on_device(rig.model, device, &rig.config->retrieval, &on_device), "model on the device");
+    must(vr_model_on_device(rig.model, device, rig.config, &on_device), "model on the device");
 }
 
 static void many_lanes(struct vr_feed_config *config)

@@ -83,7 +83,7 @@ int main(void)
     int faults = 0;
     must(vr_cuda_backend_open(1, &cuda), "open");
     vr_emulator_seed(1); /* what nothing orders is a race under any */
-    faults += (int)vr_ops_check(cuda);
+    faults += (int)vr_ops_check(cuda, NULL);
     faults += check_search(cuda, 700, 24) + check_search(cuda, 9001, 24) + check_search(cuda, 300, 200);
     vr_backend_destroy(cuda);
     printf("kernels: %d faults\n", faults);

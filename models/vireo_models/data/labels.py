@@ -40,11 +40,6 @@ def task_labels(impressions: pd.DataFrame) -> TaskLabels:
     return TaskLabels(values, mask)
 
 
-def watched(impressions: pd.DataFrame) -> np.ndarray:
-    """bool [n]: clicked and played at all."""
-    return (impressions["click"] & (impressions["watch_s"] > 0)).to_numpy()
-
-
 @dataclass(frozen=True)
 class RetrievalTargets:
     """Pairs that recall@k is judged by, and what is left out of the candidates of each judged viewer."""

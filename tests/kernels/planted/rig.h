@@ -32,6 +32,7 @@ struct rig {
     }
     ~rig()
     {
+        (void)wait();
         vr_seam_stream_destroy(stream);
         vr_seam_memory_destroy(false, in);
         vr_seam_memory_destroy(false, out);

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from random_data import make_dataset
 
-from vireo_models.data.labels import TASKS, recall_at, retrieval_targets, task_labels, watched
+from vireo_models.data.labels import TASKS, recall_at, retrieval_targets, task_labels
 from vireo_models.data.splits import split
 from vireo_models.schema import Dataset
 
@@ -36,12 +36,6 @@ def test_task_labels(small: Dataset) -> None:
     np.testing.assert_array_equal(finish[mask], (log["finish"] == 1)[mask])
     assert finish[~mask].sum() == 0 and (~mask).sum() > 0 and labels.mask[:, :3].all()
     assert labels.values.dtype == np.float32
-
-
-def test_watched_needs_a_click(small: Dataset) -> None:
-    log = small.impressions
-    expected = [bool(c and w > 0) for c, w in zip(log["click"], log["watch_s"], strict=True)]
-    assert watched(log).tolist() == expected
 
 
 @pytest.mark.parametrize("seed", range(6))

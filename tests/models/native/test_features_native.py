@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support import tiny_bundle
+from support import tiny_bundle, tiny_manifest
 from vireo_models import features_reference as reference
 from vireo_models import native
 
@@ -68,7 +68,7 @@ def test_identity_scales_are_bitwise_equal() -> None:
 @pytest.mark.parametrize("entity", reference.ENTITIES)
 def test_layout_equals_the_reference(entity: str) -> None:
     assert SPACE.field_names(entity) == REFERENCE.field_names(entity)
-    for names in (ALL, ALL[::-1], tiny_bundle.RANKER_INPUTS, []):
+    for names in (ALL, ALL[::-1], tiny_manifest.RANKER_INPUTS, []):
         assert SPACE.columns(names, entity) == REFERENCE.columns(names, entity)
     assert SPACE.width(ALL, entity) == sum(c.width for c in REFERENCE.columns(ALL, entity))
 

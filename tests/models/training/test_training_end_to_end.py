@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from tiny_training import DATA, TinyRun, needs_library
+from tiny_training import DATA, TinyRun, needs_library, small_config
 
 from support import reference_network
+from vireo_models import config, native
 from vireo_models import features_reference as reference
-from vireo_models import native
 from vireo_models.data import load
 from vireo_models.judge import JudgeError, judge_bundle
 
@@ -69,10 +69,10 @@ def test_losses_fall(tiny_run: TinyRun) -> None:
 
 def test_the_folder_holds_the_report(tiny_run: TinyRun) -> None:
     page = (tiny_run.folder / "report.html").read_text()
-    assert page.count("<svg") == 10
+    assert page.count("<svg") == 12
     assert "simulated platform" in page
     assert "http-equiv" not in page and "src=" not in page  # self-contained
-    assert json.loads((tiny_run.folder / "config.json").read_text())["ranker"]["experts"] == 3
+    assert config.load(tiny_run.folder / "config.yaml") == small_config(data=DATA, seed=3)
     assert "Data: simulate" in tiny_run.printed
 
 
@@ -89,6 +89,26 @@ def test_the_bundle_opens_and_a_changed_one_does_not(tiny_run: TinyRun, tmp_path
     save_file(tensors, tmp_path / "videos.safetensors")
     with pytest.raises(native.NativeError, match=r"videos\.safetensors"):
         native.check_bundle(tmp_path)
+
+
+def test_every_feature_is_reported_and_none_knows_the_future(tiny_run: TinyRun) -> None:
+    found = tiny_run.metrics["features"]
+    manifest = json.loads((tiny_run.bundle / "bundle.json").read_text())
+    assert set(found["by_name"]) == set(manifest["ranker"]["inputs"])
+    assert found["alarms"] == []
+    assert "no feature knows the future" in tiny_run.printed
+    by_name = found["by_name"]
+    assert by_name["video"]["unseen"] > 0  # videos appear until the end
+    assert by_name["hour"]["coverage"] == [1.0, 1.0]
+    assert max(one["importance"]["click"] for one in by_name.values()) > 0.01
+    assert all(0 <= one["psi"] < 10 for one in by_name.values() if "psi" in one)
+
+
+def test_the_experts_of_the_run_are_healthy(tiny_run: TinyRun) -> None:
+    health = tiny_run.metrics["health"]
+    assert [one["gate"] for one in health["gates"]] == ["click", "watch_s", "like", "finish"]
+    assert len(health["experts"]) == 3
+    assert health["problems"] == []
 
 
 def test_no_half_written_folder_is_left(tiny_run: TinyRun) -> None:

@@ -7,6 +7,10 @@ import pytest
 import torch
 
 from vireo_models import metrics, networks, ranker, towers
+from vireo_models.config import RankerConfig
+from vireo_models.features_reference import ENTITIES
+from vireo_models.networks import Column, wiring
+from vireo_models.ranker import RankerModel, RankerTrainer, RankRows, train_ranker
 
 WIDTHS = torch.tensor(ranker.WATCH_WIDTHS)
 
@@ -162,3 +166,36 @@ def test_masked_finish_has_no_gradient() -> None:
         assert losses["click"].item() > 0.0
     certain = torch.nn.functional.binary_cross_entropy_with_logits(logits["finish"][[0, 2], 0], torch.ones(2))
     assert losses["finish"].item() == pytest.approx(certain.item(), rel=1e-6)  # a mean over the known
+
+
+def test_bf16_trains_close_to_fp32_and_keeps_fp32_weights() -> None:
+    """Mixed precision on the CPU: other products, the same type of weights and nearly the same losses."""
+    losses = {}
+    for precision in ("fp32", "bf16", "auto"):
+        torch.manual_seed(0)
+        config = RankerConfig(precision=precision, batch=64, epochs=3, dropout=0.0)
+        columns = {name: [] for name in ENTITIES} | {
+            "viewer": [Column(f"x{i}", "dense", 1, i) for i in range(6)]
+        }
+        model = RankerModel(columns, {}, wiring("mmoe", 3, 16, 8, 8, (1.0, 4.0)), config)
+        trainer = RankerTrainer(model, _rows(600, 1), _rows(300, 2), config, 1)
+        kept, history = train_ranker(trainer)
+        assert all(one.dtype == torch.float32 and one.device.type == "cpu" for one in kept.parameters())
+        losses[precision] = history.epochs[-1]["relative"]
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+    assert losses["auto"] == losses["fp32"] or torch.cuda.is_available()
+
+
+def _rows(count: int, seed: int) -> RankRows:
+    """Rows of six numbers that all labels follow."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, 6, generator=generator)
+    labels = (x[:, :4] + 0.3 * torch.randn(count, 4, generator=generator) > 0).float()
+    nothing = torch.zeros(count, 0)
+    dense = {name: nothing for name in ENTITIES} | {"viewer": x}
+    index = {name: nothing.long() for name in ENTITIES}
+    video = torch.zeros(count, dtype=torch.int64)
+    return RankRows(
+        dense, index, {}, video, torch.zeros(1, 4), labels, torch.ones(count, 4, dtype=torch.bool)
+    )

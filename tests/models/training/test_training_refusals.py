@@ -64,7 +64,13 @@ def test_a_missing_folder_and_a_missing_file_are_named(tmp_path: Path, capsys: C
         ('{"ranker": {"loss_weight": {"clicks": 1}}}', "ranker.loss_weight.clicks"),
         ('{"ranker": {"loss_weight": {"click": -1}}}', "ranker.loss_weight.click"),
         ("[]", "configuration"),
-        ("{", "Expecting"),
+        ("{", "line 1"),
+        ("tower:\n  epochs: 3\n  epochs: 4", "'epochs' is there twice"),
+        ("tower: {epoch: 3}", "tower.epoch: no such"),
+        ("report_days: [20220505, 20221301]", "report_days: 20221301"),
+        ("report_days: ['20220505']", "report_days"),
+        ("ranker: {lr: .nan}", "ranker.lr"),
+        ("refit: 1", "refit: int given"),
     ],
 )
 def test_bad_settings_are_refused(text: str, word: str, tmp_path: Path, capsys: Capture) -> None:
@@ -76,13 +82,31 @@ def test_bad_settings_are_refused(text: str, word: str, tmp_path: Path, capsys: 
 
 
 def test_settings_replace_defaults(tmp_path: Path) -> None:
-    path = tmp_path / "settings.json"
-    path.write_text(json.dumps({"ranker": {"experts": 8, "lr": 1}, "content_dim": 32}))
+    path = tmp_path / "settings.yaml"
+    path.write_text(
+        "ranker:\n  experts: 8  # of 128\n  lr: 1\n  table_lr: 2e-3\ncontent_dim: 32\nrefit: true\n"
+    )
     found = config.load(path, seed=9)
     config.update(found, {"ranker": {"loss_weight": {"like": 2}}}, "")
     assert found.ranker.loss_weight == {"click": 1.0, "watch_s": 1.0, "like": 2.0, "finish": 1.0}
     assert (found.ranker.experts, found.ranker.lr, found.content_dim, found.seed) == (8, 1.0, 32, 9)
+    assert (found.ranker.table_lr, found.refit) == (0.002, True)
     assert found.tower == config.TowerConfig()
+    path.write_text(found.as_yaml())
+    assert config.load(path) == found
+
+
+def test_json_and_an_empty_file_are_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "settings"
+    path.write_text(json.dumps({"ranker": {"weight_decay": 0.00001}, "report_days": [20220505]}))
+    assert config.load(path).report_days == [20220505]
+    path.write_text("# nothing\n")
+    assert config.load(path) == config.Config()
+
+
+def test_training_without_data_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["train", "--out", str(tmp_path / "run")]) == 2
+    assert "--data" in capsys.readouterr().err
 
 
 def test_a_missing_settings_file_is_named(tmp_path: Path) -> None:

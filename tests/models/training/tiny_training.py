@@ -50,10 +50,10 @@ def needs_library() -> None:
         pytest.skip("libvireo_features.so is not built: run `make build`")
 
 
-def small_config() -> Config:
+def small_config(**changed: object) -> Config:
     """The settings of the tiny run."""
     from vireo_models.config import update
 
     config = Config()
-    update(config, SETTINGS, "")
+    update(config, SETTINGS | changed, "")
     return config

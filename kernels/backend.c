@@ -247,6 +247,7 @@ static const struct vr_backend_ops cuda_ops = {
     .task_heads = vr_cuda_task_heads,
     .index_create = vr_cuda_index_create,
     .index_search = vr_cuda_index_search,
+    .index_remove = vr_cuda_index_remove,
     .index_destroy = vr_cuda_index_destroy,
     .index_memory = vr_cuda_index_memory,
     .plan_begin = plan_begin,

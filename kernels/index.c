@@ -43,11 +43,16 @@ enum vr_status vr_cuda_index_create(struct vr_backend *backend, const struct vr_
     if (index == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for an index");
     }
+    index->backend = backend;
     index->rows = spec->rows;
     index->dim = spec->dim;
-    status = kind_of(spec)->open(backend, spec, &table, index);
+    pthread_mutex_init(&index->removing, NULL); /* cannot fail with default attributes on Linux */
+    status = backend->ops->stream_create(backend, &index->removals);
+    if (status == VR_OK) {
+        status = kind_of(spec)->open(backend, spec, &table, index);
+    }
     if (status != VR_OK) {
-        free(index);
+        vr_cuda_index_destroy(index);
         return status;
     }
     *out = index;
@@ -62,9 +67,28 @@ void vr_cuda_index_memory(const struct vr_index_spec *spec, uint64_t *index_byte
 void vr_cuda_index_destroy(struct vr_index *index)
 {
     if (index != NULL) {
-        index->destroy(index->state);
+        index->backend->ops->stream_destroy(index->removals); /* first: its work uses the rest */
+        if (index->destroy != NULL) {
+            index->destroy(index->state);
+        }
+        pthread_mutex_destroy(&index->removing);
         free(index);
     }
+}
+
+enum vr_status vr_cuda_index_remove(struct vr_index *index, const int32_t *row, uint32_t count, uint64_t deadline_us)
+{
+    enum vr_status status = vr_index_check_rows(index->rows, row, count);
+    if (status != VR_OK || count == 0) {
+        return status;
+    }
+    pthread_mutex_lock(&index->removing);
+    status = index->remove(index->removals, index, row, count);
+    if (status == VR_OK) {
+        status = vr_stream_wait(index->backend, index->removals, deadline_us);
+    }
+    pthread_mutex_unlock(&index->removing);
+    return status;
 }
 
 static enum vr_status resolve_exclusions(const struct vr_index_search *args, struct vr_search_at *out)

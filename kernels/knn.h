@@ -3,7 +3,7 @@
  *
  *   prepare   the queries as the library gets them: zeros for one that is not finite     knn_refine.cu
  *   search    the library's own best rows, more than are wanted                          knn_faiss*.cc, knn_cuvs.c
- *   refine    their true scores, less what is excluded, sorted; the best k are given     knn_refine.cu
+ *   refine    true scores, less what is excluded or removed, sorted; the best k given    knn_refine.cu
  *
  * Scores are those of the exact scan (one chain of fused multiply-adds over the table's own values, which are kept as
  * floats), so a found row has the same bits whatever found it. Which rows are found is the library's: at a tie across
@@ -109,13 +109,17 @@ struct vr_knn_pass {
     const uint32_t *exclude_offset; /* as struct vr_search_at's */
     const int32_t *exclude;
     uint32_t exclude_bound;
-    int32_t *row; /* [queries, k] */
+    const uint32_t *removed; /* [rows / 32 + 1], bit row % 32 of word row / 32 */
+    int32_t *row;            /* [queries, k] */
     float *score;
 };
 enum vr_status vr_knn_refine(struct vr_stream *stream, const struct vr_knn_pass *args);
 
 /* to [queries, dim] */
 enum vr_status vr_knn_prepare(struct vr_stream *stream, uint32_t queries, uint32_t dim, const float *query, float *to);
+
+/* Set the bits of row [count], of the host. */
+enum vr_status vr_knn_remove(struct vr_stream *stream, uint32_t *removed, const int32_t *row, uint32_t count);
 
 /* to [rows, dim]: the table's values */
 enum vr_status vr_knn_unpack(struct vr_stream *stream, const struct vr_cuda_table *table, uint32_t rows, float *to);

@@ -5,6 +5,7 @@
 #include "knn.h"
 #include "vireo/backend_cuda.h"
 #include "vireo/clock.h"
+#include "vireo/rowset.h"
 
 #define BUILD_LIMIT_US 600000000u
 #define FETCH_LEAST 32u /* libraries select by powers of two from here on */
@@ -12,6 +13,8 @@
 
 struct knn_index {
     float *vector;                /* device [rows, dim] */
+    uint32_t *removed;            /* device [rows / 32 + 1] */
+    struct vr_rowset known;       /* the same rows: how many may stand in a search's way */
     struct vr_knn_thread *thread; /* NULL: few rows */
 };
 
@@ -84,12 +87,14 @@ uint32_t vr_knn_code_bytes(uint32_t dim)
 
 /* ---- searching ---- */
 
-/* Rows to ask the library for, so that k are left when the excluded are dropped. */
+/* Rows to ask the library for, so that k are left when the excluded and the removed are dropped. */
 static uint32_t fetch_count(const struct vr_index *index, const struct vr_search_at *at)
 {
     const uint32_t most = index->rows < VR_KNN_FOUND_MAX ? index->rows : VR_KNN_FOUND_MAX;
     const bool unknown = at->exclude_offset != NULL && at->exclude_most == 0;
-    const uint64_t wanted = (uint64_t)at->k + at->k / 4 + MARGIN + (at->exclude_offset != NULL ? at->exclude_most : 0);
+    const struct knn_index *knn = index->state;
+    const uint64_t wanted = (uint64_t)at->k + at->k / 4 + MARGIN + vr_rowset_count(&knn->known) +
+                            (at->exclude_offset != NULL ? at->exclude_most : 0);
     uint32_t fetched = FETCH_LEAST;
     while (fetched < most && (unknown || fetched < wanted)) {
         fetched *= 2;
@@ -148,6 +153,7 @@ static enum vr_status run_pass(struct vr_stream *stream, const struct vr_index *
         .exclude_offset = at->exclude_offset,
         .exclude = at->exclude,
         .exclude_bound = at->exclude_bound,
+        .removed = knn->removed,
         .row = at->row + (size_t)first * at->k,
         .score = at->score + (size_t)first * at->k,
     };
@@ -173,6 +179,17 @@ static enum vr_status search(struct vr_stream *stream, const struct vr_index *in
         status = run_pass(stream, index, at, &scratch, first);
     }
     return status;
+}
+
+/* The host counts rows first: a search beside it may fetch more than it needs, never less. */
+static enum vr_status remove_rows(struct vr_stream *stream, const struct vr_index *index, const int32_t *row,
+                                  uint32_t count)
+{
+    struct knn_index *knn = index->state;
+    for (uint32_t i = 0; i < count; i++) {
+        vr_rowset_add(&knn->known, row[i]);
+    }
+    return vr_knn_remove(stream, knn->removed, row, count);
 }
 
 /* ---- making ---- */
@@ -213,17 +230,37 @@ static void destroy(void *held)
     if (vr_knn_thread_stop(knn->thread)) {
         vr_seam_memory_destroy(false, knn->vector);
     }
+    vr_seam_memory_destroy(false, knn->removed); /* not the library's */
+    vr_rowset_close(&knn->known);
     free(knn);
+}
+
+static size_t removed_bytes(uint32_t rows)
+{
+    return ((size_t)rows / 32 + 1) * sizeof(uint32_t);
+}
+
+static enum vr_status take_memory(uint32_t rows, uint32_t dim, struct knn_index *knn)
+{
+    void *vector = NULL, *removed = NULL;
+    enum vr_status status = vr_rowset_open(rows, &knn->known);
+    if (status == VR_OK) {
+        status = vr_seam_memory_create(false, (size_t)rows * dim * sizeof(float), &vector);
+    }
+    if (status == VR_OK) {
+        status = vr_seam_memory_create(false, removed_bytes(rows), &removed);
+    }
+    knn->vector = vector;
+    knn->removed = removed;
+    return status;
 }
 
 static enum vr_status build(struct vr_backend *backend, const struct vr_index_spec *spec,
                             const struct vr_cuda_table *table, struct knn_index *knn)
 {
-    void *memory = NULL;
     enum vr_status status = VR_OK;
     if (spec->rows > 0) {
-        status = vr_seam_memory_create(false, (size_t)spec->rows * spec->dim * sizeof(float), &memory);
-        knn->vector = memory;
+        status = take_memory(spec->rows, spec->dim, knn);
     }
     if (status == VR_OK && spec->rows > 0) {
         status = unpack(backend, table, spec->rows, knn->vector);
@@ -247,6 +284,7 @@ enum vr_status vr_knn_index_open(struct vr_backend *backend, const struct vr_ind
         return status;
     }
     index->search = search;
+    index->remove = remove_rows;
     index->destroy = destroy;
     index->state = knn;
     return VR_OK;
@@ -257,6 +295,6 @@ void vr_knn_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes
     const struct vr_knn_spec own = spec_of(spec, NULL);
     struct scratch scratch;
     *stream_bytes = lay_out(spec->dim, NULL, &scratch);
-    *index_bytes = (uint64_t)spec->rows * spec->dim * sizeof(float) +
+    *index_bytes = (uint64_t)spec->rows * spec->dim * sizeof(float) + removed_bytes(spec->rows) +
                    (spec->rows > VR_KNN_FEW ? vr_knn_library_of(own.kind)->memory(&own) : 0);
 }

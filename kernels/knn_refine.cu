@@ -1,6 +1,7 @@
 /* What stands around an outside library's search (knn.h): queries without what it cannot take, and the true scores of
  * the rows that it found. */
 #include "knn.h"
+#include "remove.cuh"
 #include "scan_tile.cuh"
 #include "warp.cuh"
 
@@ -57,7 +58,8 @@ __device__ bool is_finite(const float *query, uint32_t dim)
 __device__ uint64_t key_of(const vr_knn_pass &args, const float *query, const vr_excluded &excluded, unsigned i)
 {
     const int64_t id = args.id == nullptr ? i : args.id[static_cast<size_t>(blockIdx.x) * args.found + i];
-    if (id < 0 || id >= static_cast<int64_t>(args.rows) || vr_is_excluded(excluded, static_cast<int32_t>(id))) {
+    if (id < 0 || id >= static_cast<int64_t>(args.rows) || vr_is_excluded(excluded, static_cast<int32_t>(id)) ||
+        (args.removed[id / 32] >> id % 32 & 1) != 0) {
         return 0;
     }
     const float *vector = args.vector + static_cast<size_t>(id) * args.dim;
@@ -113,7 +115,22 @@ __global__ void __launch_bounds__(THREADS) knn_refine_kernel(const vr_knn_pass a
     }
 }
 
+__global__ void __launch_bounds__(VR_REMOVE_THREADS) knn_remove_kernel(uint32_t *removed, const vr_some_rows some)
+{
+    if (threadIdx.x < some.count) {
+        const uint32_t row = static_cast<uint32_t>(some.row[threadIdx.x]);
+        atomicOr(&removed[row / 32], 1u << row % 32);
+    }
+}
+
 } // namespace
+
+enum vr_status vr_knn_remove(struct vr_stream *stream, uint32_t *removed, const int32_t *row, uint32_t count)
+{
+    return vr_remove_each(row, count, [=](const vr_some_rows &some) {
+        return vr_launch(stream->seam, "knn_remove", knn_remove_kernel, 1, VR_REMOVE_THREADS, 0, removed, some);
+    });
+}
 
 enum vr_status vr_knn_refine(struct vr_stream *stream, const struct vr_knn_pass *args)
 {

@@ -21,7 +21,7 @@ extern "C" {
 
 struct vr_buffer; /* memory of the device, or staging memory that both sides reach */
 struct vr_stream; /* an ordered queue of work; one a lane */
-struct vr_index;  /* vectors that can be searched; immutable */
+struct vr_index;  /* vectors that can be searched; rows can be taken out, all else stays */
 struct vr_plan;   /* a captured sequence of operations */
 struct vr_device; /* what a backend keeps for itself */
 
@@ -265,6 +265,13 @@ struct vr_backend_ops {
     enum vr_status (*index_create)(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out);
     enum vr_status (*index_search)(struct vr_stream *stream, struct vr_index *index,
                                    const struct vr_index_search *args);
+    /* Take rows out of an index for good: row [count], of the host, in any order; repeated ones and those that are out
+     * already count for nothing. Searches that begin after it has returned never give them, and find the k best of what
+     * is left; searches under way, and those put on a stream before, may still. Any thread, beside searches and other
+     * removals: these wait for nothing, take nothing, and captured ones see it too. VR_ERR_INVALID for a row outside
+     * the index: then none is taken out. On a device the caller waits for it: VR_ERR_TIMEOUT past deadline_us
+     * (monotonic), or the device's error, after which rows may be out or not; the same call may be made again. */
+    enum vr_status (*index_remove)(struct vr_index *index, const int32_t *row, uint32_t count, uint64_t deadline_us);
     void (*index_destroy)(struct vr_index *index);
     /* Bytes of device memory that such an index will take, at most, and that a stream which searches it will take once.
      * Of FAISS' kinds the vectors alone. */
@@ -321,6 +328,9 @@ enum vr_status vr_weights_pack_f16(const float *from, uint32_t rows, uint32_t wi
  * its own. Whether views lie inside their buffers is the backend's to know. */
 enum vr_status vr_linear_check(const struct vr_linear *args);
 struct vr_linear vr_linear_product(const struct vr_linear *args, uint32_t b);
+
+/* For backends: VR_ERR_INVALID when one of the rows is none of an index's `rows`. */
+enum vr_status vr_index_check_rows(uint32_t rows, const int32_t *row, uint32_t count);
 
 /* Poll the stream until it is done or vr_clock_mono_us() passes deadline_us: VR_ERR_TIMEOUT. */
 enum vr_status vr_stream_wait(struct vr_backend *backend, struct vr_stream *stream, uint64_t deadline_us);

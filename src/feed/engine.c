@@ -166,6 +166,13 @@ void vr_engine_destroy(struct vr_engine *engine)
     free(engine);
 }
 
+enum vr_status vr_engine_remove(struct vr_engine *engine, const int32_t *row, uint32_t count, uint64_t deadline_us)
+{
+    const struct vr_backend_ops *ops = engine->backend->ops;
+    const enum vr_status status = ops->index_remove(engine->tower_index, row, count, deadline_us);
+    return status == VR_OK ? ops->index_remove(engine->content_index, row, count, deadline_us) : status;
+}
+
 enum vr_precision vr_engine_precision(const struct vr_engine *engine)
 {
     return engine->runs_in;

@@ -4,6 +4,14 @@
 
 FROM nvidia/cuda:13.0.2-devel-ubuntu24.04 AS build
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# FAISS and cuVS for the GPU, from conda-forge: --build-arg LIBRARIES="libfaiss=*=cuda13* libcuvs>=26.08 dlpack".
+# Without it the image has FAISS on the CPU alone.
+ARG LIBRARIES=""
+COPY --from=mambaorg/micromamba:2.3.2 /bin/micromamba /usr/local/bin/micromamba
+ENV MAMBA_ROOT_PREFIX=/opt/conda
+RUN mkdir -p /opt/libraries \
+    && echo "${LIBRARIES}" | xargs -r micromamba create --yes --quiet --prefix /opt/libraries --channel conda-forge \
+    && micromamba clean --all --yes
 WORKDIR /src
 COPY Makefile ./
 COPY tools tools
@@ -19,7 +27,8 @@ COPY src src
 COPY kernels kernels
 # The repository stays outside; this is what `vireo bench` writes beside its figures.
 ARG VIREO_COMMIT=unknown
-RUN cmake --preset cuda -DVIREO_COMMIT="${VIREO_COMMIT}" \
+RUN cmake --preset cuda -DVIREO_COMMIT="${VIREO_COMMIT}" -DCMAKE_PREFIX_PATH=/opt/libraries \
+        -DCMAKE_BUILD_RPATH=/opt/libraries/lib ${LIBRARIES:+-DVIREO_FAISS_GPU=ON} \
     && cmake --build --preset cuda --target vireo \
     && build/cuda/vireo version | grep -E '^cuda +yes$'
 # The program takes the libraries it was linked with along; the C library and the CUDA driver come from where it runs.

@@ -123,7 +123,7 @@ stage_ceilings() {
 
 # `keep` looks at the status, which switches `set -e` off in here.
 scan_table() {
-    local rows dtype dim
+    local rows dtype dim index
     for rows in 100000 1000000 10000000; do
         for dtype in f32 f16 i8; do
             "$OUT/bench/bench_scan" cuda "$rows" 64 "$dtype" 1,16,64,128,256 10,100,1000 50 || return
@@ -132,6 +132,17 @@ scan_table() {
     for dim in 32 128 256; do
         "$OUT/bench/bench_scan" cuda 1000000 "$dim" f16 1,128 100 50 || return
     done
+    # FAISS and cuVS behind the same contract, where the build has them.
+    if "$OUT/vireo" version | grep -Eq '^faiss_gpu +yes'; then
+        for index in faiss_gpu_flat faiss_gpu_ivf faiss_gpu_ivfpq; do
+            "$OUT/bench/bench_scan" cuda 1000000 64 f16 1,128 10,100 50 "$index" || return
+        done
+    fi
+    if "$OUT/vireo" version | grep -Eq '^cuvs +yes'; then
+        for index in cuvs_flat cuvs_ivf cuvs_ivfpq cuvs_cagra; do
+            "$OUT/bench/bench_scan" cuda 1000000 64 f16 1,128 10,100 50 "$index" || return
+        done
+    fi
 }
 
 stage_scan() {

@@ -1,10 +1,13 @@
-/* Exact search through the backend contract: time by batch and k for one set of vectors, with recall beside it. Usage:
+/* Search through the backend contract, exact unless INDEX names another kind: time by batch and k for one set of
+ * vectors, with recall beside it. Usage:
  *
- *   bench_scan BACKEND ROWS DIM DTYPE QUERIES KS [CALLS]     e.g. bench_scan cuda 1000000 64 f16 1,16,128 10,100 50
+ *   bench_scan BACKEND ROWS DIM DTYPE QUERIES KS [CALLS [INDEX]]   e.g. bench_scan cuda 1000000 64 f16 1,16 10,100 50
+ * ivf
  *
  * One JSON object a line on standard output, one line for each of QUERIES x KS. Vectors are unit and clustered; queries
  * lie on the device, and as many copies of the index as fill twice an L2 of 60 MB are searched in turn. A call is a
- * launch of the captured search (on the CPU the search itself) and the wait for it; warm-up calls are left out. Recall
+ * launch of the captured search (the search itself on the CPU, and of outside libraries) and the wait for it; warm-up
+ * calls are left out. Recall
  * is the share of the true k best rows by the vectors in float32, before any rounding, over TRUTH queries.
  * Exit status 77 and "no device" where the backend's device is not there. */
 #include <math.h>
@@ -41,6 +44,7 @@ struct scan {
     const char *backend_name, *dtype_name;
     uint32_t rows, dim, calls, most_queries, most_k;
     enum vr_table_dtype dtype;
+    enum vr_index_kind kind;
     struct list queries, ks;
     struct vr_backend *backend;
     struct vr_stream *stream;
@@ -171,7 +175,7 @@ static void make_indexes(struct scan *scan)
     static const size_t width[] = {[VR_TABLE_F32] = 4, [VR_TABLE_F16] = 2, [VR_TABLE_I8] = 1};
     const struct vr_backend_ops *ops = scan->backend->ops;
     const size_t count = (size_t)scan->rows * scan->dim;
-    struct vr_index_spec spec = {.config.kind = VR_INDEX_EXACT, .rows = scan->rows, .dim = scan->dim};
+    struct vr_index_spec spec = {.config = {scan->kind, 32, 256, 0, 32}, .rows = scan->rows, .dim = scan->dim};
     spec.vectors = (struct vr_table){.rows = scan->rows, .width = scan->dim, .dtype = VR_TABLE_F32};
     if (scan->dtype == VR_TABLE_F16) {
         spec.vectors = put_halves(scan, count);
@@ -346,7 +350,7 @@ static void capture(struct scan *scan, uint32_t queries, uint32_t k, struct vr_p
         search(scan, i, queries, k);
         wait(scan);
         plan[i] = NULL;
-        if (ops->plan_begin != NULL) {
+        if (ops->plan_begin != NULL && !vr_index_kind_is_in(ops->unplanned, scan->kind)) {
             must(ops->plan_begin(scan->stream), "capture");
             search(scan, i, queries, k);
             must(ops->plan_end(scan->stream, &plan[i]), "capture");
@@ -388,10 +392,11 @@ static void measure(struct scan *scan, const float *truth, uint32_t queries, uin
     double *sample = must_alloc(scan->calls * sizeof *sample);
     time_calls(scan, queries, k, sample);
     const double p50 = sample[(scan->calls - 1) / 2], p99 = sample[(size_t)ceil(0.99 * scan->calls) - 1];
-    printf("{\"bench\":\"scan\",\"backend\":\"%s\",\"rows\":%u,\"dim\":%u,\"dtype\":\"%s\",\"queries\":%u,\"k\":%u,"
-           "\"calls\":%u,\"copies\":%u,\"p50_us\":%.1f,\"p99_us\":%.1f,\"queries_per_s\":%.4g,\"recall\":%.5f}\n",
-           scan->backend_name, scan->rows, scan->dim, scan->dtype_name, queries, k, scan->calls, scan->copies, p50, p99,
-           queries * 1e6 / p50, recall(scan, truth, queries, k));
+    printf(
+        "{\"bench\":\"scan\",\"backend\":\"%s\",\"index\":\"%s\",\"rows\":%u,\"dim\":%u,\"dtype\":\"%s\",\"queries\":%u,\"k\":%u,"
+        "\"calls\":%u,\"copies\":%u,\"p50_us\":%.1f,\"p99_us\":%.1f,\"queries_per_s\":%.4g,\"recall\":%.5f}\n",
+        scan->backend_name, vr_index_kind_name(scan->kind), scan->rows, scan->dim, scan->dtype_name, queries, k,
+        scan->calls, scan->copies, p50, p99, queries * 1e6 / p50, recall(scan, truth, queries, k));
     fflush(stdout);
     free(sample);
 }
@@ -420,10 +425,21 @@ static bool read_list(const char *words, uint32_t max, struct list *out, uint32_
     return out->count > 0;
 }
 
+static bool read_kind(const char *word, enum vr_index_kind *out)
+{
+    for (unsigned kind = 0; kind < VR_INDEX_KINDS; kind++) {
+        *out = (enum vr_index_kind)kind;
+        if (strcmp(word, vr_index_kind_name(*out)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool read_words(int argc, char **argv, struct scan *scan)
 {
     static const char *const dtypes[] = {[VR_TABLE_F32] = "f32", [VR_TABLE_F16] = "f16", [VR_TABLE_I8] = "i8"};
-    if (argc != 7 && argc != 8) {
+    if (argc < 7 || argc > 9) {
         return false;
     }
     scan->backend_name = argv[1];
@@ -435,8 +451,9 @@ static bool read_words(int argc, char **argv, struct scan *scan)
             scan->dtype_name = dtypes[i];
         }
     }
-    scan->calls = argc == 8 ? number(argv[7], CALLS_MAX) : CALLS_DEFAULT;
-    return scan->rows > 0 && scan->dim > 0 && scan->dtype_name != NULL && scan->calls > 0 &&
+    scan->calls = argc >= 8 ? number(argv[7], CALLS_MAX) : CALLS_DEFAULT;
+    return (argc < 9 || read_kind(argv[8], &scan->kind)) && scan->rows > 0 && scan->dim > 0 &&
+           scan->dtype_name != NULL && scan->calls > 0 &&
            read_list(argv[5], 4096, &scan->queries, &scan->most_queries) &&
            read_list(argv[6], 1000, &scan->ks, &scan->most_k) && scan->most_k <= scan->rows;
 }
@@ -445,7 +462,8 @@ int main(int argc, char **argv)
 {
     struct scan scan = {0};
     if (!read_words(argc, argv, &scan)) {
-        fprintf(stderr, "usage: bench_scan BACKEND ROWS DIM f32|f16|i8 QUERIES,... K,... [CALLS]; K at most ROWS\n");
+        fprintf(stderr,
+                "usage: bench_scan BACKEND ROWS DIM f32|f16|i8 QUERIES,... K,... [CALLS [INDEX]]; K at most ROWS\n");
         return 2;
     }
     open_scan(&scan);

@@ -1,12 +1,15 @@
-# vireo_room(NAME [USES room...] [LIBS library...])
+# vireo_room(NAME [USES room...] [LIBS library...] [OPTIONAL source...])
 #
 # Defines the static library vireo_NAME from the C and C++ files of the calling folder (main.c apart, which is a
 # program's). USES are the rooms whose contract headers it may include; LIBS are outside libraries, seen by this room
-# alone. The contract headers themselves are flat in include/vireo/, so tests/headers/check_includes.py holds each room
-# to the same table. A folder without sources yet gives an empty target that others can link.
+# alone. OPTIONAL sources are left to the caller to add. The contract headers themselves are flat in include/vireo/, so
+# tests/headers/check_includes.py holds each room to the same table. A folder without sources yet gives an empty target that others can link.
 function(vireo_room name)
-    cmake_parse_arguments(ROOM "" "" "USES;LIBS" ${ARGN})
+    cmake_parse_arguments(ROOM "" "" "USES;LIBS;OPTIONAL" ${ARGN})
     file(GLOB sources CONFIGURE_DEPENDS *.c *.cc *.cu)
+    foreach(optional ${ROOM_OPTIONAL})
+        list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/${optional})
+    endforeach()
     list(FILTER sources EXCLUDE REGEX "/main\\.c$")
     list(TRANSFORM ROOM_USES PREPEND vireo_)
     set(target vireo_${name})

@@ -5,6 +5,7 @@
 #include "device.h"
 #include "index.h"
 #include "ivf.h"
+#include "knn.h"
 #include "linear.h"
 #include "scan.h"
 #include "vireo/backend_cuda.h"
@@ -92,14 +93,12 @@ static enum vr_status stream_create(struct vr_backend *backend, struct vr_stream
     return VR_OK;
 }
 
-/* cudaStreamDestroy does not wait, so this does. Two errors running: nothing will end there any more. A device that
- * hangs is given up after a while; what its work still uses is lost with the process. */
-static void drain(struct vr_stream *stream)
+void vr_cuda_drain(struct vr_seam_stream *stream)
 {
     const uint64_t end_us = vr_clock_mono_us() + DRAIN_LIMIT_US;
     bool done = false;
     for (unsigned errors = 0; !done && errors < 2 && vr_clock_mono_us() < end_us;) {
-        errors = vr_seam_stream_poll(stream->seam, &done) == VR_OK ? 0 : errors + 1;
+        errors = vr_seam_stream_poll(stream, &done) == VR_OK ? 0 : errors + 1;
         sched_yield();
     }
 }
@@ -114,7 +113,7 @@ static void free_outgrown(struct vr_stream *stream)
 static void stream_destroy(struct vr_stream *stream)
 {
     if (stream != NULL) {
-        drain(stream);
+        vr_cuda_drain(stream->seam);
         vr_seam_stream_destroy(stream->seam);
         free_outgrown(stream);
         free(stream->outgrown);
@@ -248,6 +247,7 @@ static const struct vr_backend_ops cuda_ops = {
     .task_heads = vr_cuda_task_heads,
     .index_create = vr_cuda_index_create,
     .index_search = vr_cuda_index_search,
+    .index_remove = vr_cuda_index_remove,
     .index_destroy = vr_cuda_index_destroy,
     .index_memory = vr_cuda_index_memory,
     .plan_begin = plan_begin,
@@ -280,7 +280,10 @@ enum vr_status vr_cuda_backend_open(unsigned threads, struct vr_backend **out)
         free(backend);
         return status;
     }
-    backend->ops = &cuda_ops;
+    device->ops = cuda_ops;
+    device->ops.unplanned = vr_knn_kinds();
+    device->ops.index_kinds |= device->ops.unplanned;
+    backend->ops = &device->ops;
     backend->device = device;
     *out = backend;
     return VR_OK;

@@ -33,6 +33,7 @@ struct vr_plan {
 };
 
 struct vr_device {
+    struct vr_backend_ops ops; /* with the kinds of index that this build has */
     struct vr_seam_device seam;
     bool prefer_library;               /* linear.h */
     struct vr_linear_library *library; /* NULL until it is used */
@@ -61,6 +62,11 @@ enum vr_status vr_cuda_table_at(const struct vr_table *table, struct vr_cuda_tab
  * while a plan is captured (VR_ERR_INVALID): search once before. The block that was too small is freed when a poll
  * finds the stream done, or with the stream where a plan was captured, which may use it. */
 enum vr_status vr_stream_scratch(struct vr_stream *stream, size_t bytes, char **out);
+
+/* Wait until what was put on a stream has ended, before what it uses is freed: cudaStreamDestroy does not. Two errors
+ * running: nothing will end there any more. A device that hangs is given up after a while; what its work still uses is
+ * lost with the process. */
+void vr_cuda_drain(struct vr_seam_stream *stream);
 
 /* The operations of the contract (vireo/backend.h), each in the file of its name. Values in device memory are not
  * seen by the host, so what the reference refuses because of them (an add_row past its matrix, exclusions past their

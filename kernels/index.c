@@ -3,7 +3,25 @@
 
 #include <stdlib.h>
 
+#include "knn.h"
 #include "scan.h"
+
+/* Where a kind of index is. */
+struct kind {
+    enum vr_status (*open)(struct vr_backend *backend, const struct vr_index_spec *spec,
+                           const struct vr_cuda_table *table, struct vr_index *index);
+    void (*memory)(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes);
+};
+
+static const struct kind *kind_of(const struct vr_index_spec *spec)
+{
+    static const struct kind scan = {vr_scan_index_open, vr_scan_index_memory},
+                             ivf = {vr_ivf_index_open, vr_ivf_index_memory},
+                             knn = {vr_knn_index_open, vr_knn_index_memory};
+    return vr_index_kind_is_in(vr_knn_kinds(), spec->config.kind) ? &knn
+           : spec->config.kind == VR_INDEX_IVF                    ? &ivf
+                                                                  : &scan;
+}
 
 enum vr_status vr_cuda_index_create(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out)
 {
@@ -12,9 +30,9 @@ enum vr_status vr_cuda_index_create(struct vr_backend *backend, const struct vr_
         return vr_fail(VR_ERR_INVALID, "index: %u rows of %u from a table of %u rows of %u", spec->rows, spec->dim,
                        spec->vectors.rows, spec->vectors.width);
     }
-    if (spec->config.kind != VR_INDEX_EXACT && spec->config.kind != VR_INDEX_EXACT_INT8 &&
-        spec->config.kind != VR_INDEX_IVF) {
-        return vr_fail(VR_ERR_UNSUPPORTED, "the CUDA backend has no index %s", vr_index_kind_name(spec->config.kind));
+    if (!vr_index_kind_is_in(backend->ops->index_kinds, spec->config.kind)) {
+        return vr_fail(VR_ERR_UNSUPPORTED, "the CUDA backend of this build has no index %s",
+                       vr_index_kind_name(spec->config.kind));
     }
     struct vr_cuda_table table;
     enum vr_status status = vr_cuda_table_at(&spec->vectors, &table);
@@ -25,12 +43,16 @@ enum vr_status vr_cuda_index_create(struct vr_backend *backend, const struct vr_
     if (index == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for an index");
     }
+    index->backend = backend;
     index->rows = spec->rows;
     index->dim = spec->dim;
-    status = spec->config.kind == VR_INDEX_IVF ? vr_ivf_index_open(backend, spec, &table, index)
-                                               : vr_scan_index_open(backend, spec, &table, index);
+    pthread_mutex_init(&index->removing, NULL); /* cannot fail with default attributes on Linux */
+    status = backend->ops->stream_create(backend, &index->removals);
+    if (status == VR_OK) {
+        status = kind_of(spec)->open(backend, spec, &table, index);
+    }
     if (status != VR_OK) {
-        free(index);
+        vr_cuda_index_destroy(index);
         return status;
     }
     *out = index;
@@ -39,15 +61,34 @@ enum vr_status vr_cuda_index_create(struct vr_backend *backend, const struct vr_
 
 void vr_cuda_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes)
 {
-    (spec->config.kind == VR_INDEX_IVF ? vr_ivf_index_memory : vr_scan_index_memory)(spec, index_bytes, stream_bytes);
+    kind_of(spec)->memory(spec, index_bytes, stream_bytes);
 }
 
 void vr_cuda_index_destroy(struct vr_index *index)
 {
     if (index != NULL) {
-        index->destroy(index->state);
+        index->backend->ops->stream_destroy(index->removals); /* first: its work uses the rest */
+        if (index->destroy != NULL) {
+            index->destroy(index->state);
+        }
+        pthread_mutex_destroy(&index->removing);
         free(index);
     }
+}
+
+enum vr_status vr_cuda_index_remove(struct vr_index *index, const int32_t *row, uint32_t count, uint64_t deadline_us)
+{
+    enum vr_status status = vr_index_check_rows(index->rows, row, count);
+    if (status != VR_OK || count == 0) {
+        return status;
+    }
+    pthread_mutex_lock(&index->removing);
+    status = index->remove(index->removals, index, row, count);
+    if (status == VR_OK) {
+        status = vr_stream_wait(index->backend, index->removals, deadline_us);
+    }
+    pthread_mutex_unlock(&index->removing);
+    return status;
 }
 
 static enum vr_status resolve_exclusions(const struct vr_index_search *args, struct vr_search_at *out)
@@ -62,6 +103,7 @@ static enum vr_status resolve_exclusions(const struct vr_index_search *args, str
         return VR_OK; /* all lists are empty */
     }
     const size_t room = args->exclude.offset <= buffer->size ? (buffer->size - args->exclude.offset) / 4 : 0;
+    out->exclude_most = args->exclude_most;
     out->exclude_bound = room < INT32_MAX ? (uint32_t)room : INT32_MAX;
     out->exclude = vr_cuda_at(args->exclude, out->exclude_bound, 4, "index search: exclude");
     return out->exclude == NULL ? VR_ERR_INVALID : VR_OK;

@@ -50,7 +50,7 @@ struct vr_ivf_query {
 };
 
 struct vr_ivf_index {
-    struct vr_scan_vectors vectors; /* rows: all slots, whole tiles; row_of_slot is -1 where a list has ended */
+    struct vr_scan_vectors vectors; /* rows: all slots, whole tiles; row_of_slot is -1 where a list has ended too */
     struct vr_ivf_list *list;       /* device [lists] */
     float *centroid;                /* device [lists, dim] */
     uint32_t lists, probes;         /* no list is empty */

@@ -209,18 +209,22 @@ void vr_ivf_index_free(struct vr_ivf_index *index)
 {
     vr_seam_memory_destroy(false, index->vectors.tile);
     vr_seam_memory_destroy(false, index->vectors.row_of_slot);
+    vr_seam_memory_destroy(false, index->vectors.slot_of_row);
     vr_seam_memory_destroy(false, index->counts);
     vr_seam_memory_destroy(false, index->list);
     vr_seam_memory_destroy(false, index->centroid);
     vr_scan_free_table(&index->vectors.exact);
 }
 
-static enum vr_status take_index(struct vr_ivf_index *index)
+static enum vr_status take_index(struct vr_ivf_index *index, uint32_t rows)
 {
     struct vr_scan_vectors *vectors = &index->vectors;
     enum vr_status status = take(false, (size_t)vectors->rows * vectors->row_bytes, &vectors->tile);
     if (status == VR_OK) {
         status = take(false, vectors->rows * sizeof(int32_t), &vectors->row_of_slot);
+    }
+    if (status == VR_OK) {
+        status = take(false, rows * sizeof(int32_t), &vectors->slot_of_row);
     }
     if (status == VR_OK) {
         status = take(false, sizeof *index->counts, &index->counts);
@@ -236,7 +240,7 @@ static enum vr_status fill(struct build *build, struct vr_ivf_index *index)
 {
     struct vr_scan_vectors *vectors = &index->vectors;
     struct vr_seam_stream *seam = build->stream->seam;
-    enum vr_status status = take_index(index);
+    enum vr_status status = take_index(index, build->rows);
     const struct {
         void *to;
         const void *from;

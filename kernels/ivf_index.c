@@ -111,6 +111,13 @@ static enum vr_status search(struct vr_stream *stream, const struct vr_index *in
     return status;
 }
 
+static enum vr_status remove_rows(struct vr_stream *stream, const struct vr_index *index, const int32_t *row,
+                                  uint32_t count)
+{
+    const struct vr_ivf_index *ivf = index->state;
+    return vr_scan_remove(stream, &ivf->vectors, ivf->counts, row, count);
+}
+
 void vr_ivf_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes)
 {
     uint32_t lists = 0;
@@ -123,8 +130,9 @@ void vr_ivf_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes
     index.vectors.tiles = spec->rows / VR_SCAN_TILE + lists; /* each list's last tile may be short */
     index.vectors.row_bytes = vr_scan_row_bytes(spec->dim, VR_SCAN_F16);
     const uint64_t slots = (uint64_t)index.vectors.tiles * VR_SCAN_TILE;
-    *index_bytes = slots * (index.vectors.row_bytes + sizeof(int32_t)) + sizeof *index.counts +
-                   lists * (sizeof *index.list + spec->dim * sizeof(float)) + vr_scan_table_bytes(spec, VR_SCAN_F16);
+    *index_bytes = slots * (index.vectors.row_bytes + sizeof(int32_t)) + spec->rows * sizeof(int32_t) +
+                   sizeof *index.counts + lists * (sizeof *index.list + spec->dim * sizeof(float)) +
+                   vr_scan_table_bytes(spec, VR_SCAN_F16);
     struct vr_ivf_pass pass;
     size_t zeroed;
     *stream_bytes = vr_ivf_lay_out(&index, NULL, &pass, &zeroed);
@@ -149,6 +157,7 @@ enum vr_status vr_ivf_index_open(struct vr_backend *backend, const struct vr_ind
         return status;
     }
     index->search = search;
+    index->remove = remove_rows;
     index->destroy = destroy;
     index->state = ivf;
     return VR_OK;

@@ -21,9 +21,8 @@ __device__ uint64_t candidate(const vr_ivf_pass &pass, const vr_excluded &exclud
         return 0;
     }
     const uint32_t slot = item->tile * VR_SCAN_TILE + threadIdx.x % VR_SCAN_TILE;
-    const int32_t row = pass.scan.vectors.row_of_slot[slot];
-    const uint64_t key = vr_key_of(vr_exact_score(pass.scan.vectors, query, slot), row);
-    return key > least && !vr_is_excluded(excluded, row) ? key : 0;
+    const uint64_t key = vr_slot_key(pass.scan.vectors, query, slot);
+    return key > least && !vr_is_excluded(excluded, vr_key_row(key)) ? key : 0;
 }
 
 __global__ void __launch_bounds__(THREADS) ivf_safe_parts_kernel(const vr_ivf_pass pass)

@@ -92,12 +92,12 @@ __device__ void load_slab(unsigned char *stage, stage_state *state, const vr_ivf
     vr_copy_commit();
 }
 
-/* A score of a sample, or of a slot that reaches the threshold; excluded rows count for neither: they are no answers,
- * and a viewer's own history is what scores best. */
+/* A score of a sample, or of a slot that reaches the threshold; excluded and removed rows count for neither: they are
+ * no answers, and a viewer's own history is what scores best. */
 template <bool SAMPLE> __device__ void note(const vr_ivf_pass &pass, uint32_t query, uint32_t slot, float score)
 {
     const vr_excluded excluded = vr_excluded_of(pass.scan.exclude, pass.scan.first + query);
-    if (vr_is_excluded(excluded, pass.scan.vectors.row_of_slot[slot])) {
+    if (!vr_is_wanted(excluded, pass.scan.vectors.row_of_slot[slot])) {
         return;
     }
     if (SAMPLE) {

@@ -19,7 +19,7 @@ __device__ void load_slab(unsigned char *stage, const vr_scan_vectors &vectors, 
 __device__ void note(const vr_scan_pass &pass, uint32_t query, uint32_t slot)
 {
     if (query < pass.queries && slot < pass.vectors.rows &&
-        !vr_is_excluded(vr_excluded_of(pass.exclude, pass.first + query), pass.vectors.row_of_slot[slot])) {
+        vr_is_wanted(vr_excluded_of(pass.exclude, pass.first + query), pass.vectors.row_of_slot[slot])) {
         const uint32_t at = atomicAdd(&pass.state[query].noted, 1u);
         if (at < VR_SCAN_CAPACITY) {
             pass.noted[static_cast<size_t>(query) * VR_SCAN_CAPACITY + at] = slot;

@@ -30,8 +30,8 @@
  * coding, and the same as the CPU backend's exact scan on processors with AVX2 or AVX-512 (its plain C adds without
  * fusing and may differ in the last bits).
  *
- * Not there: rows cannot be taken out of an index. A tombstone would be one bit, tested where note() in scan.cu looks
- * at a query's exclusions, and struck from the sample with them. */
+ * Rows that are taken out of an index (scan_remove.cu) lose their slot's row number in device memory, which is looked
+ * at where exclusions are: when a score is noted, and in the sample. So captured searches see it. */
 #ifndef VIREO_KERNELS_SCAN_H
 #define VIREO_KERNELS_SCAN_H
 
@@ -57,8 +57,8 @@ enum vr_scan_coding {
  * place c ^ swizzle(r) of the row, so that reading one chunk of 8 rows meets no bank twice. */
 struct vr_scan_vectors {
     unsigned char *tile;  /* [tiles, VR_SCAN_TILE, row_bytes] */
-    int32_t *row_of_slot; /* [rows + apart]; -1: no row, a slot of zeros */
-    int32_t *slot_of_row; /* [rows + apart]; NULL: nobody asks */
+    int32_t *row_of_slot; /* [rows + apart]; -1: no row, never one or no more */
+    int32_t *slot_of_row; /* [the table's rows] */
     uint32_t rows, apart; /* slots that are scanned; behind them, slots without codes */
     uint32_t tiles;
     uint32_t dim, row_bytes; /* of a coded row with zeros behind: 64, 128, 256 or 512 */
@@ -70,7 +70,8 @@ struct vr_scan_vectors {
     struct vr_cuda_table exact; /* the vectors as they were given, for true scores; data NULL: the tiles are */
 };
 
-/* How queries were answered, since the index was made; in device memory, added to by every search. */
+/* How queries were answered and how many rows removed, since the index was made; in device memory, added to by every
+ * search. */
 struct vr_scan_counts {
     unsigned long long whole;      /* all that was not excluded was noted: no threshold, or few rows left */
     unsigned long long proved;     /* by the threshold */
@@ -79,6 +80,7 @@ struct vr_scan_counts {
     unsigned long long zeros;      /* a query of zeros: the first rows */
     unsigned long long unbounded;  /* safe pass: the query is not finite, or zeros and rows are not finite */
     unsigned long long noted;      /* slots, of the queries that were not unbounded */
+    unsigned long long removed;    /* rows, from the index */
 };
 
 struct vr_scan_index {
@@ -128,6 +130,10 @@ enum vr_status vr_scan_collect(struct vr_stream *stream, const struct vr_scan_pa
 enum vr_status vr_scan_select(struct vr_stream *stream, const struct vr_scan_pass *pass);
 enum vr_status vr_scan_safe(struct vr_stream *stream, const struct vr_scan_pass *pass);
 enum vr_status vr_scan_safe_merge(struct vr_stream *stream, const struct vr_scan_pass *pass); /* its second half */
+
+/* Rows of the table, row [count] of the host, out of the index. */
+enum vr_status vr_scan_remove(struct vr_stream *stream, const struct vr_scan_vectors *vectors,
+                              struct vr_scan_counts *counts, const int32_t *row, uint32_t count);
 
 /* Let the kernels have the shared memory that they ask for, of at most `most` bytes a block; once, before the first
  * search. */

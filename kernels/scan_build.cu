@@ -82,7 +82,7 @@ __global__ void scan_build_kernel(const vr_scan_vectors vectors, const vr_cuda_t
     if (lane == 0 && slot == 0) {
         found->unit = __float_as_uint(unit);
     }
-    if (lane == 0 && held && vectors.slot_of_row != nullptr) {
+    if (lane == 0 && held) {
         vectors.slot_of_row[vectors.row_of_slot[slot]] = static_cast<int32_t>(slot);
     }
     if (lane != 0 || !there) {

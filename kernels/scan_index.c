@@ -332,6 +332,13 @@ static enum vr_status search(struct vr_stream *stream, const struct vr_index *in
     return status;
 }
 
+static enum vr_status remove_rows(struct vr_stream *stream, const struct vr_index *index, const int32_t *row,
+                                  uint32_t count)
+{
+    const struct vr_scan_index *scan = vr_scan_index_of(index);
+    return vr_scan_remove(stream, &scan->vectors, scan->counts, row, count);
+}
+
 /* ---- the index ---- */
 
 static void size_up(const struct vr_index_spec *spec, struct vr_scan_index *index)
@@ -381,6 +388,7 @@ enum vr_status vr_scan_index_open(struct vr_backend *backend, const struct vr_in
         return status;
     }
     index->search = search;
+    index->remove = remove_rows;
     index->destroy = destroy;
     index->state = state;
     return VR_OK;

@@ -13,9 +13,8 @@ constexpr unsigned GROUPS = 4; /* of blocks, which share the queries: most have 
 __device__ uint64_t candidate(const vr_scan_pass &pass, const vr_excluded &excluded, const float *query, uint32_t slot,
                               uint64_t least)
 {
-    const int32_t row = pass.vectors.row_of_slot[slot];
-    const uint64_t key = vr_key_of(vr_exact_score(pass.vectors, query, slot), row);
-    return key > least && !vr_is_excluded(excluded, row) ? key : 0;
+    const uint64_t key = vr_slot_key(pass.vectors, query, slot);
+    return key > least && !vr_is_excluded(excluded, vr_key_row(key)) ? key : 0;
 }
 
 /* The best k of this block's part of the slots, for query q; key [VR_SAFE_KEYS]. */

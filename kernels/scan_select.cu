@@ -10,9 +10,9 @@ constexpr unsigned THREADS = 512;
 /* The key of a slot that lies apart, 0 where it is excluded. */
 __device__ uint64_t key_apart(const vr_scan_pass &pass, const float *query, uint32_t slot)
 {
-    const int32_t row = pass.vectors.row_of_slot[slot];
+    const uint64_t key = vr_slot_key(pass.vectors, query, slot);
     const vr_excluded excluded = vr_excluded_of(pass.exclude, pass.first + blockIdx.x);
-    return vr_is_excluded(excluded, row) ? 0 : vr_key_of(vr_exact_score(pass.vectors, query, slot), row);
+    return vr_is_excluded(excluded, vr_key_row(key)) ? 0 : key;
 }
 
 /* key [vr_power_of_two(*count)]: the true score of each slot that was noted or lies apart; the rest are none. The
@@ -28,7 +28,7 @@ __device__ bool score_noted(const vr_scan_pass &pass, uint32_t noted, const floa
     }
     for (unsigned i = threadIdx.x; i < vr_power_of_two(*count); i += THREADS) {
         if (i < noted) {
-            key[i] = vr_key_of(vr_exact_score(pass.vectors, query, slot[i]), pass.vectors.row_of_slot[slot[i]]);
+            key[i] = vr_slot_key(pass.vectors, query, slot[i]);
         } else {
             key[i] = i < *count ? key_apart(pass, query, pass.vectors.rows + (i - noted)) : 0;
         }
@@ -36,23 +36,34 @@ __device__ bool score_noted(const vr_scan_pass &pass, uint32_t noted, const floa
     return true;
 }
 
-/* A query of zeros (a viewer without history) scores 0 everywhere: among the first rows, as many as k and what is
- * excluded, are the answer. The number of keys; false, and none, where they do not fit. */
-__device__ bool score_zeros(const vr_scan_pass &pass, uint32_t *count, uint64_t *key)
+/* A query of zeros (a viewer without history) scores 0 everywhere: the first k rows that are not excluded are the
+ * answer. They are looked for in steps of one row a thread. Returns the number of keys, below k + THREADS. */
+__device__ uint32_t score_zeros(const vr_scan_pass &pass, uint64_t *key)
 {
+    VR_SHARED(uint32_t, found, 1);
     const vr_excluded excluded = vr_excluded_of(pass.exclude, pass.first + blockIdx.x);
-    const uint32_t wanted = pass.k + excluded.count;
-    *count = wanted < pass.vectors.rows ? wanted : pass.vectors.rows;
-    if (*count > VR_SCAN_CAPACITY) {
-        *count = 0;
-        return false;
+    uint32_t count = 0;
+    if (threadIdx.x == 0) {
+        *found = 0;
     }
-    for (unsigned i = threadIdx.x; i < vr_power_of_two(*count); i += THREADS) {
-        const int32_t row = static_cast<int32_t>(i);
-        key[i] = i < *count && !vr_is_excluded(excluded, row) ? vr_key_of(0.0f, row) : 0;
+    for (uint32_t first = 0; first < pass.vectors.rows && count < pass.k; first += THREADS) {
+        const uint32_t row = first + threadIdx.x;
+        __syncthreads(); /* the count before was read by all */
+        if (row < pass.vectors.rows) {
+            const int32_t held = pass.vectors.row_of_slot[pass.vectors.slot_of_row[row]];
+            if (vr_is_wanted(excluded, held)) {
+                key[atomicAdd(found, 1u)] = vr_key_of(0.0f, held);
+            }
+        }
+        __syncthreads();
+        count = *found;
     }
-    return true;
+    for (unsigned i = count + threadIdx.x; i < vr_power_of_two(count); i += THREADS) {
+        key[i] = 0;
+    }
+    return count;
 }
+static_assert(VR_SCAN_K_MAX + THREADS <= VR_SCAN_CAPACITY, "the keys of a query of zeros fit");
 
 /* Nothing that was not noted can be among the best k; some of all slots were not. */
 __device__ bool is_proved(const vr_scan_query &state, const uint64_t *key, uint32_t count, uint32_t k)
@@ -89,9 +100,9 @@ __global__ void __launch_bounds__(THREADS, 1) scan_select_kernel(const vr_scan_p
         return;
     }
     uint32_t count = 0;
-    bool fits = false;
+    bool fits = true;
     if (state.zeros != 0) {
-        fits = score_zeros(pass, &count, key);
+        count = score_zeros(pass, key);
     } else {
         vr_load_query(pass, blockIdx.x, query);
         fits = score_noted(pass, state.noted, query, &count, key);

@@ -5,8 +5,8 @@
  * answer, and an error as large as the bound was never met (docs/benchmarks.md has the figures): half a bound less, and
  * where that was too little the safe pass answers.
  *
- * Excluded rows are first struck from the sample: they are no answers, and a viewer's own history is what scores best.
- */
+ * Excluded and removed rows are first struck from the sample: they are no answers, and a viewer's own history is what
+ * scores best. */
 #include "radix.cuh"
 #include "scan_tile.cuh"
 
@@ -28,6 +28,15 @@ __device__ void strike_excluded(const vr_scan_pass &pass, float *sampled)
     }
 }
 
+__device__ void strike_removed(const vr_scan_pass &pass, float *sampled)
+{
+    for (uint32_t slot = threadIdx.x; slot < pass.sample; slot += VR_RADIX_THREADS) {
+        if (pass.vectors.row_of_slot[slot] < 0) {
+            sampled[slot] = -INFINITY;
+        }
+    }
+}
+
 __global__ void __launch_bounds__(VR_RADIX_THREADS) scan_threshold_kernel(const vr_scan_pass pass)
 {
     float *sampled = pass.sampled + static_cast<size_t>(blockIdx.x) * pass.sample;
@@ -36,6 +45,9 @@ __global__ void __launch_bounds__(VR_RADIX_THREADS) scan_threshold_kernel(const 
         return;
     }
     strike_excluded(pass, sampled);
+    if (pass.counts->removed > 0) {
+        strike_removed(pass, sampled);
+    }
     const float margin = pass.vectors.coding == VR_SCAN_S8 ? 1.5f : 2.0f;
     const uint32_t nth = vr_radix_nth<uint32_t, VR_RADIX_EXACT>(pass.sample, pass.rank, vr_score_keys{sampled});
     if (threadIdx.x == 0) {

@@ -46,14 +46,13 @@ static __device__ __forceinline__ float vr_score_of_tile(const vr_scan_vectors &
     return sum;
 }
 
-/* The true score of a slot: one chain of fused multiply-adds, query [dim]. */
+/* The true score of a slot, which holds `row`: one chain of fused multiply-adds, query [dim]. */
 static __device__ __forceinline__ float vr_exact_score(const vr_scan_vectors &vectors, const float *query,
-                                                       uint32_t slot)
+                                                       uint32_t slot, int32_t row)
 {
     if (vectors.exact.data == nullptr) {
         return vr_score_of_tile(vectors, query, slot);
     }
-    const int32_t row = vectors.row_of_slot[slot];
     float sum = 0.0f;
     for (unsigned i = 0; i < vectors.dim; i++) {
         sum = __fmaf_rn(query[i], vr_table_value(vectors.exact, row, i), sum);
@@ -97,6 +96,15 @@ static __device__ __forceinline__ float vr_key_score(uint64_t key)
     return key == 0 ? 0.0f : vr_unordered(static_cast<uint32_t>(key >> 32));
 }
 
+/* The key of a slot's true score; 0 where it holds no row any more. That is asked once: a removal beside it must not
+ * make a score without a row of it, nor a row without its score. */
+static __device__ __forceinline__ uint64_t vr_slot_key(const vr_scan_vectors &vectors, const float *query,
+                                                       uint32_t slot)
+{
+    const int32_t row = vectors.row_of_slot[slot];
+    return row < 0 ? 0 : vr_key_of(vr_exact_score(vectors, query, slot, row), row);
+}
+
 /* A query's exclusions: rows from `begin` on, `count` of them. */
 struct vr_excluded {
     const int32_t *begin;
@@ -128,6 +136,12 @@ static __device__ __forceinline__ bool vr_is_excluded(const vr_excluded &list, i
         }
     }
     return false;
+}
+
+/* A slot that holds `row` may be an answer: -1 is none. */
+static __device__ __forceinline__ bool vr_is_wanted(const vr_excluded &list, int32_t row)
+{
+    return row >= 0 && !vr_is_excluded(list, row);
 }
 
 /* The query of a pass as floats in shared memory, zeros behind. All threads of the block; a barrier follows. */

@@ -42,6 +42,10 @@ enum vr_status vr_seam_stream_create(struct vr_seam_stream **out);
 void vr_seam_stream_destroy(struct vr_seam_stream *stream);
 enum vr_status vr_seam_stream_poll(struct vr_seam_stream *stream, bool *done); /* never waits */
 
+/* What is put on `stream` from here on begins once all that has been put on `other` has ended. Not while either is
+ * captured. */
+enum vr_status vr_seam_stream_follow(struct vr_seam_stream *stream, struct vr_seam_stream *other);
+
 /* Between any two places that vr_seam_memory_create gave; in the stream's order. */
 enum vr_status vr_seam_copy(struct vr_seam_stream *stream, void *to, const void *from, size_t bytes);
 enum vr_status vr_seam_fill(struct vr_seam_stream *stream, void *to, int byte, size_t bytes); /* device memory */

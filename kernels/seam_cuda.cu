@@ -151,6 +151,25 @@ enum vr_status vr_seam_stream_poll(struct vr_seam_stream *stream, bool *done)
     return status_of(error, "stream");
 }
 
+/* An event that is destroyed before it has come is CUDA's to keep until then. */
+enum vr_status vr_seam_stream_follow(struct vr_seam_stream *stream, struct vr_seam_stream *other)
+{
+    enum vr_status status = vr_seam_enter(VR_SEAM_STREAM, "follow");
+    cudaEvent_t event = nullptr;
+    if (status == VR_OK) {
+        status = status_of(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "event");
+    }
+    if (status != VR_OK) {
+        return status;
+    }
+    status = status_of(cudaEventRecord(event, raw(other)), "event record");
+    if (status == VR_OK) {
+        status = status_of(cudaStreamWaitEvent(raw(stream), event, 0), "event wait");
+    }
+    (void)cudaEventDestroy(event);
+    return status;
+}
+
 enum vr_status vr_seam_copy(struct vr_seam_stream *stream, void *to, const void *from, size_t bytes)
 {
     const enum vr_status status = vr_seam_enter(VR_SEAM_COPY, "memory");

@@ -21,7 +21,7 @@ extern "C" {
 
 struct vr_buffer; /* memory of the device, or staging memory that both sides reach */
 struct vr_stream; /* an ordered queue of work; one a lane */
-struct vr_index;  /* vectors that can be searched; immutable */
+struct vr_index;  /* vectors that can be searched; rows can be taken out, all else stays */
 struct vr_plan;   /* a captured sequence of operations */
 struct vr_device; /* what a backend keeps for itself */
 
@@ -193,6 +193,12 @@ struct vr_task_heads {
     struct vr_view head;   /* float [rows, tasks] */
 };
 
+/* Kinds of index as a set: bit VR_INDEX_.. of each. */
+static inline bool vr_index_kind_is_in(uint32_t kinds, enum vr_index_kind kind)
+{
+    return (kinds >> (unsigned)kind & 1u) != 0;
+}
+
 /* What an index is made of. Vectors are copied; the caller keeps its own. */
 struct vr_index_spec {
     struct vr_index_config config;
@@ -209,8 +215,11 @@ struct vr_index_search {
     bool has_exclude;
     struct vr_view exclude_offset; /* uint32 [queries + 1], rising from 0 */
     struct vr_view exclude;        /* int32 [exclude_offset[queries]] */
-    struct vr_view row;            /* int32 [queries, k], -1 where fewer were found */
-    struct vr_view score;          /* float [queries, k], 0 where row is -1 */
+    /* No list is longer; 0: the host does not know. An index that can only find more and drop what is excluded finds
+     * so many more, and as many as it can where nothing is known. */
+    uint32_t exclude_most;
+    struct vr_view row;   /* int32 [queries, k], -1 where fewer were found */
+    struct vr_view score; /* float [queries, k], 0 where row is -1 */
 };
 
 /* What a backend makes of halves (VR_ELEMENT_F16). */
@@ -227,6 +236,7 @@ struct vr_backend_ops {
     enum vr_half_support halves;
     bool linear_tables;   /* linear adds rows of a table; a GPU works them out anew sooner than it gathers them */
     uint32_t index_kinds; /* bit VR_INDEX_..: the backend has this kind of index; VR_INDEX_EXACT always */
+    uint32_t unplanned;   /* of these: a search cannot be part of a plan, and is made anew each time */
     /* Rows that a network takes at a time where it has many, so that its intermediates stay in a cache: 512 on the CPU
      * (a core's second level), 2,560 on a GPU (eight requests of 320 rows: beside the weights in its L2, and long
      * enough to hide the launch of the next). */
@@ -266,6 +276,13 @@ struct vr_backend_ops {
     enum vr_status (*index_create)(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out);
     enum vr_status (*index_search)(struct vr_stream *stream, struct vr_index *index,
                                    const struct vr_index_search *args);
+    /* Take rows out of an index for good: row [count], of the host, in any order; repeated ones and those that are out
+     * already count for nothing. Searches that begin after it has returned never give them, and find the k best of what
+     * is left; searches under way, and those put on a stream before, may still. Any thread, beside searches and other
+     * removals: these wait for nothing, take nothing, and captured ones see it too. VR_ERR_INVALID for a row outside
+     * the index: then none is taken out. On a device the caller waits for it: VR_ERR_TIMEOUT past deadline_us
+     * (monotonic), or the device's error, after which rows may be out or not; the same call may be made again. */
+    enum vr_status (*index_remove)(struct vr_index *index, const int32_t *row, uint32_t count, uint64_t deadline_us);
     void (*index_destroy)(struct vr_index *index);
     /* Bytes of device memory that such an index will take, at most, and that a stream which searches it will take once.
      * Of FAISS' kinds the vectors alone. */
@@ -288,6 +305,10 @@ const struct vr_backend_ops *vr_backend_ops_of(const struct vr_backend *backend)
 typedef enum vr_status vr_backend_opener(unsigned threads, struct vr_backend **out);
 enum vr_status vr_backend_register(const char *name, vr_backend_opener *open);
 
+/* What vr_backend_built names besides the backends and this room's libraries; as vr_backend_register. `names` outlives
+ * the process's use of it. */
+void vr_backend_name_libraries(const char *names);
+
 /* Open a backend by name. `threads` is how many threads one operation may use (0: all cores; lanes set 1).
  * VR_ERR_UNSUPPORTED when this build has none of that name. The caller frees with vr_backend_destroy.
  * The first opening of "cpu" also chooses the BLAS library's core type and must come before threads start. */
@@ -297,9 +318,8 @@ void vr_backend_destroy(struct vr_backend *backend); /* NULL is accepted */
 /* Whether batches are to run on a CUDA device: it is built in, and the configuration does not say cpu. */
 bool vr_device_is_wanted(const struct vr_compute_config *config);
 
-/* The kind of index that stands for `wanted` on a backend that lacks it: only FAISS' kinds are the CPU's alone. Its
- * lists become those of "ivf", the rest exact search. So one configuration serves a device and the CPU that stands in
- * for it. */
+/* The kind of index that stands for `wanted` on a backend that lacks it: "ivf" for all lists, HNSW on the CPU for a
+ * graph on the GPU, else exact search. So one configuration serves a device and the CPU that stands in for it. */
 enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_index_kind wanted);
 
 /* Names of the backends and retrieval libraries in this build, e.g. "cpu openblas faiss"; for `vireo version`. */
@@ -319,6 +339,9 @@ enum vr_status vr_weights_pack_f16(const float *from, uint32_t rows, uint32_t wi
  * its own. Whether views lie inside their buffers is the backend's to know. */
 enum vr_status vr_linear_check(const struct vr_linear *args);
 struct vr_linear vr_linear_product(const struct vr_linear *args, uint32_t b);
+
+/* For backends: VR_ERR_INVALID when one of the rows is none of an index's `rows`. */
+enum vr_status vr_index_check_rows(uint32_t rows, const int32_t *row, uint32_t count);
 
 /* Poll the stream until it is done or vr_clock_mono_us() passes deadline_us: VR_ERR_TIMEOUT. */
 enum vr_status vr_stream_wait(struct vr_backend *backend, struct vr_stream *stream, uint64_t deadline_us);

@@ -12,6 +12,9 @@ extern "C" {
  * capability 8.0; VR_ERR_DEVICE_LOST, VR_ERR_BACKEND. */
 enum vr_status vr_cuda_backend_open(unsigned threads, struct vr_backend **out);
 
+/* Outside libraries whose indexes this build has, for vr_backend_name_libraries: "", "faiss_gpu", "cuvs" or both. */
+const char *vr_cuda_libraries(void);
+
 #ifdef __cplusplus
 }
 #endif

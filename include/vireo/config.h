@@ -78,14 +78,23 @@ enum vr_index_kind {
     VR_INDEX_FAISS_FLAT,
     VR_INDEX_FAISS_HNSW,
     VR_INDEX_FAISS_IVF,
-    VR_INDEX_IVF,       /* our own lists */
-    VR_INDEX_EXACT_INT8 /* scanned as int8, the best scored exactly: the same answers */
+    VR_INDEX_IVF,        /* our own lists */
+    VR_INDEX_EXACT_INT8, /* scanned as int8, the best scored exactly: the same answers */
+    /* Outside libraries on the GPU; only in a CUDA build that found them (kernels/knn.h). */
+    VR_INDEX_FAISS_GPU_FLAT,
+    VR_INDEX_FAISS_GPU_IVF,
+    VR_INDEX_FAISS_GPU_IVFPQ,
+    VR_INDEX_FAISS_GPU_CAGRA,
+    VR_INDEX_CUVS_FLAT,
+    VR_INDEX_CUVS_IVF,
+    VR_INDEX_CUVS_IVFPQ,
+    VR_INDEX_CUVS_CAGRA
 };
+#define VR_INDEX_KINDS 14u
 
 struct vr_index_config {
-    enum vr_index_kind
-        kind;        /* `index: exact | exact_int8 | faiss_flat | faiss_hnsw | faiss_ivf | ivf`, default exact */
-    uint32_t hnsw_m; /* default 32 */
+    enum vr_index_kind kind; /* `index`, by the names of vr_index_kind_name; default exact */
+    uint32_t hnsw_m;         /* default 32 */
     uint32_t hnsw_ef_search; /* default 256 */
     uint32_t ivf_lists;      /* default 0: 4 * sqrt(rows) */
     uint32_t ivf_probes;     /* default 32 */

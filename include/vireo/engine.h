@@ -1,6 +1,7 @@
 /* The engine: one bundle made resident on one backend, and the two dense steps of a batch. It turns raw fields into
  * features, runs the user tower, searches the two indexes, and runs the ranker. It knows nothing of lanes or state.
- * An engine is immutable and shared by lanes; each lane has its own slot (stream, staging, scratch). */
+ * An engine is shared by lanes, and immutable but for rows that leave its indexes; each lane has its own slot (stream,
+ * staging, scratch). */
 #ifndef VIREO_ENGINE_H
 #define VIREO_ENGINE_H
 
@@ -62,6 +63,11 @@ enum vr_status vr_engine_create_tested(struct vr_backend *backend, const struct 
 
 /* Bytes of the video table; 0: there is none. */
 uint64_t vr_engine_table_bytes(const struct vr_engine *engine);
+
+/* Take rows out of both indexes for good (index_remove of vireo/backend.h): searches find what is left, all else knows
+ * the rows as before. Any thread, while the engine serves; VR_ERR_TIMEOUT past deadline_us (monotonic), VR_ERR_INVALID,
+ * the device's own errors, after which the same call may be made again. */
+enum vr_status vr_engine_remove(struct vr_engine *engine, const int32_t *row, uint32_t count, uint64_t deadline_us);
 
 /* What the ranker runs in; never VR_PRECISION_AUTO. */
 enum vr_precision vr_engine_precision(const struct vr_engine *engine);

@@ -12,6 +12,7 @@
 #include "vireo/config.h"
 #include "vireo/engine.h"
 #include "vireo/histogram.h"
+#include "vireo/rowset.h"
 #include "vireo/state.h"
 #include "vireo/status.h"
 #include "vireo/terms.h"
@@ -26,13 +27,15 @@ struct vr_model {
     struct vr_engine *engine; /* always there; the stand-by where there is a device's */
     struct vr_engine *device; /* the same bundle on a device, which batches try first; NULL: none */
     struct vr_catalogue *catalogue;
-    struct vr_model *base; /* of vr_model_on_device: whose bundle, engine and catalogue these are; counted */
-    double row_us;         /* a row of the ranker on `engine` in its self-test, requests of one row: an upper guess */
-    uint32_t references;   /* changed through __atomic builtins only */
+    struct vr_model *base;            /* of vr_model_on_device: whose bundle, engine and catalogue these are; counted */
+    struct vr_model_removal *removal; /* rows that were taken out since; base's, where there is one */
+    double row_us;       /* a row of the ranker on `engine` in its self-test, requests of one row: an upper guess */
+    uint32_t references; /* changed through __atomic builtins only */
 };
 
-/* Open, check and self-test a bundle: all that takes long, and touches nothing that is shared. The model cannot serve
- * before it is joined. One reference is the caller's. */
+/* Open, check and self-test a bundle: all that takes long, and touches nothing that is shared. Videos that no guardrail
+ * would let pass, by the configuration's block list and safety threshold, leave the engine's indexes: they cost no
+ * candidates. The model cannot serve before it is joined. One reference is the caller's. */
 enum vr_status vr_model_open(const char *folder, struct vr_backend *backend, const struct vr_config *config,
                              struct vr_model **out);
 
@@ -49,6 +52,13 @@ enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, con
  * device's own error, VR_ERR_CHECKSUM when it computes something else than the bundle says. */
 enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *device, const struct vr_config *config,
                                   struct vr_model **out);
+
+/* Take a video out of the model while it serves: no feed that begins afterwards shows it, and the indexes find others
+ * in its place, also those of models made of this one by vr_model_on_device, before or after. Any thread; on a device
+ * it waits, up to a second. VR_ERR_NOT_FOUND; taking it out again is no error. An index that cannot be told, as its
+ * device fails, goes on finding it, and the guardrails drop it. A model that is loaded later knows nothing of it. */
+enum vr_status vr_model_remove_video(struct vr_model *model, struct vr_str video_id);
+bool vr_model_has_removed(const struct vr_model *model, int32_t row);
 
 struct vr_model *vr_model_retain(struct vr_model *model);
 void vr_model_release(struct vr_model *model); /* the last reference frees all; NULL is accepted */

@@ -358,6 +358,24 @@ enum vr_status vr_seam_stream_poll(struct vr_seam_stream *stream, bool *done)
     return VR_OK;
 }
 
+/* What `other` has to do is done now: a GPU may have been as quick. */
+enum vr_status vr_seam_stream_follow(struct vr_seam_stream *stream, struct vr_seam_stream *other)
+{
+    const enum vr_status status = vr_seam_enter(VR_SEAM_STREAM, "follow");
+    if (status == VR_OK && (stream->capture != nullptr || other->capture != nullptr)) {
+        return vr_fail(VR_ERR_BACKEND, "a stream follows while it is captured");
+    }
+    if (status == VR_OK) {
+        run_some(other, other->waiting.size());
+    }
+    return status == VR_OK && !other->error.empty() ? vr_fail(VR_ERR_BACKEND, "%s", other->error.c_str()) : status;
+}
+
+void *vr_seam_launch_on(struct vr_seam_stream *stream)
+{
+    return stream;
+}
+
 enum vr_status vr_seam_copy(struct vr_seam_stream *stream, void *to, const void *from, size_t bytes)
 {
     const enum vr_status status = vr_seam_enter(VR_SEAM_COPY, "memory");

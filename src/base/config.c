@@ -61,6 +61,14 @@ const char *vr_index_kind_name(enum vr_index_kind kind)
         [VR_INDEX_FAISS_IVF] = "faiss_ivf",
         [VR_INDEX_IVF] = "ivf",
         [VR_INDEX_EXACT_INT8] = "exact_int8",
+        [VR_INDEX_FAISS_GPU_FLAT] = "faiss_gpu_flat",
+        [VR_INDEX_FAISS_GPU_IVF] = "faiss_gpu_ivf",
+        [VR_INDEX_FAISS_GPU_IVFPQ] = "faiss_gpu_ivfpq",
+        [VR_INDEX_FAISS_GPU_CAGRA] = "faiss_gpu_cagra",
+        [VR_INDEX_CUVS_FLAT] = "cuvs_flat",
+        [VR_INDEX_CUVS_IVF] = "cuvs_ivf",
+        [VR_INDEX_CUVS_IVFPQ] = "cuvs_ivfpq",
+        [VR_INDEX_CUVS_CAGRA] = "cuvs_cagra",
     };
     return (unsigned)kind < sizeof names / sizeof names[0] ? names[kind] : "unknown";
 }

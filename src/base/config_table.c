@@ -11,7 +11,7 @@
 
 static const char *choice_index_kind(unsigned value)
 {
-    return value <= VR_INDEX_EXACT_INT8 ? vr_index_kind_name((enum vr_index_kind)value) : NULL;
+    return value < VR_INDEX_KINDS ? vr_index_kind_name((enum vr_index_kind)value) : NULL;
 }
 
 static const char *choice_backend(unsigned value)
@@ -232,7 +232,7 @@ static enum vr_status assign_float(const struct setting *setting, struct vr_str 
 static enum vr_status assign_choice(const struct setting *setting, struct vr_str text, void *place)
 {
     _Static_assert(sizeof(enum vr_gain) == sizeof(unsigned), "enums have an int's size");
-    char expected[192] = "";
+    char expected[256] = "";
     size_t used = 0;
     for (unsigned value = 0; value < CHOICE_MAX && setting->choice(value) != NULL; value++) {
         const char *name = setting->choice(value);

@@ -12,7 +12,7 @@
 
 enum vr_status walk_fail(const struct walk *walk, const yaml_node_t *node, const char *path, const char *format, ...)
 {
-    char text[256] = "";
+    char text[320] = "";
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);

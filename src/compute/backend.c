@@ -2,6 +2,7 @@
 #include "vireo/backend.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cpu_backend.h"
@@ -59,10 +60,24 @@ const struct vr_backend_ops *vr_backend_ops_of(const struct vr_backend *backend)
 
 enum vr_index_kind vr_index_kind_on(const struct vr_backend *backend, enum vr_index_kind wanted)
 {
-    const enum vr_index_kind there = wanted == VR_INDEX_FAISS_IVF ? VR_INDEX_IVF : VR_INDEX_EXACT;
-    const bool has_wanted = (backend->ops->index_kinds >> (unsigned)wanted & 1u) != 0;
-    const bool has_other = (backend->ops->index_kinds >> (unsigned)there & 1u) != 0;
-    return has_wanted ? wanted : has_other ? there : VR_INDEX_EXACT;
+    static const enum vr_index_kind others[VR_INDEX_KINDS] = {
+        /* VR_INDEX_EXACT where nothing is said */
+        [VR_INDEX_FAISS_IVF] = VR_INDEX_IVF,         [VR_INDEX_FAISS_GPU_IVF] = VR_INDEX_IVF,
+        [VR_INDEX_FAISS_GPU_IVFPQ] = VR_INDEX_IVF,   [VR_INDEX_FAISS_GPU_CAGRA] = VR_INDEX_FAISS_HNSW,
+        [VR_INDEX_CUVS_IVF] = VR_INDEX_IVF,          [VR_INDEX_CUVS_IVFPQ] = VR_INDEX_IVF,
+        [VR_INDEX_CUVS_CAGRA] = VR_INDEX_FAISS_HNSW,
+    };
+    const uint32_t kinds = backend->ops->index_kinds;
+    return vr_index_kind_is_in(kinds, wanted)           ? wanted
+           : vr_index_kind_is_in(kinds, others[wanted]) ? others[wanted]
+                                                        : VR_INDEX_EXACT;
+}
+
+static const char *other_libraries = "";
+
+void vr_backend_name_libraries(const char *names)
+{
+    other_libraries = names;
 }
 
 /* Space-separated; filled once, before threads start. */
@@ -70,16 +85,12 @@ const char *vr_backend_built(void)
 {
     static char text[256];
     size_t length = 0;
-    for (unsigned i = 0; i < registered_count && length + 1 < sizeof text; i++) {
-        const size_t room = sizeof text - length - 1;
-        const size_t name = strnlen(registered[i].name, room - 1);
-        memcpy(text + length, registered[i].name, name);
-        length += name;
-        text[length++] = ' ';
+    for (unsigned i = 0; i < registered_count && length < sizeof text; i++) {
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s ", registered[i].name);
     }
-    static const char libraries[] = "openblas faiss";
-    if (length + sizeof libraries <= sizeof text) {
-        memcpy(text + length, libraries, sizeof libraries);
+    if (length < sizeof text) {
+        snprintf(text + length, sizeof text - length, "openblas faiss%s%s", other_libraries[0] != '\0' ? " " : "",
+                 other_libraries);
     }
     return text;
 }

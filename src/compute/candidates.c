@@ -190,10 +190,11 @@ static int32_t limit_of(const struct vr_candidates *c, const struct meeting *mee
 static void note(struct vr_candidates *c, const struct meeting *meeting, uint64_t lanes, uint32_t slot,
                  const int32_t *sum)
 {
+    const bool filters = !vr_exclusion_is_empty(c->out);
     for (; lanes != 0; lanes &= lanes - 1) {
         const uint32_t lane = (uint32_t)__builtin_ctzll(lanes);
         const float approximate = (float)sum[lane] * meeting->scale;
-        const bool excluded = c->out.count > 0 && vr_exclusion_has(c->out, vr_codes_row(c->codes, slot + lane));
+        const bool excluded = filters && vr_exclusion_has(c->out, vr_codes_row(c->codes, slot + lane));
         c->noted[c->count] = vr_select_key(approximate - meeting->bound, (int32_t)(slot + lane));
         c->count += !(approximate + meeting->bound < c->threshold) & !excluded;
     }

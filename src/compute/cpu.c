@@ -165,7 +165,8 @@ static void destroy(struct vr_backend *backend)
     .halves = VR_HALF_PLAIN, .destroy = destroy, .buffer_create = buffer_create, .buffer_destroy = buffer_destroy, \
     .buffer_host = buffer_host, .stream_create = stream_create, .stream_destroy = stream_destroy,                  \
     .stream_poll = stream_poll, .copy = copy, .gather = vr_reference_gather, .pool_rows = vr_reference_pool_rows,  \
-    .normalize = vr_reference_normalize, .index_search = vr_cpu_index_search, .index_destroy = vr_cpu_index_destroy
+    .normalize = vr_reference_normalize, .index_search = vr_cpu_index_search, .index_remove = vr_cpu_index_remove, \
+    .index_destroy = vr_cpu_index_destroy
 
 #define PREFERRED_ROWS 512u /* of the ranker, whose intermediates then stay in a core's second-level cache */
 

@@ -6,6 +6,7 @@
 #include "panels.h"
 #include "vireo/backend.h"
 #include "vireo/half.h"
+#include "vireo/rowset.h"
 
 struct vr_buffer {
     char *bytes; /* [size], aligned to 64 bytes; device and staging memory are the same here */
@@ -36,8 +37,9 @@ struct vr_search_at {
     const float *query;             /* [queries, dim] */
     const uint32_t *exclude_offset; /* [queries + 1]; NULL: nothing is excluded */
     const int32_t *exclude;
-    int32_t *row; /* [queries, k] */
-    float *score; /* [queries, k] */
+    const struct vr_rowset *removed; /* from the index; NULL: none is */
+    int32_t *row;                    /* [queries, k] */
+    float *score;                    /* [queries, k] */
 };
 
 /* How an index is searched; each kind of index defines what `state` is. */
@@ -48,6 +50,7 @@ struct vr_index {
         void (*destroy)(void *state);
     } ops;
     void *state;
+    struct vr_rowset removed;
 };
 
 /* The address of `view` when `count` elements of `size` bytes lie inside its buffer; else NULL with the text set. */
@@ -99,6 +102,7 @@ void vr_cpu_table_row(const struct vr_cpu_table *table, int64_t row, float *out)
 enum vr_status vr_cpu_index_search(struct vr_stream *stream, struct vr_index *index,
                                    const struct vr_index_search *args);
 void vr_cpu_index_destroy(struct vr_index *index);
+enum vr_status vr_cpu_index_remove(struct vr_index *index, const int32_t *row, uint32_t count, uint64_t deadline_us);
 
 /* An index object around `state`; on failure the caller still owns state. */
 enum vr_status vr_cpu_index_wrap(const struct vr_index_spec *spec, struct vr_index_kind_ops ops, void *state,

@@ -1,7 +1,8 @@
 /* FAISS indexes in the index contract. What the library lacks is added here: exclusions by fetching more and dropping
- * (its own selectors are not in 1.7.3's HNSW), the order by score and row, and scores that do not depend on the batch:
- * each found row is scored again by one fixed chain of additions. Graph and list searches run query by query, so that
- * one query's exclusions cannot widen another's search; the flat one runs the batch, with a margin over k. */
+ * (its own selectors are not in 1.7.3's HNSW) until enough is left, the order by score and row, and scores that do not
+ * depend on the batch: each found row is scored again by one fixed chain of additions. Graph and list searches run
+ * query by query, so that one query's exclusions cannot widen another's search; the flat one runs the batch, with a
+ * margin over k. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -33,12 +34,13 @@ static bool query_is_finite(const float *query, uint32_t dim)
     return true;
 }
 
-/* Score what was fetched and keep the best k that are not excluded. */
+/* Score what was fetched and keep the best k that are not excluded. *left: how many of them are not. */
 static enum vr_status take_found(const struct vr_index *index, const int64_t *id, uint32_t fetched, const float *query,
-                                 struct vr_exclusion out, struct vr_topk *top)
+                                 struct vr_exclusion out, struct vr_topk *top, uint32_t *left)
 {
     const struct faiss_state *state = index->state;
     float vector[4096];
+    *left = 0;
     for (uint32_t i = 0; i < fetched; i++) {
         if (id[i] < 0 || vr_exclusion_has(out, (int32_t)id[i])) {
             continue;
@@ -52,6 +54,7 @@ static enum vr_status take_found(const struct vr_index *index, const int64_t *id
             dot += query[c] * vector[c];
         }
         vr_topk_push(top, dot, (int32_t)id[i]);
+        (*left)++;
     }
     return VR_OK;
 }
@@ -63,9 +66,10 @@ static struct vr_topk open_top(const struct vr_search_at *at, uint32_t query)
 }
 
 /* Queries first .. first + count with one call of the library. A query that is not finite finds nothing: the library
- * would walk its graph by comparisons that are all false. */
+ * would walk its graph by comparisons that are all false. *short_of: a query has fewer left than it needs, and the
+ * library may know more. */
 static enum vr_status search_some(struct vr_index *index, const struct vr_search_at *at, uint32_t first, uint32_t count,
-                                  int64_t *id, uint32_t fetched)
+                                  int64_t *id, uint32_t fetched, bool *short_of)
 {
     const struct faiss_state *state = index->state;
     const float *begin = at->query + (size_t)first * index->dim;
@@ -80,7 +84,10 @@ static enum vr_status search_some(struct vr_index *index, const struct vr_search
         struct vr_topk top = open_top(at, first + q);
         const float *query = begin + (size_t)q * index->dim;
         if (query_is_finite(query, index->dim)) {
-            status = take_found(index, id + (size_t)q * fetched, fetched, query, vr_exclusion_of(at, first + q), &top);
+            const int64_t *found = id + (size_t)q * fetched;
+            uint32_t left = 0;
+            status = take_found(index, found, fetched, query, vr_exclusion_of(at, first + q), &top, &left);
+            *short_of = *short_of || (left < at->k + MARGIN && found[fetched - 1] >= 0);
         }
         vr_topk_finish(&top);
     }
@@ -105,6 +112,27 @@ static void nothing_found(const struct vr_search_at *at)
     }
 }
 
+/* Where removed rows leave too few, twice as many are asked for: how many of the best are removed is not known before.
+ */
+static enum vr_status search_wider(struct vr_index *index, const struct vr_search_at *at, uint32_t first,
+                                   uint32_t count, uint32_t excluded)
+{
+    uint32_t fetched = fetch_count(index, at->k, excluded);
+    for (;;) {
+        bool short_of = false;
+        int64_t *id = malloc((size_t)count * fetched * sizeof *id);
+        if (id == NULL) {
+            return vr_fail(VR_ERR_NOMEM, "faiss: no memory for %u results", fetched);
+        }
+        const enum vr_status status = search_some(index, at, first, count, id, fetched, &short_of);
+        free(id);
+        if (status != VR_OK || !short_of || fetched == index->rows) {
+            return status;
+        }
+        fetched = fetched < index->rows / 2 ? 2 * fetched : index->rows;
+    }
+}
+
 static enum vr_status search(struct vr_stream *stream, struct vr_index *index, const struct vr_search_at *at)
 {
     (void)stream;
@@ -113,20 +141,13 @@ static enum vr_status search(struct vr_stream *stream, struct vr_index *index, c
         nothing_found(at);
         return VR_OK;
     }
-    const uint32_t widest = fetch_count(index, at->k, largest_exclusion(at));
-    int64_t *id = malloc((state->batch ? at->queries : 1) * (size_t)widest * sizeof *id);
-    if (id == NULL) {
-        return vr_fail(VR_ERR_NOMEM, "faiss: no memory for %u results", widest);
+    if (state->batch) {
+        return search_wider(index, at, 0, at->queries, largest_exclusion(at));
     }
     enum vr_status status = VR_OK;
-    if (state->batch) {
-        status = search_some(index, at, 0, at->queries, id, widest);
+    for (uint32_t q = 0; status == VR_OK && q < at->queries; q++) {
+        status = search_wider(index, at, q, 1, vr_exclusion_of(at, q).count);
     }
-    for (uint32_t q = 0; !state->batch && status == VR_OK && q < at->queries; q++) {
-        const uint32_t fetched = fetch_count(index, at->k, vr_exclusion_of(at, q).count);
-        status = search_some(index, at, q, 1, id, fetched);
-    }
-    free(id);
     return status;
 }
 

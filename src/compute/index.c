@@ -12,6 +12,11 @@ enum vr_status vr_cpu_index_wrap(const struct vr_index_spec *spec, struct vr_ind
     if (index == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for an index");
     }
+    const enum vr_status status = vr_rowset_open(spec->rows, &index->removed);
+    if (status != VR_OK) {
+        free(index);
+        return status;
+    }
     index->rows = spec->rows;
     index->dim = spec->dim;
     index->ops = ops;
@@ -24,8 +29,29 @@ void vr_cpu_index_destroy(struct vr_index *index)
 {
     if (index != NULL) {
         index->ops.destroy(index->state);
+        vr_rowset_close(&index->removed);
         free(index);
     }
+}
+
+enum vr_status vr_index_check_rows(uint32_t rows, const int32_t *row, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (row[i] < 0 || (uint32_t)row[i] >= rows) {
+            return vr_fail(VR_ERR_INVALID, "index: row %d is to be removed, there are %u", row[i], rows);
+        }
+    }
+    return VR_OK;
+}
+
+enum vr_status vr_cpu_index_remove(struct vr_index *index, const int32_t *row, uint32_t count, uint64_t deadline_us)
+{
+    (void)deadline_us; /* nothing waits */
+    const enum vr_status status = vr_index_check_rows(index->rows, row, count);
+    for (uint32_t i = 0; status == VR_OK && i < count; i++) {
+        vr_rowset_add(&index->removed, row[i]);
+    }
+    return status;
 }
 
 enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_index_spec *spec, struct vr_index **out)
@@ -35,15 +61,15 @@ enum vr_status vr_cpu_index_create(struct vr_backend *backend, const struct vr_i
         return vr_fail(VR_ERR_INVALID, "index: %u rows of %u from a table of %u rows of %u", spec->rows, spec->dim,
                        spec->vectors.rows, spec->vectors.width);
     }
+    if (!vr_index_kind_is_in(backend->ops->index_kinds, spec->config.kind)) {
+        return vr_fail(VR_ERR_UNSUPPORTED, "index %s is the CUDA backend's", vr_index_kind_name(spec->config.kind));
+    }
     switch (spec->config.kind) {
     case VR_INDEX_EXACT: return vr_scan_index_create(spec, out);
     case VR_INDEX_EXACT_INT8: return vr_int8_index_create(spec, out);
     case VR_INDEX_IVF: return vr_ivf_index_create(spec, out);
-    case VR_INDEX_FAISS_FLAT:
-    case VR_INDEX_FAISS_HNSW:
-    case VR_INDEX_FAISS_IVF: break;
+    default: return vr_faiss_index_create(spec, backend->device->threads, out);
     }
-    return vr_faiss_index_create(spec, backend->device->threads, out);
 }
 
 /* Tiles of the exact scan: halves stay halves, all else is floats there. */
@@ -60,10 +86,9 @@ void vr_cpu_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes
     case VR_INDEX_EXACT: *index_bytes = scan_bytes(spec); break;
     case VR_INDEX_EXACT_INT8: *index_bytes = vr_codes_bytes(&spec->vectors, spec->rows, 0); break;
     case VR_INDEX_IVF: *index_bytes = vr_ivf_bytes(spec); break;
-    case VR_INDEX_FAISS_FLAT:
-    case VR_INDEX_FAISS_HNSW:
-    case VR_INDEX_FAISS_IVF: *index_bytes = (uint64_t)spec->rows * spec->dim * sizeof(float); break;
+    default: *index_bytes = (uint64_t)spec->rows * spec->dim * sizeof(float); break;
     }
+    *index_bytes += vr_rowset_bytes(spec->rows);
 }
 
 void vr_reference_index_memory(const struct vr_index_spec *spec, uint64_t *index_bytes, uint64_t *stream_bytes)
@@ -101,6 +126,7 @@ static enum vr_status resolve(const struct vr_index *index, const struct vr_inde
 enum vr_status vr_cpu_index_search(struct vr_stream *stream, struct vr_index *index, const struct vr_index_search *args)
 {
     struct vr_search_at at = {.queries = args->queries, .k = args->k};
+    at.removed = vr_rowset_is_used(&index->removed) ? &index->removed : NULL;
     const enum vr_status status = resolve(index, args, &at);
     return status != VR_OK || at.queries == 0 || at.k == 0 ? status : index->ops.search(stream, index, &at);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine_parts.h"
+#include "vireo/log.h"
 
 uint32_t engine_vector_dim(const struct vr_engine *engine, enum engine_vector vector)
 {
@@ -104,6 +105,10 @@ static enum vr_status make_indexes(struct vr_engine *engine, const struct vr_ind
     const struct vr_backend_ops *ops = engine->backend->ops;
     const struct vr_index_spec tower = engine_index_spec(engine, config, false);
     const struct vr_index_spec content = engine_index_spec(engine, config, true);
+    if (tower.config.kind != config->kind) {
+        vr_log(VR_LOG_INFO, "index_stands_in", "backend=%s wanted=%s is=%s", ops->name,
+               vr_index_kind_name(config->kind), vr_index_kind_name(tower.config.kind));
+    }
     const enum vr_status status = ops->index_create(engine->backend, &tower, &engine->tower_index);
     return status == VR_OK ? ops->index_create(engine->backend, &content, &engine->content_index) : status;
 }
@@ -168,6 +173,13 @@ void vr_engine_destroy(struct vr_engine *engine)
     engine_table_destroy(&engine->table);
     engine_resident_close(&engine->resident);
     free(engine);
+}
+
+enum vr_status vr_engine_remove(struct vr_engine *engine, const int32_t *row, uint32_t count, uint64_t deadline_us)
+{
+    const struct vr_backend_ops *ops = engine->backend->ops;
+    const enum vr_status status = ops->index_remove(engine->tower_index, row, count, deadline_us);
+    return status == VR_OK ? ops->index_remove(engine->content_index, row, count, deadline_us) : status;
 }
 
 enum vr_precision vr_engine_precision(const struct vr_engine *engine)

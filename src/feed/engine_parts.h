@@ -182,6 +182,7 @@ struct engine_retrieval {
     struct engine_pair user_dense, user_index;      /* [room, user.dense_stride], [room, user.index_stride] */
     struct engine_pair exclude_offset;              /* uint32 [room + 1] */
     struct engine_pair exclude;                     /* int32 [exclude_offset[room]]: as many as there are are copied */
+    uint32_t exclude_most;                          /* rows of the longest list */
     size_t in_bytes;                                /* up to the exclusions */
     /* out: */
     struct engine_pair vector[ENGINE_VECTORS];                             /* float [room, dim] */
@@ -268,6 +269,13 @@ static inline uint32_t slot_experts(const struct vr_engine_slot *slot, const str
 static inline bool slot_has_plans(const struct vr_engine_slot *slot)
 {
     return slot_ops(slot)->plan_begin != NULL;
+}
+
+/* Whether the retrieve step is one: not where its searches are an outside library's. */
+static inline bool slot_plans_retrieval(const struct vr_engine_slot *slot)
+{
+    const enum vr_index_kind kind = vr_index_kind_on(slot->engine->backend, slot->engine->options.index.kind);
+    return slot_has_plans(slot) && !vr_index_kind_is_in(slot_ops(slot)->unplanned, kind);
 }
 
 /* A view `elements` of 4 bytes further. */

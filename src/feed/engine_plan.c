@@ -4,7 +4,8 @@
  * operation lets a row see its neighbours, so padding changes no bits, and no kernel needs the true count. Exclusions
  * alone are read by their own offsets, so their copy is as long as the call's lists.
  *
- * A backend without plans runs the same steps with the true counts. */
+ * A backend without plans runs the same steps with the true counts. So does the retrieve step on any backend where an
+ * outside library searches, whose calls cannot be captured. */
 #include <stdlib.h>
 
 #include "engine_parts.h"
@@ -70,11 +71,16 @@ static enum vr_status launch(struct vr_engine_slot *slot, struct vr_plan *plan)
     return slot_ops(slot)->plan_launch(slot->stream, plan);
 }
 
+static bool has_plan(const struct vr_engine_slot *slot, enum engine_step step)
+{
+    return step == ENGINE_STEP_RETRIEVE ? slot_plans_retrieval(slot) : slot_has_plans(slot);
+}
+
 enum vr_status slot_step(struct vr_engine_slot *slot, enum engine_step step)
 {
     slot->busy = true;
     const uint32_t room = step == ENGINE_STEP_HOIST ? slot->ranking.room : slot->retrieval.room;
-    return slot_has_plans(slot) ? launch(slot, slot->plan[step][room_number(room)]) : run_step[step](slot);
+    return has_plan(slot, step) ? launch(slot, slot->plan[step][room_number(room)]) : run_step[step](slot);
 }
 
 enum vr_status slot_chunk(struct vr_engine_slot *slot, uint32_t first, uint32_t room)
@@ -113,6 +119,9 @@ static enum vr_status record_steps(struct vr_engine_slot *slot, uint32_t number)
     slot_lay_ranking(slot, room_of(slot, number));
     enum vr_status status = VR_OK;
     for (uint32_t s = 0; status == VR_OK && s < ENGINE_STEPS; s++) {
+        if (!has_plan(slot, (enum engine_step)s)) {
+            continue;
+        }
         status = begin(slot);
         if (status == VR_OK) {
             status = end(slot, run_step[s](slot), &slot->plan[s][number]);

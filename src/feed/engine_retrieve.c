@@ -9,6 +9,7 @@ static enum vr_status fill_exclusions(struct vr_engine_slot *slot, uint32_t requ
 {
     int32_t *exclude = slot->retrieval.exclude.host;
     uint32_t *offset = slot->retrieval.exclude_offset.host, end = 0;
+    slot->retrieval.exclude_most = 0;
     offset[0] = 0;
     for (uint32_t r = 0; r < slot->retrieval.room; r++) {
         const uint32_t own = r < requests ? user[r].exclude_count : 0;
@@ -19,6 +20,7 @@ static enum vr_status fill_exclusions(struct vr_engine_slot *slot, uint32_t requ
             memcpy(exclude + end, user[r].exclude, own * sizeof *exclude);
         }
         end += own;
+        slot->retrieval.exclude_most = own > slot->retrieval.exclude_most ? own : slot->retrieval.exclude_most;
         offset[r + 1] = end;
     }
     *count = end;
@@ -35,6 +37,7 @@ enum vr_status slot_search(struct vr_engine_slot *slot, struct vr_index *index, 
         .has_exclude = exclude,
         .exclude_offset = slot->retrieval.exclude_offset.device,
         .exclude = slot->retrieval.exclude.device,
+        .exclude_most = slot->retrieval.exclude_most,
         .row = row->device,
         .score = score->device,
     };
@@ -47,17 +50,18 @@ enum vr_status slot_search(struct vr_engine_slot *slot, struct vr_index *index, 
 enum vr_status slot_retrieve(struct vr_engine_slot *slot)
 {
     const struct engine_retrieval *at = &slot->retrieval;
+    const bool exclude = slot_plans_retrieval(slot) || at->exclude_most > 0; /* a plan is there for every batch */
     enum vr_status status = slot_pool(slot, at->vector);
     if (status == VR_OK) {
         status = slot_tower(slot, at->vector);
     }
     if (status == VR_OK) {
         status = slot_search(slot, slot->engine->tower_index, at->vector[ENGINE_USER_TOWER].device, at->room,
-                             at->tower_k, &at->tower_row, &at->tower_score, true);
+                             at->tower_k, &at->tower_row, &at->tower_score, exclude);
     }
     if (status == VR_OK) {
         status = slot_search(slot, slot->engine->content_index, at->vector[ENGINE_HIST_CONTENT].device, at->room,
-                             at->content_k, &at->content_row, &at->content_score, true);
+                             at->content_k, &at->content_row, &at->content_score, exclude);
     }
     return status == VR_OK ? slot_ops(slot)->copy(slot->stream, slot->out.staging, slot->out.device, at->out_bytes)
                            : status;
@@ -86,8 +90,9 @@ static enum vr_status wanted(const struct vr_engine_slot *slot, uint32_t request
 /* A plan's k is the largest; the host takes what it asked for. */
 static void lay(struct vr_engine_slot *slot, uint32_t requests, struct counts k)
 {
-    const bool fixed = slot_has_plans(slot);
-    slot_lay_retrieval(slot, slot_room(slot, requests), fixed ? slot->max_k : k.tower, fixed ? slot->max_k : k.content);
+    const bool fixed = slot_plans_retrieval(slot);
+    slot_lay_retrieval(slot, fixed ? slot_room(slot, requests) : requests, fixed ? slot->max_k : k.tower,
+                       fixed ? slot->max_k : k.content);
 }
 
 static enum vr_status send(struct vr_engine_slot *slot, uint32_t requests, const struct vr_engine_user *user)

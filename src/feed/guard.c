@@ -42,7 +42,7 @@ static void gather_row(const struct vr_lane *lane, const struct vr_visit *visit,
     g->unsafe_score[i] = videos->unsafe_score[row];
     g->safety[i] = videos->safety[row];
     g->min_age[i] = videos->min_age[row];
-    g->blocked[i] = vr_rows_hold(&lane->binding->blocked, row);
+    g->blocked[i] = vr_rows_hold(&lane->binding->blocked, row) || vr_model_has_removed(model, row);
     g->excluded[i] = vr_rows_hold(&visit->excluded, row);
     g->seen[i] = vr_rows_hold(&visit->seen, row);
     g->served[i] = vr_rows_hold(&visit->served, row);

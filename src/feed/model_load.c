@@ -2,17 +2,21 @@
  * when its last answer has gone. */
 #include <stdlib.h>
 
-#include "vireo/feed.h"
+#include "removal.h"
 #include "vireo/log.h"
 
 static void destroy(struct vr_model *model)
 {
+    if (model->device != NULL) {
+        vr_model_removal_leave(model->removal, model->device);
+    }
     vr_engine_destroy(model->device);
     if (model->base != NULL) {
         vr_model_release(model->base);
         free(model);
         return;
     }
+    vr_model_removal_destroy(model->removal);
     vr_catalogue_destroy(model->catalogue);
     vr_engine_destroy(model->engine);
     vr_bundle_close(model->bundle);
@@ -25,14 +29,25 @@ static enum vr_status fill(struct vr_model *model, const char *folder, struct vr
 {
     const struct vr_engine_options options = vr_engine_options_of(config, backend);
     struct vr_golden_report worst;
+    uint32_t withheld = 0;
     enum vr_status status = vr_bundle_open(folder, &model->bundle);
     if (status == VR_OK) {
         status = vr_engine_create_tested(backend, model->bundle, &options, &worst, &model->engine);
     }
     if (status == VR_OK) {
+        status = vr_engine_withhold(model->engine, &config->rerank, &withheld);
+    }
+    if (status == VR_OK) {
+        status = vr_model_removal_create(model->bundle->videos.count, &model->removal);
+    }
+    if (status == VR_OK) {
+        status = vr_model_removal_join(model->removal, model->engine);
+    }
+    if (status == VR_OK) {
         model->row_us = (double)worst.took_us / (worst.cases > 0 ? worst.cases : 1);
-        vr_log(VR_LOG_INFO, "model_opened", "version=%s precision=%s videos=%u golden_cases=%u worst_probability=%.2e",
-               model->bundle->model_version, vr_precision_name(worst.precision), model->bundle->videos.count,
+        vr_log(VR_LOG_INFO, "model_opened",
+               "version=%s precision=%s videos=%u never_shown=%u golden_cases=%u worst_probability=%.2e",
+               model->bundle->model_version, vr_precision_name(worst.precision), model->bundle->videos.count, withheld,
                worst.cases, worst.probability);
     }
     return status;
@@ -90,6 +105,7 @@ enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *devi
                                   struct vr_model **out)
 {
     struct vr_golden_report worst;
+    uint32_t withheld = 0;
     struct vr_model *model = calloc(1, sizeof *model);
     if (model == NULL) {
         return vr_fail(VR_ERR_NOMEM, "model: no memory");
@@ -98,10 +114,17 @@ enum vr_status vr_model_on_device(struct vr_model *base, struct vr_backend *devi
     *model = (struct vr_model){.bundle = base->bundle,
                                .engine = base->engine,
                                .catalogue = base->catalogue,
+                               .removal = base->removal,
                                .row_us = base->row_us,
                                .base = vr_model_retain(base),
                                .references = 1};
     enum vr_status status = vr_engine_create_tested(device, model->bundle, &options, &worst, &model->device);
+    if (status == VR_OK) {
+        status = vr_engine_withhold(model->device, &config->rerank, &withheld);
+    }
+    if (status == VR_OK) {
+        status = vr_model_removal_join(model->removal, model->device);
+    }
     if (status != VR_OK) {
         destroy(model);
         return status;

@@ -181,6 +181,8 @@ void vr_version_print(FILE *out)
     fprintf(out, "%-16s %s\n", "processor", vr_backend_cpu_forms());
     fprintf(out, "%-16s %s\n", "openblas", yes_no(strstr(built, "openblas") != NULL));
     fprintf(out, "%-16s %s\n", "faiss", yes_no(strstr(built, "faiss") != NULL));
+    fprintf(out, "%-16s %s\n", "faiss_gpu", yes_no(strstr(built, "faiss_gpu") != NULL));
+    fprintf(out, "%-16s %s\n", "cuvs", yes_no(strstr(built, "cuvs") != NULL));
     fprintf(out, "%-16s %s\n", "cuda", yes_no(strstr(built, "cuda") != NULL));
     fprintf(out, "%-16s %s\n", "lmdb", "yes");
     fprintf(out, "%-16s %s\n", "redis", "no");

@@ -110,6 +110,7 @@ static int bench(const struct vr_options *options)
 static enum vr_status register_backends(void)
 {
 #ifdef VIREO_HAVE_CUDA
+    vr_backend_name_libraries(vr_cuda_libraries());
     return vr_backend_register("cuda", vr_cuda_backend_open);
 #else
     return VR_OK;

@@ -387,6 +387,22 @@ Test(config, names_of_enums)
     }
 }
 
+/* Each kind of index by its name; the refusal of another lists them all. */
+Test(config, every_kind_of_index)
+{
+    struct vr_config *config = NULL;
+    cr_assert_eq(vr_config_default(&config), VR_OK);
+    for (unsigned kind = 0; kind < VR_INDEX_KINDS; kind++) {
+        const char *name = vr_index_kind_name((enum vr_index_kind)kind);
+        cr_assert_eq(vr_config_set(config, "retrieval.index", name), VR_OK, "%s", vr_error_text());
+        cr_assert_eq((unsigned)config->retrieval.kind, kind, "%s", name);
+    }
+    cr_assert_eq(vr_config_set(config, "retrieval.index", "faiss_gpu"), VR_ERR_FORMAT);
+    cr_assert(strstr(vr_error_text(), "exact, ") != NULL && strstr(vr_error_text(), ", cuvs_cagra") != NULL, "%s",
+              vr_error_text());
+    vr_config_destroy(config);
+}
+
 /* The row that docs/configuration.md must hold for a setting, up to its default. */
 static void documented_row(const struct setting *setting, char *row, size_t size)
 {
@@ -395,7 +411,7 @@ static void documented_row(const struct setting *setting, char *row, size_t size
                                         [SETTING_FLOAT] = "number",
                                         [SETTING_ADDRESS] = "HOST:PORT",
                                         [SETTING_TEXT] = "text"};
-    char choices[128] = "";
+    char choices[256] = "";
     for (unsigned v = 0; setting->type == SETTING_CHOICE && setting->choice(v) != NULL; v++) {
         snprintf(choices + strlen(choices), sizeof choices - strlen(choices), "%s%s", v > 0 ? ", " : "",
                  setting->choice(v));
@@ -458,7 +474,7 @@ Test(config, the_documentation_shows_the_same_table)
     cr_assert_eq(vr_config_default(&config), VR_OK);
     for (size_t i = 0; i < config_settings_count; i++) {
         const struct setting *setting = &config_settings[i];
-        char row[256];
+        char row[512];
         char range[64];
         documented_row(setting, row, sizeof row);
         if (strcmp(setting->path, "lanes.pool_workers") == 0) {

@@ -100,6 +100,7 @@ void world_open(struct world *w, struct vr_backend *backend, const struct settin
     struct vr_index_spec spec = {.rows = s->rows, .dim = w->dim, .vectors = put_vectors(w, s)};
     spec.config = (struct vr_index_config){s->kind, 32, 256, 0, s->probes > 0 ? s->probes : 32};
     cr_assert_eq(backend->ops->index_create(backend, &spec, &w->index), VR_OK, "%s", vr_error_text());
+    w->removed = must_alloc((s->rows + 1) * sizeof *w->removed);
     w->row = must_alloc((size_t)s->queries * s->k * sizeof(int32_t));
     w->score = must_alloc((size_t)s->queries * s->k * sizeof(float));
 }
@@ -109,6 +110,7 @@ void world_close(struct world *w)
     w->rig.backend->ops->index_destroy(w->index);
     free(w->vector);
     free(w->query);
+    free(w->removed);
     free(w->row);
     free(w->score);
     rig_close(&w->rig);
@@ -149,8 +151,12 @@ double dot64(const struct world *w, uint32_t query, int32_t row)
     return sum;
 }
 
-static bool is_excluded(const uint32_t *offset, const int32_t *exclude, uint32_t query, int32_t row)
+/* Or removed. */
+static bool is_out(const struct world *w, const uint32_t *offset, const int32_t *exclude, uint32_t query, int32_t row)
 {
+    if (w->removed[row]) {
+        return true;
+    }
     for (uint32_t i = offset == NULL ? 0 : offset[query]; offset != NULL && i < offset[query + 1]; i++) {
         if (exclude[i] == row) {
             return true;
@@ -164,7 +170,7 @@ uint32_t clearly_above(const struct world *w, const struct setting *s, uint32_t 
 {
     uint32_t count = 0;
     for (int32_t r = 0; r < (int32_t)s->rows; r++) {
-        count += !is_excluded(offset, exclude, query, r) && dot64(w, query, r) > score + ROUNDING(w->dim);
+        count += !is_out(w, offset, exclude, query, r) && dot64(w, query, r) > score + ROUNDING(w->dim);
     }
     return count;
 }
@@ -177,7 +183,7 @@ uint32_t check_answer(const struct world *w, const struct setting *s, uint32_t q
     uint32_t found = 0;
     while (found < s->k && row[found] >= 0) {
         cr_assert_lt(row[found], (int32_t)s->rows);
-        cr_assert(!is_excluded(offset, exclude, query, row[found]), "row %d is excluded", row[found]);
+        cr_assert(!is_out(w, offset, exclude, query, row[found]), "row %d is excluded or removed", row[found]);
         cr_assert_float_eq(score[found], dot64(w, query, row[found]), ROUNDING(w->dim));
         if (found > 0) {
             const bool falls = score[found] < score[found - 1];
@@ -192,16 +198,21 @@ uint32_t check_answer(const struct world *w, const struct setting *s, uint32_t q
     return found;
 }
 
-static uint32_t allowed(const struct setting *s, const uint32_t *offset, uint32_t query)
+static uint32_t allowed(const struct world *w, const struct setting *s, const uint32_t *offset, const int32_t *exclude,
+                        uint32_t query)
 {
-    return s->rows - (offset == NULL ? 0 : offset[query + 1] - offset[query]);
+    uint32_t count = 0;
+    for (int32_t r = 0; r < (int32_t)s->rows; r++) {
+        count += !is_out(w, offset, exclude, query, r);
+    }
+    return count;
 }
 
-static void check_exact(const struct world *w, const struct setting *s, const uint32_t *offset, const int32_t *exclude)
+void check_exact(const struct world *w, const struct setting *s, const uint32_t *offset, const int32_t *exclude)
 {
     for (uint32_t q = 0; q < s->queries; q++) {
         const uint32_t found = check_answer(w, s, q, offset, exclude);
-        const uint32_t possible = allowed(s, offset, q);
+        const uint32_t possible = allowed(w, s, offset, exclude, q);
         cr_assert_eq(found, possible < s->k ? possible : s->k, "found %u of %u", found, possible);
         if (found > 0) {
             const int32_t last = w->row[(size_t)q * s->k + found - 1];

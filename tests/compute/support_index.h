@@ -28,6 +28,7 @@ struct world {
     struct vr_index *index;
     float *vector; /* [rows, dim] as the index sees them */
     float *query;  /* [queries, dim] */
+    bool *removed; /* [rows]: the checks expect that it is not returned */
     int32_t *row;  /* [queries, k] of the latest search */
     float *score;
 };
@@ -51,6 +52,9 @@ double dot64(const struct world *w, uint32_t query, int32_t row);
 
 /* Every `step`th row is excluded for odd queries, nothing for even ones; the caller frees both. */
 int32_t *exclusions(const struct setting *s, uint32_t step, uint32_t **offset);
+
+/* The latest search of all queries, as an exact kind must have answered it. */
+void check_exact(const struct world *w, const struct setting *s, const uint32_t *offset, const int32_t *exclude);
 
 /* One exact setting without exclusions, with every row and with every third excluded. */
 void check_setting(struct vr_backend *backend, const struct setting *s);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support_index.h"
+#include "support_removal.h"
 
 static struct vr_backend *cpu(void)
 {
@@ -115,6 +115,85 @@ Test(index, same_answer_alone_and_in_a_batch)
     vr_backend_destroy(backend);
 }
 
+/* ---- removal ---- */
+
+static void check_removals_of(enum vr_index_kind kind, enum removal_check check)
+{
+    struct vr_backend *backend = cpu();
+    for (uint64_t seed = 1; seed <= 2; seed++) {
+        check_removals(backend, kind, check, seed);
+    }
+    vr_backend_destroy(backend);
+}
+
+Test(index, removal_from_the_reference)
+{
+    struct vr_backend *backend = NULL;
+    cr_assert_eq(vr_backend_open_reference(&backend), VR_OK);
+    check_removals(backend, VR_INDEX_EXACT, REMOVAL_EXACT, 1);
+    vr_backend_destroy(backend);
+}
+
+Test(index, removal_from_exact)
+{
+    check_removals_of(VR_INDEX_EXACT, REMOVAL_EXACT);
+}
+
+Test(index, removal_from_exact_int8)
+{
+    check_removals_of(VR_INDEX_EXACT_INT8, REMOVAL_EXACT);
+}
+
+Test(index, removal_from_lists)
+{
+    check_removals_of(VR_INDEX_IVF, REMOVAL_EXACT);
+}
+
+Test(index, removal_from_faiss)
+{
+    check_removals_of(VR_INDEX_FAISS_FLAT, REMOVAL_EXACT);
+    check_removals_of(VR_INDEX_FAISS_IVF, REMOVAL_EXACT);
+    check_removals_of(VR_INDEX_FAISS_HNSW, REMOVAL_SOUND);
+}
+
+/* A graph still finds what is near when a third of it is gone. */
+Test(index, removal_keeps_a_graphs_recall)
+{
+    struct vr_backend *backend = cpu();
+    const struct setting s = {.kind = VR_INDEX_FAISS_HNSW, .dtype = VR_TABLE_F16, .rows = 3000, .queries = 20, .k = 50};
+    struct world w = {0};
+    int32_t row[1000];
+    world_open(&w, backend, &s);
+    for (int32_t i = 0; i < 1000; i++) {
+        row[i] = 3 * i;
+    }
+    world_remove(&w, row, 1000);
+    const double got = recall(&w, &s);
+    cr_assert_gt(got, 0.9, "recall %.3f", got);
+    world_close(&w);
+    vr_backend_destroy(backend);
+}
+
+/* Queries of zeros find the first rows that are left, best rows that are not numbers are no more in the way. */
+Test(index, removal_and_zeros)
+{
+    struct vr_backend *backend = cpu();
+    for (size_t i = 0; i < 3; i++) {
+        const struct setting s = {
+            .kind = kinds[i], .dtype = VR_TABLE_F32, .rows = 900, .queries = 2, .k = 4, .probes = 1000};
+        static const int32_t row[] = {0, 1, 2, 5, 899}, want[] = {3, 4, 6, 7};
+        struct world w = {0};
+        world_open(&w, backend, &s);
+        memset(w.query, 0, s.queries * DIM * sizeof *w.query);
+        world_remove(&w, row, 5);
+        cr_assert_eq(search(&w, s.queries, s.k, w.query, NULL, NULL), VR_OK);
+        cr_assert_eq(memcmp(w.row, want, sizeof want), 0, "kind %d: %d %d", (int)kinds[i], w.row[0], w.row[1]);
+        cr_assert_eq(memcmp(w.row + s.k, want, sizeof want), 0);
+        world_close(&w);
+    }
+    vr_backend_destroy(backend);
+}
+
 /* Long enough for the selection to shrink several times. */
 Test(index, ties_are_the_references)
 {
@@ -158,7 +237,7 @@ Test(index, kinds)
 {
     static const float vector[2] = {1.0f, 2.0f};
     struct vr_backend *backend = cpu();
-    for (int kind = VR_INDEX_EXACT; kind <= VR_INDEX_EXACT_INT8; kind++) {
+    for (int kind = VR_INDEX_EXACT; kind < (int)VR_INDEX_KINDS; kind++) {
         struct rig rig;
         struct vr_index *index = NULL;
         rig_open(&rig, backend);
@@ -171,6 +250,12 @@ Test(index, kinds)
         const enum vr_index_kind there = vr_index_kind_on(backend, spec.config.kind);
         cr_assert((backend->ops->index_kinds >> there & 1) != 0 && (!has || there == spec.config.kind));
         rig_close(&rig);
+    }
+    for (unsigned library = VR_INDEX_FAISS_GPU_FLAT; library <= VR_INDEX_CUVS_FLAT; library += 4) {
+        cr_assert_eq(vr_index_kind_on(backend, (enum vr_index_kind)library), VR_INDEX_EXACT);
+        cr_assert_eq(vr_index_kind_on(backend, (enum vr_index_kind)(library + 1)), VR_INDEX_IVF);
+        cr_assert_eq(vr_index_kind_on(backend, (enum vr_index_kind)(library + 2)), VR_INDEX_IVF);
+        cr_assert_eq(vr_index_kind_on(backend, (enum vr_index_kind)(library + 3)), VR_INDEX_FAISS_HNSW);
     }
     vr_backend_destroy(backend);
     struct vr_backend_ops ops = {.index_kinds = 1u << VR_INDEX_EXACT};

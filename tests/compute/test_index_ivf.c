@@ -239,7 +239,8 @@ static uint64_t bytes_of(const struct vr_codes *codes, uint32_t lists)
     const uint64_t slot = codes->groups * 4 + codes->dim * value + (codes->scales != NULL ? sizeof(float) : 0) +
                           (codes->row_of_slot != NULL ? sizeof(int32_t) : 0);
     return codes->slots * slot + codes->slots / VR_CODE_LANES * sizeof(uint32_t) +
-           codes->blocks * sizeof *codes->block + (lists + (uint64_t)1) * sizeof(uint32_t);
+           codes->blocks * sizeof *codes->block + (lists + (uint64_t)1) * sizeof(uint32_t) +
+           vr_rowset_bytes(codes->rows);
 }
 
 Test(index_ivf, memory_is_told)

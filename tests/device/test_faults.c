@@ -358,6 +358,51 @@ Test(device_faults, without_its_model_the_device_is_empty)
     close_all();
 }
 
+static uint32_t count_neighbour(struct vr_engine *engine, int32_t row)
+{
+    struct vr_engine_slot *slot = NULL;
+    struct vr_engine_found found;
+    uint32_t count = 0;
+    cr_assert_eq(vr_engine_slot_create(engine, 1, 1, 50, &slot), VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_engine_similar(slot, 0, 50, UINT64_MAX, &found), VR_OK, "%s", vr_error_text());
+    cr_assert_geq(found.count, 10u);
+    for (uint32_t i = 0; i < found.count; i++) {
+        count += row < 0 ? i == 0 && vr_engine_bundle(engine)->videos.safety[found.row[i]] == VR_SAFETY_SAFE
+                         : found.row[i] == row;
+    }
+    vr_engine_slot_destroy(slot);
+    return count;
+}
+
+/* A video that is removed leaves the indexes on the device as well, of a model that is there and of one made later. */
+Test(device_faults, a_removed_video_leaves_the_device)
+{
+    if (!open_all()) {
+        return;
+    }
+    const int32_t row = plain[0]->reply.item[0].row;
+    const int32_t other = plain[1]->reply.item[0].row;
+    struct vr_model *later = NULL;
+    cr_assert_eq(count_neighbour(model->device, -1), 1, "what is never shown is not there either");
+    const uint32_t before = count_neighbour(model->device, row) + count_neighbour(model->device, other);
+    cr_expect_gt(before, 0u, "the twin");
+    cr_assert_eq(vr_model_remove_video(rig.model, plain[0]->reply.item[0].id), VR_OK);
+    cr_assert_eq(vr_model_remove_video(model, plain[1]->reply.item[0].id), VR_OK);
+    cr_assert_eq(vr_model_on_device(rig.model, device, rig.config, &later), VR_OK, "%s", vr_error_text());
+    struct vr_engine *const engine[] = {rig.model->engine, model->device, later->device};
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_eq(count_neighbour(engine[i], row) + count_neighbour(engine[i], other), 0u);
+    }
+    vr_model_release(later);
+    open_feed();
+    vr_seam_fail(VR_SEAM_LAUNCH, 1, VR_SEAM_FAIL_ONCE);
+    cr_expect_eq(vr_model_remove_video(model, plain[0]->reply.item[1].id), VR_OK, "the guardrails know it");
+    vr_seam_heal();
+    cr_expect(vr_model_has_removed(rig.model, plain[0]->reply.item[1].row));
+    close_feed();
+    close_all();
+}
+
 /* A device that does not open, or on which the bundle does not fit, leaves the model that serves as it was. */
 Test(device_faults, a_model_that_does_not_get_onto_the_device_costs_nothing)
 {

@@ -41,6 +41,8 @@ ROOMS = (
             "cuda_runtime.h": "kernel.cuh",
             "cuda_fp16.h": "numbers.cuh",
             "cublasLt.h": "seam_matmul_cuda.cu",
+            "faiss/": "knn_faiss.cc",
+            "cuvs/": "knn_cuvs.c",
             "sanitizer/": "*.cc",
         },
         "emulator",

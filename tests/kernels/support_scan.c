@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/emulator/emulator.h"
+#include "support_left.h"
 #include "vireo/backend_cuda.h"
 #include "vireo/clock.h"
 
@@ -21,7 +22,7 @@ void open_cuda(void)
 void close_cuda(void)
 {
     vr_backend_destroy(cuda);
-    cr_assert_eq(vr_emulator_memory_used(), 0);
+    must_leave_nothing();
 }
 
 void reopen_with_shared(struct vr_backend **backend, size_t bytes)

@@ -8,6 +8,7 @@
 #include "kernels/emulator/emulator.h"
 #include "kernels/seam.h"
 #include "support_engine.h"
+#include "support_left.h"
 #include "vireo/backend_cuda.h"
 #include "vireo/clock.h"
 
@@ -112,7 +113,7 @@ static void close_rig(void)
     vr_engine_destroy(rig.engine);
     vr_backend_destroy(rig.cuda);
     vr_bundle_close(rig.bundle);
-    cr_assert_eq(vr_emulator_memory_used(), 0);
+    must_leave_nothing();
 }
 
 TestSuite(faults, .init = open_rig, .fini = close_rig);

@@ -375,7 +375,6 @@ Test(ivf, sizes)
     rig_close(&rig);
 }
 
-/* Each call of the device fails once: the build says so and leaves nothing behind. */
 /* What is told beforehand covers what is taken, and not by more than the tiles that might have ended short. */
 static void check_memory(enum vr_table_dtype dtype, uint32_t rows, uint32_t lists)
 {
@@ -407,6 +406,7 @@ Test(ivf, memory_is_told)
     check_memory(VR_TABLE_F32, 300, 69);
 }
 
+/* Each call of the device fails once: the build says so and leaves nothing behind. */
 Test(ivf, failing_builds)
 {
     const struct ivf_setting s = {VR_TABLE_I8, 200, 8, 2, 5, 4, 2, 6};

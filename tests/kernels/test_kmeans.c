@@ -8,6 +8,7 @@
 #include "kernels/emulator/emulator.h"
 #include "kernels/kmeans.h"
 #include "support_ivf.h"
+#include "support_left.h"
 #include "support_parity.h"
 #include "vireo/backend_cuda.h"
 
@@ -23,7 +24,7 @@ static void open_cuda(void)
 static void close_cuda(void)
 {
     vr_backend_destroy(cuda);
-    cr_assert_eq(vr_emulator_memory_used(), 0);
+    must_leave_nothing();
 }
 
 TestSuite(kmeans, .init = open_cuda, .fini = close_cuda);

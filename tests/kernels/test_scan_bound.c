@@ -31,6 +31,7 @@ static void run_pass(const struct pair *pair, uint32_t rank, struct run *run)
     const size_t query_bytes = (size_t)QUERIES * pair->cuda.dim * sizeof(float);
     void *query = NULL, *code = NULL, *state = NULL, *sampled = NULL, *staging = NULL;
     *pass = (struct vr_scan_pass){.vectors = vr_scan_index_of(pair->cuda.index)->vectors,
+                                  .counts = vr_scan_index_of(pair->cuda.index)->counts,
                                   .queries = QUERIES,
                                   .k = 1,
                                   .sample = ROWS,

@@ -1,0 +1,2 @@
+/* Stand-in (standin.h). */
+#include <cuvs/core/c_api.h>

@@ -31,7 +31,7 @@ static void waiting_scan(struct vr_store *store, uint32_t first, uint32_t count,
     out[0] = (struct vr_trend){3, NOW_MS};
 }
 
-static const struct vr_store_ops waiting_ops = {.name = "waiting", .id_count = one_video, .video_trends = waiting_scan};
+static const struct vr_store_ops waiting_ops = {.id_count = one_video, .video_trends = waiting_scan};
 
 static void *build_list(void *argument)
 {

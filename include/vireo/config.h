@@ -33,6 +33,12 @@ struct vr_server_config {
     bool replay;                  /* take `time` from requests (offline replay), default false */
 };
 
+/* model: */
+struct vr_model_config {
+    const char *watch; /* a folder whose newest bundle is to serve, or one that is a bundle; default "": none */
+    uint32_t watch_ms; /* between two looks, default 1000 */
+};
+
 /* compute: */
 enum vr_compute_backend { VR_COMPUTE_AUTO = 0, VR_COMPUTE_CPU, VR_COMPUTE_CUDA };
 
@@ -167,6 +173,7 @@ struct vr_state_config {
 
 struct vr_config {
     struct vr_server_config server;
+    struct vr_model_config model;
     struct vr_compute_config compute;
     struct vr_lane_config lanes;
     struct vr_index_config retrieval;

@@ -32,6 +32,14 @@ enum vr_viewer_field {
     VR_VIEWER_RECENT_N,
     VR_VIEWER_RECENT_LONG,
     VR_VIEWER_RECENT_WATCH_S,
+    VR_VIEWER_RECENT_LIKES,
+    VR_VIEWER_LAST_N,
+    VR_VIEWER_LAST_CLICKS,
+    VR_VIEWER_LAST_LONG,
+    VR_VIEWER_LAST_FINISHES,
+    VR_VIEWER_LAST_WATCH_S,
+    VR_VIEWER_HOUR_N,
+    VR_VIEWER_SINCE_S,
     VR_VIEWER_FIELDS
 };
 enum vr_video_field {
@@ -153,7 +161,9 @@ void vr_feature_transform(const struct vr_feature_space *space, const struct vr_
 
 /* ---- derived values shared by training and serving ---- */
 
-#define VR_RECENT_MAX 50u /* recent watches that features read */
+#define VR_RECENT_MAX 50u                                        /* recent watches that features read */
+#define VR_RECENT_LAST 5u                                        /* of them, the newest, that the fields last_* read */
+#define VR_RECENT_FIELDS (VR_VIEWER_FIELDS - VR_VIEWER_RECENT_N) /* what vr_history_fields fills */
 
 enum vr_watch_flag { VR_WATCH_CLICK = 1, VR_WATCH_LIKE = 2, VR_WATCH_LONG_VIEW = 4, VR_WATCH_FINISH = 8 };
 
@@ -169,7 +179,7 @@ struct vr_recent {
  * 1, or all 0. Watches with video < 0 weigh 0 but count in the rank. */
 void vr_history_weights(const struct vr_recent *recent, uint32_t count, float *weight);
 
-/* recent_n, recent_long, recent_watch_s of a raw viewer row. */
+/* recent_n and all that follows it of a raw viewer row. */
 void vr_history_fields(const struct vr_recent *recent, uint32_t count, double *viewer_raw);
 
 /* topic_n, topic_long, creator_n, creator_long, watched_n of a raw pair row. topic and creator are [videos], -1

@@ -1,13 +1,18 @@
-"""Command line: ``python -m vireo_models train | evaluate | search | experiment | demo``.
+"""Command line: ``python -m vireo_models train | evaluate | replay | search | experiment | demo``.
 
     python -m vireo_models train --config run.yaml --out DIR
     python -m vireo_models train --data kuairand:DIR --out DIR [--config FILE] [--seed N] [--refit]
         [--resume] [--report-days 20220501,20220502]
     python -m vireo_models train --data simulate:viewers=500,videos=2000 --out DIR
     python -m vireo_models evaluate --bundle DIR --data kuairand:DIR [--days 20220505,20220506]
+    python -m vireo_models replay --bundle DIR --data kuairand:DIR [--day 20220505] --prepare DIR
+    python -m vireo_models replay --bundle DIR --data kuairand:DIR --url http://HOST:PORT [--json FILE]
     python -m vireo_models search --data kuairand:DIR --minutes 30 --out DIR
     python -m vireo_models experiment synthetic --out DIR [--seeds N] [--steps N]
-    python -m vireo_models experiment architectures|retrieval --data kuairand:DIR --out DIR
+    python -m vireo_models experiment opposed --out DIR [--seeds N] [--steps N]
+    python -m vireo_models experiment architectures --data kuairand:DIR --out DIR [--seeds N] [--trials N]
+    python -m vireo_models experiment variants --set watch --data kuairand:DIR --out DIR [--seeds N]
+    python -m vireo_models experiment retrieval --data kuairand:DIR --out DIR
     python -m vireo_models demo --out models/demo
 
 ``train`` leaves DIR/bundle (what `vireo serve --bundle` takes), DIR/report.html, metrics.json, tables.txt
@@ -80,6 +85,15 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--data", required=True)
     judge.add_argument("--days", type=_days, help="YYYYMMDD,...; default: the days of report")
     judge.add_argument("--json", type=Path, help="file for the figures")
+    replay = commands.add_parser("replay", help="a log against a running server, and the same offline")
+    replay.add_argument("--bundle", required=True, type=Path, help="what the server runs, or to start from")
+    replay.add_argument("--data", required=True)
+    what = replay.add_mutually_exclusive_group(required=True)
+    what.add_argument("--url", help="of a server that runs the bundle with --replay")
+    what.add_argument("--prepare", type=Path, help="write the bundle with the state of before --day here")
+    replay.add_argument("--day", type=_days, help="YYYYMMDD to begin with; default: the first of report")
+    replay.add_argument("--limit", type=int, help="impressions at most")
+    replay.add_argument("--json", type=Path, help="file for the figures")
     search = commands.add_parser("search", help="settings of the ranker within a time budget, by Optuna")
     search.add_argument("--data", help="as train takes it")
     search.add_argument("--config", type=Path, help="YAML file to start from")
@@ -151,6 +165,30 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(as_text(found))
 
 
+def _replay(options: argparse.Namespace) -> None:
+    from . import replay
+    from .data import load
+    from .data.labels import day_start_ms
+    from .data.splits import split
+    from .report import as_json
+
+    if options.limit is not None and options.limit < 1:
+        raise ValueError(f"--limit {options.limit}: at least 1 is wanted")
+    if options.json:
+        _check_place(options.json.parent)
+    data = load(options.data, max(options.day) if options.day else None)
+    if options.prepare:
+        day = min(options.day or split(data).report_days)
+        replay.prepare(options.bundle, data, day_start_ms(day, data.utc_offset_min), options.prepare)
+        print(f"{options.prepare}: as of {day}; vireo serve --replay --bundle {options.prepare}")
+        return
+    found = replay.Replay(options.url, options.bundle, data, options.limit).run()
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(as_json(found))
+    print(replay.as_text(found))
+
+
 def _search(options: argparse.Namespace) -> None:
     from . import search
     from .data import load
@@ -180,6 +218,7 @@ def _demo(options: argparse.Namespace) -> None:
 COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
+    "replay": _replay,
     "search": _search,
     "experiment": _experiment,
     "demo": _demo,

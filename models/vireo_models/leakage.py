@@ -18,7 +18,7 @@ from . import metrics
 from .data import counters
 from .data.labels import day_start_ms
 from .rows import Query, RowMaker
-from .schema import Dataset
+from .schema import Dataset, long_view_of
 
 PERFECT = 0.97  # AUC of one feature alone
 LEAST_GAIN = 0.01  # of AUC from the row's moment to the end of its day, below which nothing can be told
@@ -50,7 +50,8 @@ def moment_totals(data: Dataset, key: str) -> np.ndarray:
     """Totals [impressions, 6] of ``viewer`` or ``video`` from what came strictly before each impression."""
     log = data.impressions
     finish = log["finish"] == 1
-    columns = [np.ones(len(log)), log["click"], finish, log["like"], log["long_view"], log["watch_s"]]
+    long_view = long_view_of(log["play_s"], log["duration_s"])
+    columns = [np.ones(len(log)), log["click"], finish, log["like"], long_view, log["watch_s"]]
     amounts = pd.DataFrame({i: np.asarray(one, np.float64) for i, one in enumerate(columns)})
     keys = [log[key].to_numpy(), log["time_ms"].to_numpy()]
     moments = amounts.groupby(keys).sum()

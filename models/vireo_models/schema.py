@@ -21,6 +21,7 @@ UNKNOWN_MS = int(np.iinfo(np.int64).min)
 
 WATCH_CAP_S = 300.0
 FINISH_SHARE = 0.95
+LONG_VIEW_S = 18.0
 SAFETY = ("safe", "unsafe", "unknown")
 
 # Columns with their dtypes; "str" stands for text without missing values ("" is a missing value of a field).
@@ -74,6 +75,14 @@ VIEWER_BUILT_IN = frozenset(
         "recent_n",
         "recent_long",
         "recent_watch_s",
+        "recent_likes",
+        "last_n",
+        "last_clicks",
+        "last_long",
+        "last_finishes",
+        "last_watch_s",
+        "hour_n",
+        "since_s",
     ]
 )
 VIDEO_BUILT_IN = frozenset(
@@ -206,6 +215,19 @@ def finish_of(play_s: np.ndarray, duration_s: np.ndarray) -> np.ndarray:
     # Times are whole milliseconds that float32 rounds; a tenth of one as tolerance keeps exact 0.95 inside.
     finished = play >= FINISH_SHARE * duration - 1e-4
     return np.where(duration > 0, finished, -1).astype(np.int8)
+
+
+def long_view_of(play_s: np.ndarray, duration_s: np.ndarray) -> np.ndarray:
+    """Seconds played and duration [n] -> bool: played to the end, or 18 s of a longer video or of one whose
+    duration is unknown.
+
+    What the server derives, which sees plays and no platform's own flag: counters and recent watches are made
+    of this, so that training and serving agree. (The flag is ``long_view`` of the log; retrieval is judged by
+    it.)
+    """
+    play, duration = np.asarray(play_s, np.float64), np.asarray(duration_s, np.float64)
+    wanted = np.where((duration > 0) & (duration < LONG_VIEW_S), duration, LONG_VIEW_S)
+    return play + 1e-4 >= wanted
 
 
 def make_frame(columns: dict[str, str], values: dict[str, Any]) -> pd.DataFrame:

@@ -9,8 +9,9 @@
 static const struct vr_string_rules word_rules = {1, 256, true};
 
 static const char *const viewer_fields[VR_VIEWER_FIELDS] = {
-    "age",          "n_impressions", "n_clicks", "n_finishes",  "n_likes",
-    "n_long_views", "sum_watch_s",   "recent_n", "recent_long", "recent_watch_s",
+    "age",         "n_impressions", "n_clicks",      "n_finishes",     "n_likes",      "n_long_views",
+    "sum_watch_s", "recent_n",      "recent_long",   "recent_watch_s", "recent_likes", "last_n",
+    "last_clicks", "last_long",     "last_finishes", "last_watch_s",   "hour_n",       "since_s",
 };
 static const char *const context_fields[VR_CONTEXT_FIELDS] = {"hour", "weekday"};
 static const char *const video_fields[VR_VIDEO_FIELDS] = {

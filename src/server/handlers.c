@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "loop.h"
+#include "models.h"
 #include "problem.h"
 #include "vireo/clock.h"
 
@@ -90,7 +91,7 @@ static enum vr_status parse_body(struct vr_loop *loop, const struct vr_exchange 
     return status == VR_ERR_TOO_LARGE ? VR_ERR_INVALID : status;
 }
 
-/* ---- recommend, dry_run ---- */
+/* ---- recommend, rank, dry_run ---- */
 
 static enum vr_status make_id(struct vr_loop *loop, struct vr_arena *arena, struct vr_str *out)
 {
@@ -129,7 +130,8 @@ static enum vr_status read_rules(const struct vr_loop *loop, const struct vr_exc
 {
     const struct vr_config *config = loop->shared->config;
     bool dry_run = exchange->match.route == VR_ROUTE_DRY_RUN;
-    *rules = (struct vr_request_rules){.replay = config->server.replay,
+    *rules = (struct vr_request_rules){.kind = exchange->match.route == VR_ROUTE_RANK ? VR_JOB_RANK : VR_JOB_RECOMMEND,
+                                       .replay = config->server.replay,
                                        .dry_run = dry_run,
                                        .default_timeout_ms = config->lanes.default_timeout_ms,
                                        .now_ms = vr_clock_wall_ms(),
@@ -399,6 +401,7 @@ enum vr_handled vr_handle(struct vr_loop *loop, struct vr_exchange *exchange, st
     begin_json(loop, exchange);
     switch (exchange->match.route) {
     case VR_ROUTE_RECOMMEND:
+    case VR_ROUTE_RANK:
     case VR_ROUTE_DRY_RUN: return handle_recommend(loop, exchange, call);
     case VR_ROUTE_SIMILAR: return handle_similar(loop, exchange, call);
     case VR_ROUTE_EVENTS: return handle_events(loop, exchange, call);
@@ -407,6 +410,9 @@ enum vr_handled vr_handle(struct vr_loop *loop, struct vr_exchange *exchange, st
     case VR_ROUTE_METRICS: vr_handle_metrics(loop, exchange); break;
     case VR_ROUTE_CONFIG: vr_handle_config(loop, exchange); break;
     case VR_ROUTE_DEBUG: vr_handle_debug(loop, exchange); break;
+    case VR_ROUTE_MODELS: return vr_handle_models(loop, exchange);
+    case VR_ROUTE_MODEL_LOAD: return vr_handle_model_load(loop, exchange, call);
+    case VR_ROUTE_MODEL_ROLLBACK: return vr_handle_model_rollback(loop, exchange, call);
     case VR_ROUTE_NONE: break;
     }
     return VR_HANDLED_ANSWERED;
@@ -428,6 +434,8 @@ void vr_handle_reply(struct vr_loop *loop, struct vr_call *call, struct vr_excha
     begin_json(loop, exchange);
     if (call->route == VR_ROUTE_SIMILAR) {
         vr_reply_write_similar(&loop->writer, &call->job.request, reply);
+    } else if (call->route == VR_ROUTE_RANK) {
+        vr_reply_write_rank(&loop->writer, &call->job.request, reply, call->ignored, call->ignored_count);
     } else {
         vr_reply_write_feed(&loop->writer, &call->job.request, reply, call->ignored, call->ignored_count);
     }

@@ -7,6 +7,7 @@
 
 #include "config_json.h"
 #include "loop.h"
+#include "models.h"
 #include "problem.h"
 
 /* 0.1 ms to 5 s, in microseconds. */
@@ -231,6 +232,24 @@ static void write_model(struct vr_exposition *out, struct vr_loop *loop)
     vr_model_release(model);
 }
 
+static void write_loads(struct vr_exposition *out, const struct vr_models *models)
+{
+    struct vr_model_counts counts;
+    if (models == NULL) { /* loops without a server around them, in tests */
+        return;
+    }
+    vr_models_count(models, &counts);
+    vr_exposition_family(out, "vireo_model_loads_total", "counter", "Models that came into service, or were refused.");
+    write_labelled(out, "vireo_model_loads_total", "result", "ok", counts.loaded);
+    write_labelled(out, "vireo_model_loads_total", "result", "failed", counts.failed);
+    counter(out, "vireo_model_rollbacks_total", "Times that the model before came back.", (double)counts.rollbacks);
+    gauge(out, "vireo_model_loading", "1 while a model is being made ready.", (double)counts.loading);
+    gauge(out, "vireo_model_load_seconds", "What making the model in service ready took.",
+          (double)counts.took_ms * 1e-3);
+    gauge(out, "vireo_model_served_time_seconds", "When the model in service came there, since 1970-01-01 UTC.",
+          (double)counts.served_ms * 1e-3);
+}
+
 static double seconds_of(struct timeval time)
 {
     return (double)time.tv_sec + (double)time.tv_usec * 1e-6;
@@ -283,6 +302,7 @@ void vr_handle_metrics(struct vr_loop *loop, struct vr_exchange *exchange)
     struct vr_str none = {NULL, 0};
     vr_feed_metrics_read(loop->shared->feed, &loop->feed_metrics);
     write_model(&out, loop);
+    write_loads(&out, loop->shared->models);
     sum_http_metrics(loop);
     vr_http_metrics_write(&loop->http_metrics, &out);
     write_feed(&out, &loop->feed_metrics);

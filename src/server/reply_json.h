@@ -11,6 +11,10 @@
 void vr_reply_write_feed(struct vr_json_writer *out, const struct vr_feed_request *request,
                          const struct vr_feed_reply *reply, const struct vr_str *ignored, uint32_t ignored_count);
 
+/* The answer of an answered RANK job; `ignored` likewise, listed in degraded. */
+void vr_reply_write_rank(struct vr_json_writer *out, const struct vr_feed_request *request,
+                         const struct vr_feed_reply *reply, const struct vr_str *ignored, uint32_t ignored_count);
+
 /* The answer of an answered SIMILAR job. */
 void vr_reply_write_similar(struct vr_json_writer *out, const struct vr_feed_request *request,
                             const struct vr_feed_reply *reply);

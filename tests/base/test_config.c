@@ -390,8 +390,11 @@ Test(config, names_of_enums)
 /* The row that docs/configuration.md must hold for a setting, up to its default. */
 static void documented_row(const struct setting *setting, char *row, size_t size)
 {
-    static const char *const types[] = {
-        [SETTING_BOOL] = "bool", [SETTING_U32] = "whole", [SETTING_FLOAT] = "number", [SETTING_ADDRESS] = "HOST:PORT"};
+    static const char *const types[] = {[SETTING_BOOL] = "bool",
+                                        [SETTING_U32] = "whole",
+                                        [SETTING_FLOAT] = "number",
+                                        [SETTING_ADDRESS] = "HOST:PORT",
+                                        [SETTING_TEXT] = "text"};
     char choices[128] = "";
     for (unsigned v = 0; setting->type == SETTING_CHOICE && setting->choice(v) != NULL; v++) {
         snprintf(choices + strlen(choices), sizeof choices - strlen(choices), "%s%s", v > 0 ? ", " : "",

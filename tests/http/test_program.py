@@ -134,7 +134,9 @@ def test_check_tells_the_memory_needed_and_the_precision(bundle: Path) -> None:
     def check(*settings: str) -> tuple[float, str]:
         done = run_vireo("check", "--set=compute.backend=cpu", *settings, str(bundle))
         assert done.returncode == 0, done.stderr
-        mib = re.search(r"on the backend ([\d.]+) MiB: model [\d.]+, 2 lanes of", done.stdout)
+        mib = re.search(
+            r"on the backend ([\d.]+) MiB: model [\d.]+ \(video table [\d.]+\), 2 lanes of", done.stdout
+        )
         ranker = re.search(r"^self-test .* ranker in (\w+);", done.stdout, re.MULTILINE)
         assert mib and ranker and mib.start() < ranker.start()
         return float(mib[1]), ranker[1]

@@ -7,6 +7,9 @@ time see the same past, and never themselves.
 
 History rows have no time, click or watch time. They stand before all impressions in the recent watches and
 stay out of the totals, whose rates they would bend; ``history_totals`` sums them apart.
+
+Long views of impressions are derived as the server derives them (``schema.long_view_of``), whatever flag
+the log has.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..schema import Dataset
+from ..schema import Dataset, long_view_of
 
 COUNTERS = ("impressions", "clicks", "finishes", "likes", "long_views", "watch_s")
 KEYS = ("viewer", "video", "creator", "viewer_topic", "viewer_creator")
@@ -49,7 +52,8 @@ def _amounts(data: Dataset) -> np.ndarray:
     """int64 [n, 6]: what each impression adds to the counters, watch time in microseconds."""
     log = data.impressions
     watch = np.rint(log["watch_s"].to_numpy(np.float64) * _MICRO)
-    columns = [np.ones(len(log)), log["click"], log["finish"] == 1, log["like"], log["long_view"], watch]
+    long_view = long_view_of(log["play_s"], log["duration_s"])
+    columns = [np.ones(len(log)), log["click"], log["finish"] == 1, log["like"], long_view, watch]
     return np.column_stack([np.asarray(column, np.int64) for column in columns])
 
 
@@ -203,8 +207,8 @@ def events(data: Dataset) -> Events:
 
 def _flags(data: Dataset) -> np.ndarray:
     log = data.impressions
-    bits = {"click": CLICK, "like": LIKE, "long_view": LONG_VIEW}
-    flags = sum(bit * log[name].to_numpy(np.uint8) for name, bit in bits.items())
+    flags = CLICK * log["click"].to_numpy(np.uint8) + LIKE * log["like"].to_numpy(np.uint8)
+    flags = flags + LONG_VIEW * long_view_of(log["play_s"], log["duration_s"]).astype(np.uint8)
     return flags + FINISH * (log["finish"].to_numpy() == 1).astype(np.uint8)
 
 

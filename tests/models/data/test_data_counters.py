@@ -13,6 +13,13 @@ from vireo_models.data.counters import COUNTERS, KEYS
 from vireo_models.schema import Dataset
 
 
+def is_long(log: pd.DataFrame) -> np.ndarray:
+    """To the end, or 18 s of a longer video or of an unknown length; a tenth of a millisecond is forgiven."""
+    play, duration = log["play_s"].astype(float), log["duration_s"].astype(float)
+    to_the_end = (duration > 0) & (play >= duration - 1e-4)
+    return (to_the_end | (play >= 18 - 1e-4)).to_numpy()
+
+
 def amounts(log: pd.DataFrame) -> np.ndarray:
     """What each impression adds, in the order of COUNTERS, written out anew."""
     columns = [
@@ -20,7 +27,7 @@ def amounts(log: pd.DataFrame) -> np.ndarray:
         log["click"],
         log["finish"] == 1,
         log["like"],
-        log["long_view"],
+        is_long(log),
         log["watch_s"],
     ]
     return np.column_stack([np.asarray(column, np.float64) for column in columns])
@@ -57,10 +64,11 @@ def test_totals_equal_a_plain_loop(random_log: Dataset, key: str, delay_ms: int)
 
 def test_totals_equal_duckdb() -> None:
     data = make_dataset(seed=11, rows=5000, viewers=30, videos=50, span_s=900)
-    log = data.impressions.drop(columns="tab").assign(done=data.impressions["finish"] == 1)  # noqa: F841
+    log = data.impressions.drop(columns="tab")
+    log = log.assign(done=log["finish"] == 1, seen_long=is_long(log))
     sums = "count(*) OVER w, " + ", ".join(
         f"coalesce(sum(CAST({name} AS DOUBLE)) OVER w, 0)"
-        for name in ("click", "done", '"like"', "long_view", "watch_s")
+        for name in ("click", "done", '"like"', "seen_long", "watch_s")
     )
     window = "(PARTITION BY viewer ORDER BY time_ms RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     query = f"SELECT request_id, {sums} FROM log WINDOW w AS {window} ORDER BY request_id"
@@ -102,8 +110,8 @@ def plain_recent(data: Dataset, viewer: int, now: int, length: int) -> list[tupl
     rows = [(r.video, -1, None, 2 * r.like + 4 * r.long_view) for r in old.itertuples()]
     log = data.impressions[(data.impressions["viewer"] == viewer) & (data.impressions["time_ms"] < now)]
     rows += [
-        (r.video, r.time_ms, r.watch_s, r.click + 2 * r.like + 4 * r.long_view + 8 * (r.finish == 1))
-        for r in log.itertuples()
+        (r.video, r.time_ms, r.watch_s, r.click + 2 * r.like + 4 * r.seen_long + 8 * (r.finish == 1))
+        for r in log.assign(seen_long=is_long(log)).itertuples()
     ]
     return rows[-length:]
 

@@ -7,7 +7,7 @@ from tiny_training import needs_library, small_config
 
 from vireo_models.data.simulate import SimulationParams, simulate
 from vireo_models.pipeline import prepare, train_towers
-from vireo_models.schema import Dataset
+from vireo_models.schema import Dataset, long_view_of
 
 PARAMS = SimulationParams(viewers=120, videos=200, creators=30, days=8, history_days=3, sessions_per_day=1.5)
 LATE = 40  # impressions before a midnight that the log books on the day after, as KuaiRand's does
@@ -26,7 +26,8 @@ def _item_vectors(flipped_day: int | None) -> tuple[np.ndarray, np.ndarray, list
     _book_on_the_next_day(data, days[-1])
     if flipped_day is not None:
         its = (data.impressions["day"] == flipped_day).to_numpy()
-        data.impressions.loc[its, "long_view"] = ~data.impressions.loc[its, "long_view"]
+        seen = long_view_of(data.impressions.loc[its, "play_s"], data.impressions.loc[its, "duration_s"])
+        data.impressions.loc[its, "play_s"] = np.where(seen, 0, 400).astype(np.float32)
     config = small_config()
     config.tower.epochs = 1
     run = prepare(data, config)

@@ -1,10 +1,11 @@
 /* The ranker alone on one thread, through the engine: one request of ROWS candidates in each precision that this
- * processor has, in turns, beside the processor's limit (multiply-adds of registers, in the same run). Medians of the
- * process's CPU time, which other programs on the machine disturb less than the clock's.
+ * processor has, without and with a video table, in turns, beside the processor's limit (multiply-adds of registers, in
+ * the same run). Medians of the process's CPU time, which other programs on the machine disturb less than the clock's.
  *
- * Usage: bench_ranker BUNDLE [ROWS [TURNS [HEADS [PRECISION]]]]; one line of JSON a precision. HEADS is a prefix: the
- * heads of the first request go to HEADS.PRECISION as float32 [ROWS, 4], so that bench/peers/ranker.py can judge them.
- * The request is golden case 0 with rows 3, 3 + 7919, ... modulo the number of videos. */
+ * Usage: bench_ranker BUNDLE [ROWS [TURNS [HEADS [KIND]]]]; one line of JSON a kind: fp32, bf16, int8, fp32_table,
+ * bf16_table, int8_table. HEADS is a prefix: the heads of the first request go to HEADS.KIND as float32 [ROWS, 4], so
+ * that bench/peers/ranker.py can judge them. The request is golden case 0 with rows 3, 3 + 7919, ... modulo the number
+ * of videos. */
 #include <immintrin.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,15 +16,20 @@
 #include "vireo/engine.h"
 
 #define TURNS_MAX 201u
-#define PRECISIONS 3u
+#define KINDS 6u
 #define FAR (UINT64_MAX / 2)
 
 static const struct {
     enum vr_precision precision;
     const char *name;
-} kinds[PRECISIONS] = {{VR_PRECISION_F32, "fp32"}, {VR_PRECISION_BF16, "bf16"}, {VR_PRECISION_INT8, "int8"}};
+    bool table;
+} kinds[KINDS] = {
+    {VR_PRECISION_F32, "fp32", false},       {VR_PRECISION_BF16, "bf16", false},
+    {VR_PRECISION_INT8, "int8", false},      {VR_PRECISION_F32, "fp32_table", true},
+    {VR_PRECISION_BF16, "bf16_table", true}, {VR_PRECISION_INT8, "int8_table", true},
+};
 
-/* One precision's engine and times. */
+/* One kind's engine and times. */
 struct entry {
     struct vr_engine *engine;
     struct vr_engine_slot *slot;
@@ -34,10 +40,10 @@ struct bench {
     struct vr_bundle *bundle;
     struct vr_backend *backend;
     struct vr_engine_rank request;
-    struct entry entry[PRECISIONS];
+    struct entry entry[KINDS];
     double limit[TURNS_MAX]; /* GFLOP/s */
     uint32_t turns;
-    const char *only; /* this precision; NULL: all */
+    const char *only; /* this kind; NULL: all */
 };
 
 static int ascending(const void *a, const void *b)
@@ -110,16 +116,26 @@ static double limit_now(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? chains_avx2() : NAN;
 }
 
+/* Columns of a row that are multiplied for it. */
+static uint32_t own_columns(const struct vr_bundle *bundle, bool table)
+{
+    const struct vr_feature_block *video = &bundle->ranker.block[VR_ENTITY_VIDEO];
+    struct vr_feature_block counters = {.width = video->width};
+    if (table && vr_feature_block_part(bundle->features, video, false, &counters) == VR_OK) {
+        vr_feature_block_destroy(&counters);
+    }
+    return counters.width + bundle->ranker.block[VR_ENTITY_PAIR].width;
+}
+
 /* MFLOP of one row's own part, as the engine does it. */
-static double row_mflop(const struct vr_bundle *bundle)
+static double row_mflop(const struct vr_bundle *bundle, bool table)
 {
     const struct vr_ranker *ranker = &bundle->ranker;
     double sum = 0.0;
     uint32_t width = 0;
     for (uint32_t l = 0; l < ranker->level_count; l++) {
         const struct vr_level *level = &ranker->level[l];
-        const uint32_t own =
-            l > 0 ? level->in : ranker->block[VR_ENTITY_VIDEO].width + ranker->block[VR_ENTITY_PAIR].width;
+        const uint32_t own = l > 0 ? level->in : own_columns(bundle, table);
         width = level->width;
         sum += (double)level->experts * level->hidden * (own + level->width);
         sum += (double)level->gates * level->experts * (own + level->width);
@@ -137,7 +153,7 @@ static enum vr_status make_request(struct bench *bench, uint32_t rows)
     const struct vr_bundle *bundle = bench->bundle;
     const uint32_t fields = vr_feature_field_count(bundle->features, VR_ENTITY_VIDEO);
     const struct vr_engine *engine = NULL;
-    for (uint32_t k = 0; k < PRECISIONS && engine == NULL; k++) {
+    for (uint32_t k = 0; k < KINDS && engine == NULL; k++) {
         engine = bench->entry[k].engine;
     }
     if (engine == NULL) {
@@ -184,10 +200,11 @@ static void drop_request(struct bench *bench)
 
 static enum vr_status open_entry(struct bench *bench, uint32_t k, uint32_t rows)
 {
-    const struct vr_engine_options options = {.precision = kinds[k].precision};
+    const struct vr_engine_options options = {.precision = kinds[k].precision,
+                                              .video_table_bytes = kinds[k].table ? UINT64_MAX : 0};
     struct entry *entry = &bench->entry[k];
     enum vr_status status = vr_engine_create_with(bench->backend, bench->bundle, &options, &entry->engine);
-    if (status == VR_ERR_UNSUPPORTED && k > 0) {
+    if (status == VR_ERR_UNSUPPORTED && kinds[k].precision != VR_PRECISION_F32) {
         fprintf(stderr, "%s: not there: %s\n", kinds[k].name, vr_error_text());
         return VR_OK;
     }
@@ -197,7 +214,7 @@ static enum vr_status open_entry(struct bench *bench, uint32_t k, uint32_t rows)
 static enum vr_status one_turn(struct bench *bench, uint32_t turn)
 {
     bench->limit[turn] = limit_now();
-    for (uint32_t k = 0; k < PRECISIONS; k++) {
+    for (uint32_t k = 0; k < KINDS; k++) {
         struct vr_engine_ranked ranked;
         struct entry *entry = &bench->entry[k];
         if (entry->slot == NULL) {
@@ -234,14 +251,14 @@ static enum vr_status write_heads(struct bench *bench, uint32_t k, const char *p
 
 static void report(struct bench *bench)
 {
-    const double limit = median(bench->limit, bench->turns), mflop = row_mflop(bench->bundle);
-    for (uint32_t k = 0; k < PRECISIONS; k++) {
+    const double limit = median(bench->limit, bench->turns);
+    for (uint32_t k = 0; k < KINDS; k++) {
         if (bench->entry[k].slot == NULL) {
             continue;
         }
-        const double us = median(bench->entry[k].us, bench->turns);
+        const double us = median(bench->entry[k].us, bench->turns), mflop = row_mflop(bench->bundle, kinds[k].table);
         const double gflops = mflop * bench->request.candidates / us * 1e3;
-        printf("{\"engine\": \"vireo\", \"precision\": \"%s\", \"rows\": %u, \"us\": %.1f, \"requests_per_s\": %.1f, "
+        printf("{\"engine\": \"vireo\", \"kind\": \"%s\", \"rows\": %u, \"us\": %.1f, \"requests_per_s\": %.1f, "
                "\"mflop_a_row\": %.3f, \"gflops\": %.1f, \"fma_limit_gflops\": %.1f, \"of_limit\": %.3f}\n",
                kinds[k].name, bench->request.candidates, us, 1e6 / us, mflop, gflops, limit, gflops / limit);
     }
@@ -251,7 +268,7 @@ static enum vr_status run(struct bench *bench, const char *bundle, uint32_t rows
 {
     enum vr_status status = vr_bundle_open(bundle, &bench->bundle);
     status = status == VR_OK ? vr_backend_open("cpu", 1, &bench->backend) : status;
-    for (uint32_t k = 0; status == VR_OK && k < PRECISIONS; k++) {
+    for (uint32_t k = 0; status == VR_OK && k < KINDS; k++) {
         const bool wanted = bench->only == NULL || strcmp(bench->only, kinds[k].name) == 0;
         status = wanted ? open_entry(bench, k, rows) : VR_OK;
     }
@@ -259,7 +276,7 @@ static enum vr_status run(struct bench *bench, const char *bundle, uint32_t rows
     for (uint32_t turn = 0; status == VR_OK && turn < bench->turns; turn++) {
         status = one_turn(bench, turn);
     }
-    for (uint32_t k = 0; status == VR_OK && heads != NULL && k < PRECISIONS; k++) {
+    for (uint32_t k = 0; status == VR_OK && heads != NULL && k < KINDS; k++) {
         status = bench->entry[k].slot == NULL ? VR_OK : write_heads(bench, k, heads);
     }
     if (status == VR_OK) {
@@ -271,7 +288,7 @@ static enum vr_status run(struct bench *bench, const char *bundle, uint32_t rows
 static void close_all(struct bench *bench)
 {
     drop_request(bench);
-    for (uint32_t k = 0; k < PRECISIONS; k++) {
+    for (uint32_t k = 0; k < KINDS; k++) {
         vr_engine_slot_destroy(bench->entry[k].slot);
         vr_engine_destroy(bench->entry[k].engine);
     }
@@ -284,7 +301,7 @@ int main(int argc, char **argv)
     static struct bench bench;
     const long rows = argc > 2 ? strtol(argv[2], NULL, 10) : 300, turns = argc > 3 ? strtol(argv[3], NULL, 10) : 15;
     if (argc < 2 || argc > 6 || rows < 1 || rows > 100000 || turns < 1 || turns > (long)TURNS_MAX) {
-        fprintf(stderr, "usage: bench_ranker BUNDLE [ROWS [TURNS [HEADS [PRECISION]]]]\n");
+        fprintf(stderr, "usage: bench_ranker BUNDLE [ROWS [TURNS [HEADS [KIND]]]]\n");
         return 2;
     }
     bench.turns = (uint32_t)turns;

@@ -129,8 +129,8 @@ enum vr_status vr_linear_prefer_library(struct vr_backend *backend, bool prefer)
 enum vr_status vr_cuda_linear(struct vr_stream *stream, const struct vr_linear *args)
 {
     vr_linear_launch launch;
-    enum vr_status status = args->weight_packed
-                                ? vr_fail(VR_ERR_UNSUPPORTED, "linear: the device reads rows of weights")
+    enum vr_status status = args->weight_packed || args->has_table
+                                ? vr_fail(VR_ERR_UNSUPPORTED, "linear: the device reads rows of weights, and no tables")
                                 : vr_linear_check(args);
     status = status == VR_OK ? prepare(args, &launch) : status;
     if (status != VR_OK || args->rows == 0 || args->out == 0) {

@@ -93,20 +93,18 @@ def finish_group(group: Group, results: list[tuple[list[Case], float]]) -> list[
 
 
 def run_groups(groups: list[Group]) -> list[Case]:
-    """Runs all; the groups marked alone come after the others, one job at a time."""
+    """Runs all; the groups marked late come after the others."""
     cases: list[Case] = []
     for group in groups:
         if group.parity is not None:
             group.parity.clear()
     with ThreadPoolExecutor(CPUS) as pool:
         builds = start_builds(groups, pool)
-        together = [group for group in groups if not group.alone]
-        futures = [[pool.submit(run_job, job, builds) for job in group.jobs] for group in together]
-        for group, waiting in zip(together, futures, strict=True):
-            cases += finish_group(group, [future.result() for future in waiting])
-        for group in groups:
-            if group.alone:
-                cases += finish_group(group, [run_job(job, builds) for job in group.jobs])
+        for late in (False, True):
+            together = [group for group in groups if group.late is late]
+            futures = [[pool.submit(run_job, job, builds) for job in group.jobs] for group in together]
+            for group, waiting in zip(together, futures, strict=True):
+                cases += finish_group(group, [future.result() for future in waiting])
         cases += report_builds(builds)
     return cases
 

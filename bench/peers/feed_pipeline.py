@@ -13,6 +13,8 @@ import faiss
 import numpy as np
 from feed_bundle import F32, HEADS, UNKNOWN_TIME, Bundle
 
+from vireo_models.features_reference import history_fields
+
 SOURCES = ("two_tower", "content", "trending", "social", "subscriptions")
 WANTED = {"two_tower": 100, "content": 100, "trending": 50, "social": 50, "subscriptions": 50}
 RECENT_MAX, HOUR_MS = 50, 3_600_000.0
@@ -31,13 +33,13 @@ class Recent:
         self.all = np.unique(bundle.recent_video[span])
         span = slice(max(span.start, span.stop - RECENT_MAX), span.stop)
         self.video, self.flags = bundle.recent_video[span], bundle.recent_flags[span]
-        self.watch_s = bundle.recent_watch_s[span]
+        self.time_ms, self.watch_s = bundle.recent_ms[span], bundle.recent_watch_s[span]
 
-    def fields(self) -> tuple[float, float, float]:
-        """recent_n, recent_long, recent_watch_s."""
-        known = self.watch_s[~np.isnan(self.watch_s)]
-        mean = float(known.mean(dtype=np.float64)) if known.size else np.nan
-        return float(self.video.size), float((self.flags & LONG_VIEW > 0).sum()), mean
+    def fields(self, now_ms: float) -> np.ndarray:
+        """recent_n and the viewer fields that follow it, [11]."""
+        age_s = (np.maximum(now_ms - self.time_ms, 0) / 1000).astype(F32)
+        count = np.array([self.video.size])
+        return history_fields(age_s[None], self.watch_s[None], self.flags[None], count)[0]
 
     def weights(self) -> np.ndarray:
         rank = np.arange(self.video.size - 1, -1, -1)
@@ -225,7 +227,7 @@ class Pipeline:
             bundle.viewer_raw[viewer : viewer + 1 or None].copy(),
             bundle.context_raw(now_ms),
         )
-        viewer_raw[0, 7:10] = recent.fields()
+        viewer_raw[0, 7:18] = recent.fields(now_ms)
         vectors["user_tower"] = self.user_tower(viewer_raw, context, vectors)
         found = {
             "two_tower": self.search(self.tower_index, vectors["user_tower"], skip, WANTED["two_tower"]),

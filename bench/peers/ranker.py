@@ -264,7 +264,7 @@ class Side:
 
 
 def take_turns(bundle: Path, turns: int, missing: dict[str, str]) -> dict[str, Side]:
-    """All sides by name, Vireo's as "vireo PRECISION"."""
+    """All sides by name, Vireo's as "vireo KIND"."""
     network = Network(bundle, ROWS)
     want = network.heads()
     onnx = optional("onnx", missing)
@@ -275,8 +275,8 @@ def take_turns(bundle: Path, turns: int, missing: dict[str, str]) -> dict[str, S
         sides = {title: Side(title, errors(np.asarray(call()), want)) for title, call in peers}
         for _ in range(turns):
             for line in vireo_turn(bundle, folder / "heads"):
-                title = f"vireo {line['precision']}"
-                got = np.fromfile(folder / f"heads.{line['precision']}", np.float32).reshape(-1, len(HEADS))
+                title = f"vireo {line['kind']}"
+                got = np.fromfile(folder / f"heads.{line['kind']}", np.float32).reshape(-1, len(HEADS))
                 side = sides.setdefault(title, Side(title, errors(got, want)))
                 side.us.append(line["us"])
                 side.of_limit.append(line["of_limit"])
@@ -293,8 +293,7 @@ def best(sides: dict[str, Side], *words: str) -> Side | None:
 
 
 def rows_of(inputs: str, sides: dict[str, Side]) -> list[dict[str, Any]]:
-    """float32 against onnxruntime on both graphs; the quicker of bfloat16 and int8 against the best of the
-    others' lower precisions, errors too."""
+    """float32 against onnxruntime on both graphs, and with a video table; then the lower precisions."""
     own = sides["vireo fp32"]
     rows = []
     for graph_name in ("plain", "hoisted"):
@@ -302,10 +301,20 @@ def rows_of(inputs: str, sides: dict[str, Side]) -> list[dict[str, Any]]:
         told = f"{inputs}: fp32 hoisted / onnxruntime {graph_name}"
         told = told if graph_name == "plain" else f"{inputs}: fp32 / onnxruntime's hoisted graph"
         rows.append(frame.row(told, own.speed, peer.speed if peer else None, "requests/s"))
-    lower = [sides[name] for name in ("vireo bf16", "vireo int8") if name in sides]
+    own, peer = sides["vireo fp32_table"], best(sides, "fp32 plain")
+    told = f"{inputs}: fp32 table / onnxruntime plain"
+    rows.append(frame.row(told, own.speed, peer.speed if peer else None, "requests/s"))
+    return rows + lower_rows(inputs, sides, "") + lower_rows(inputs, sides, "_table")
+
+
+def lower_rows(inputs: str, sides: dict[str, Side], kind: str) -> list[dict[str, Any]]:
+    """The quicker of bfloat16 and int8 against the best of the others' lower precisions, errors too."""
+    lower = [sides[name] for name in (f"vireo bf16{kind}", f"vireo int8{kind}") if name in sides]
     peer = best(sides, " int8 ", " bf16 ")
+    rows = []
     for side in sorted(lower, key=lambda one: -one.speed):
-        what = "int8 hoisted" if side.speed == max(one.speed for one in lower) else "the other"
+        best_what = "int8 table" if kind else "int8 hoisted"
+        what = best_what if side.speed == max(one.speed for one in lower) else "the other"
         name = side.name.removeprefix("vireo ")
         rows.append(
             frame.row(f"{inputs}: {what} ({name}) / {peer.name if peer else 'none'}", side.speed,

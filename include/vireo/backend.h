@@ -115,8 +115,12 @@ struct vr_pool_rows {
 
 enum vr_linear_activation { VR_LINEAR_NONE = 0, VR_LINEAR_RELU };
 
-/* y[r, o] = activation(sum_i x[r, i] * weight[o, i] + bias[o] + add[add_row[r], o]). A row's result is the same bits
- * whatever rows stand beside it in the call. Accumulation in float32; NaN stays NaN, also through ReLU.
+/* y[r, o] = activation(sum_i x[r, i] * weight[o, i] + bias[o] + add[add_row[r], o] + table[table_row[r], table_at +
+ * o]). A row's result is the same bits whatever rows stand beside it in the call. Accumulation in float32, the terms in
+ * this order; NaN stays NaN, also through ReLU.
+ *
+ * The table is what was worked out of the row ahead of time (a video's part of a first layer): halves, of which a row
+ * < 0 or past the end adds nothing. Only where the backend's linear_tables says so, else VR_ERR_UNSUPPORTED.
  *
  * With x_element F16, x and weight are halves: both begin at a multiple of 16 bytes and their strides and steps are
  * multiples of VR_HALF_ALIGNMENT; in, out and rows may be anything. The other matrices need no more than their
@@ -145,13 +149,19 @@ struct vr_linear {
     struct vr_view add; /* float [*, add_stride]; the part hoisted out of the rows (a request's viewer part) */
     uint32_t add_stride;
     struct vr_view add_row; /* int32 [rows] */
+    bool has_table;
+    struct vr_table table;    /* F16 */
+    struct vr_view table_row; /* int32 [rows, table_row_stride], the first of each row counts */
+    uint32_t table_row_stride;
+    uint32_t table_at; /* column of the table */
     enum vr_linear_activation activation;
     struct vr_view y; /* [rows, y_stride] */
     uint32_t y_stride;
     enum vr_element y_element;
-    uint32_t batch;                                          /* 0 means 1: the steps are not read */
-    size_t x_step, weight_step, bias_step, add_step, y_step; /* elements from one product's matrix to the next one's;
-                                                                 bytes for packed weights */
+    uint32_t batch; /* 0 means 1: the steps are not read */
+    /* elements from one product's matrix to the next one's; bytes for packed weights; columns of the table */
+    size_t x_step, weight_step, bias_step, add_step, y_step;
+    uint32_t table_step;
 };
 
 /* Divide each row by its L2 norm, in place; rows with a norm under 1e-12 become zeros. */
@@ -224,6 +234,7 @@ enum vr_half_support {
 struct vr_backend_ops {
     const char *name; /* "cpu", "cuda" */
     enum vr_half_support halves;
+    bool linear_tables;   /* linear adds rows of a table; a GPU works them out anew sooner than it gathers them */
     uint32_t index_kinds; /* bit VR_INDEX_..: the backend has this kind of index; VR_INDEX_EXACT always */
     uint32_t unplanned;   /* of these: a search cannot be part of a plan, and is made anew each time */
     /* Rows that a network takes at a time where it has many, so that its intermediates stay in a cache: 512 on the CPU

@@ -33,6 +33,12 @@ struct vr_server_config {
     bool replay;                  /* take `time` from requests (offline replay), default false */
 };
 
+/* model: */
+struct vr_model_config {
+    const char *watch; /* a folder whose newest bundle is to serve, or one that is a bundle; default "": none */
+    uint32_t watch_ms; /* between two looks, default 1000 */
+};
+
 /* compute: */
 enum vr_compute_backend { VR_COMPUTE_AUTO = 0, VR_COMPUTE_CPU, VR_COMPUTE_CUDA };
 
@@ -49,7 +55,9 @@ enum vr_precision {
 struct vr_compute_config {
     enum vr_compute_backend backend; /* auto | cpu | cuda, default auto: cuda where it is built in and opens */
     enum vr_precision precision;     /* auto | fp32 | fp16 | bf16 | int8, default auto; of the backend that is wanted */
-    uint32_t device_timeout_ms;      /* a batch's wait for the device, past which it hangs; default 500 */
+    uint32_t video_table_mb; /* MiB that a table of the videos' part of the ranker's first layers may take on the CPU;
+                                default 0: none */
+    uint32_t device_timeout_ms; /* a batch's wait for the device, past which it hangs; default 500 */
 };
 
 /* lanes: */
@@ -174,6 +182,7 @@ struct vr_state_config {
 
 struct vr_config {
     struct vr_server_config server;
+    struct vr_model_config model;
     struct vr_compute_config compute;
     struct vr_lane_config lanes;
     struct vr_index_config retrieval;

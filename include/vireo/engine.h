@@ -21,6 +21,8 @@ struct vr_engine;
 struct vr_engine_options {
     struct vr_index_config index;
     enum vr_precision precision; /* of the ranker; the user tower is float32, for its vectors are searched with */
+    uint64_t video_table_bytes;  /* that a table of the videos' part of the ranker's first layers may take, in halves,
+                                    where the backend adds such tables; 0: none. More: none, and a warning in the log */
 };
 
 /* What a configuration asks of an engine on this backend. A CPU beside a device that is wanted takes the precision that
@@ -42,14 +44,15 @@ void vr_engine_destroy(struct vr_engine *engine); /* NULL is accepted */
 struct vr_golden_report {
     double user_tower, probability, watch_s_relative;
     uint32_t cases, topk_worst_agreement; /* of 10 */
+    uint32_t heads;                       /* cases whose heads were judged: with a video table, those of its videos */
     enum vr_precision precision;          /* what the ranker ran in */
     uint64_t took_us;                     /* the cases, in batches of up to 64 requests of one row */
 };
-/* What the heads may be off by in a precision that an engine has (docs/bundle.md). */
+/* What the heads of an engine may be off by (docs/bundle.md). */
 struct vr_golden_bound {
     double probability, watch_s; /* watch_s: relative, or seconds */
 };
-struct vr_golden_bound vr_golden_bound_of(enum vr_precision precision);
+struct vr_golden_bound vr_golden_bound_of(const struct vr_engine *engine);
 
 enum vr_status vr_engine_selftest(struct vr_engine *engine, struct vr_golden_report *worst);
 
@@ -62,6 +65,9 @@ enum vr_status vr_engine_create_tested(struct vr_backend *backend, const struct 
  * the rows as before. Any thread, while the engine serves; VR_ERR_TIMEOUT past deadline_us (monotonic), VR_ERR_INVALID,
  * the device's own errors, after which the same call may be made again. */
 enum vr_status vr_engine_remove(struct vr_engine *engine, const int32_t *row, uint32_t count, uint64_t deadline_us);
+
+/* Bytes of the video table; 0: there is none. */
+uint64_t vr_engine_table_bytes(const struct vr_engine *engine);
 
 /* What the ranker runs in; never VR_PRECISION_AUTO. */
 enum vr_precision vr_engine_precision(const struct vr_engine *engine);
@@ -78,6 +84,7 @@ struct vr_engine_shape {
  * captured plans, and another engine while models are swapped (its self-test has a slot of its own, too). */
 struct vr_engine_memory {
     uint64_t engine;      /* device: tables, weights, indexes */
+    uint64_t video_table; /* of these, the video table; 0: there is none */
     uint64_t lane;        /* device: one slot, with what its searches need */
     uint64_t lane_pinned; /* host: one slot's staging */
     uint64_t device;      /* engine + lanes * lane */
@@ -140,7 +147,7 @@ struct vr_engine_rank {
     const struct vr_recent *recent;
     uint32_t recent_count;
     const int32_t *row;      /* [candidates], rows of the bundle */
-    const double *video_raw; /* [candidates, video fields] */
+    const double *video_raw; /* [candidates, video fields]; with a video table only the counters are read */
     const double *pair_raw;  /* [candidates, pair fields]; dot_tower and dot_content are filled in here */
     uint32_t candidates;
     bool want_gates; /* explain: give gate weights of the last level */

@@ -4,6 +4,7 @@
 #ifndef VIREO_FEATURES_H
 #define VIREO_FEATURES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,14 @@ enum vr_viewer_field {
     VR_VIEWER_RECENT_N,
     VR_VIEWER_RECENT_LONG,
     VR_VIEWER_RECENT_WATCH_S,
+    VR_VIEWER_RECENT_LIKES,
+    VR_VIEWER_LAST_N,
+    VR_VIEWER_LAST_CLICKS,
+    VR_VIEWER_LAST_LONG,
+    VR_VIEWER_LAST_FINISHES,
+    VR_VIEWER_LAST_WATCH_S,
+    VR_VIEWER_HOUR_N,
+    VR_VIEWER_SINCE_S,
     VR_VIEWER_FIELDS
 };
 enum vr_video_field {
@@ -58,6 +67,8 @@ enum vr_pair_field {
     VR_PAIR_WATCHED_N,
     VR_PAIR_FIELDS
 };
+
+#define VR_DECLARED_FIELDS_MAX 1024u /* of an entity */
 
 enum vr_field_type { VR_FIELD_NUMBER = 0, VR_FIELD_STRING };
 
@@ -126,6 +137,11 @@ enum vr_status vr_feature_block_create(const struct vr_feature_space *space, str
                                        enum vr_entity entity, struct vr_feature_block *out);
 void vr_feature_block_destroy(struct vr_feature_block *block);
 
+/* Of a block of video features, those that read no counter (`still`: the same for a video as long as the bundle is), or
+ * those that do, as a block of their own, in the order of the whole. VR_ERR_NOMEM. */
+enum vr_status vr_feature_block_part(const struct vr_feature_space *space, const struct vr_feature_block *block,
+                                     bool still, struct vr_feature_block *out);
+
 /* No value of an assembled row of the block is larger, whatever the raw fields are: the largest clip of its transforms
  * and value of its tables (vectors have at most 1). Reads the tables that are float32. */
 double vr_feature_block_bound(const struct vr_feature_space *space, const struct vr_feature_block *block);
@@ -145,7 +161,9 @@ void vr_feature_transform(const struct vr_feature_space *space, const struct vr_
 
 /* ---- derived values shared by training and serving ---- */
 
-#define VR_RECENT_MAX 50u /* recent watches that features read */
+#define VR_RECENT_MAX 50u                                        /* recent watches that features read */
+#define VR_RECENT_LAST 5u                                        /* of them, the newest, that the fields last_* read */
+#define VR_RECENT_FIELDS (VR_VIEWER_FIELDS - VR_VIEWER_RECENT_N) /* what vr_history_fields fills */
 
 enum vr_watch_flag { VR_WATCH_CLICK = 1, VR_WATCH_LIKE = 2, VR_WATCH_LONG_VIEW = 4, VR_WATCH_FINISH = 8 };
 
@@ -161,7 +179,7 @@ struct vr_recent {
  * 1, or all 0. Watches with video < 0 weigh 0 but count in the rank. */
 void vr_history_weights(const struct vr_recent *recent, uint32_t count, float *weight);
 
-/* recent_n, recent_long, recent_watch_s of a raw viewer row. */
+/* recent_n and all that follows it of a raw viewer row. */
 void vr_history_fields(const struct vr_recent *recent, uint32_t count, double *viewer_raw);
 
 /* topic_n, topic_long, creator_n, creator_long, watched_n of a raw pair row. topic and creator are [videos], -1

@@ -50,9 +50,9 @@ void vr_python_transform(const struct vr_python_block *block, size_t rows, const
  * VR_ERR_INVALID when a count is not in 0 .. VR_RECENT_MAX. */
 enum vr_status vr_python_history_weights(size_t rows, const int32_t *video, const uint32_t *flags, const int32_t *count,
                                          float *weight);
-/* out [rows, 3]: recent_n, recent_long, recent_watch_s */
-enum vr_status vr_python_history_fields(size_t rows, const float *watch_s, const uint32_t *flags, const int32_t *count,
-                                        double *out);
+/* age_s, watch_s NaN unknown; out [rows, VR_RECENT_FIELDS]: recent_n and all viewer fields that follow it */
+enum vr_status vr_python_history_fields(size_t rows, const float *age_s, const float *watch_s, const uint32_t *flags,
+                                        const int32_t *count, double *out);
 /* topic, creator [videos]; candidate [rows]; out [rows, 5]: topic_n, topic_long, creator_n, creator_long, watched_n.
  * VR_ERR_INVALID as well for a video past `videos`. */
 enum vr_status vr_python_history_matches(size_t rows, const int32_t *video, const uint32_t *flags, const int32_t *count,

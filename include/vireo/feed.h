@@ -33,9 +33,17 @@ struct vr_model {
     uint32_t references; /* changed through __atomic builtins only */
 };
 
-/* Open, check, self-test and join a bundle; imports its seed state into an empty store. Videos that no guardrail would
- * let pass, by the configuration's block list and safety threshold, leave the engine's indexes: they cost no
- * candidates. One reference is the caller's. */
+/* Open, check and self-test a bundle: all that takes long, and touches nothing that is shared. Videos that no guardrail
+ * would let pass, by the configuration's block list and safety threshold, leave the engine's indexes: they cost no
+ * candidates. The model cannot serve before it is joined. One reference is the caller's. */
+enum vr_status vr_model_open(const char *folder, struct vr_backend *backend, const struct vr_config *config,
+                             struct vr_model **out);
+
+/* Join an opened model to the store: its ids get their numbers, its seed state fills an empty store. Takes locks of the
+ * store, one id at a time. On failure the model is released as any other. */
+enum vr_status vr_model_join(struct vr_model *model, struct vr_state *state, int64_t now_ms);
+
+/* Both. */
 enum vr_status vr_model_load(const char *folder, struct vr_backend *backend, const struct vr_config *config,
                              struct vr_state *state, int64_t now_ms, struct vr_model **out);
 
@@ -59,6 +67,7 @@ void vr_model_release(struct vr_model *model); /* the last reference frees all; 
 #define VR_COUNT_MAX 50u
 #define VR_COUNT_DEFAULT 30u
 #define VR_EXCLUDE_MAX 1000u
+#define VR_RANK_MAX 1000u /* candidates of a RANK job */
 
 struct vr_context_value {
     struct vr_str name;
@@ -67,7 +76,11 @@ struct vr_context_value {
     struct vr_str text;
 };
 
-enum vr_job_kind { VR_JOB_RECOMMEND = 0, VR_JOB_SIMILAR };
+enum vr_job_kind {
+    VR_JOB_RECOMMEND = 0,
+    VR_JOB_SIMILAR,
+    VR_JOB_RANK /* the caller's own candidates get heads and scores: no sources, no guardrails, nothing recorded */
+};
 
 /* Whose request is served first and refused last under load. A share of its time is all that a request of a lower class
  * lets others pass: NORMAL a quarter, LOW half; then it goes before whatever comes later. */
@@ -79,13 +92,15 @@ struct vr_feed_request {
     enum vr_job_kind kind;
     enum vr_priority priority;
     struct vr_str request_id; /* never empty: the server makes one where the client gave none */
-    struct vr_str user_id;    /* RECOMMEND */
+    struct vr_str user_id;    /* RECOMMEND, RANK */
     struct vr_str video_id;   /* SIMILAR */
     uint32_t count;           /* 1..50 */
     const struct vr_context_value *context;
     uint32_t context_count;
     const struct vr_str *exclude;
     uint32_t exclude_count;
+    const struct vr_str *candidate; /* [candidate_count], RANK: video ids, repeated ones too */
+    uint32_t candidate_count;
     bool explain;
     bool dry_run;                     /* admin: nothing is recorded as served */
     const struct vr_term_spec *terms; /* admin dry run under other terms; NULL: the configured ones */
@@ -119,7 +134,7 @@ struct vr_move {
     uint32_t position; /* 1-based position at which the rule acted */
 };
 
-struct vr_trace {        /* only with explain */
+struct vr_trace {        /* only with explain; of RANK always, with terms alone, and gates with explain */
     const float *terms;  /* [term_count of the reply] */
     const float *gates;  /* [gates, experts] of the ranker's last level; NULL where there is none */
     float gain;          /* the selector's marginal gain when it chose the item */
@@ -173,8 +188,10 @@ struct vr_feed_reply {
     uint32_t filtered[VR_FILTER_COUNT];
     uint32_t queue_us, retrieve_us, merge_us, rank_us, rerank_us;
     uint32_t batch;            /* requests that shared the batch */
-    struct vr_feed_item *item; /* [item_count], in the job's arena */
+    struct vr_feed_item *item; /* [item_count], in the job's arena; of RANK: known candidates, in the request's order */
     uint32_t item_count;
+    const struct vr_str *unknown; /* [unknown_count], RANK: candidates that the model has no video for */
+    uint32_t unknown_count;
     const char *short_reason; /* why fewer than asked for (or than min_items); NULL otherwise */
     uint32_t term_count;
     struct vr_str term_name[VR_TERM_COUNT_MAX];

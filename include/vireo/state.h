@@ -1,6 +1,7 @@
 /* What Vireo knows of viewers and videos between requests: histories, follows, friends, counters, trending. Keys are
  * numbers of append-only dictionaries in this store, never rows of a bundle, so a reload leaves every history meaning
- * the same videos. This issue's driver is memory: nothing outlives the process (events answer `durable: false`).
+ * the same videos. A store that is created lives in memory and ends with the process; one that is opened on a folder
+ * keeps its events in a log there and answers them only once they are durable (docs/event-log.md).
  *
  * Locks: each call takes one short lock of a shard and copies; nothing is held across calls. Safe from any thread. */
 #ifndef VIREO_STATE_H
@@ -30,7 +31,22 @@ struct vr_state;
 
 /* VR_ERR_INVALID (configuration out of range), VR_ERR_NOMEM. */
 enum vr_status vr_state_create(const struct vr_state_config *config, struct vr_state **out);
-void vr_state_destroy(struct vr_state *state); /* NULL is accepted; no call may be running */
+void vr_state_destroy(struct vr_state *state); /* NULL is accepted; stops first; no call may be running */
+
+/* A store that lasts, in `folder`, which exists and which one process has at a time. Events come in through
+ * vr_state_submit, once vr_state_recover has been called. VR_ERR_BUSY (another process has the folder), VR_ERR_IO,
+ * VR_ERR_FORMAT, _CHECKSUM and _UNSUPPORTED (what lies there is damaged, or of a later version), as vr_state_create. */
+enum vr_status vr_state_open(const struct vr_state_config *config, const char *folder, struct vr_state **out);
+
+/* Bring the state to what the log says, after the import of the bundle's seeds, and begin to take events; *replayed is
+ * how many events were applied. Nothing but *replayed = 0 for a store in memory. The errors of vr_state_open. */
+enum vr_status vr_state_recover(struct vr_state *state, uint64_t *replayed);
+
+/* Take no more events, finish those that were taken, end the thread. Idempotent; a store in memory has nothing to do.
+ */
+void vr_state_stop(struct vr_state *state);
+
+bool vr_state_is_durable(const struct vr_state *state);
 
 /* Import a bundle's seed state; *imported is how many viewers came. Where the bundle says shift_state, its times move
  * so that as_of_ms becomes the store's start: the now_ms of its first import or catalogue, also for later ones, so that
@@ -133,14 +149,41 @@ struct vr_event {
     float watch_s;    /* of a play, seconds, >= 0; plays of one impression add up */
     float duration_s; /* of the video, 0 unknown: taken from the catalogue by the caller; an impression keeps its first
                          known one */
+    /* What the answer said that showed the video, where the client tells it again; kept in the log, without effect on
+     * labels. Texts of at most 64 bytes, empty where unknown. */
+    uint32_t position; /* 1.., 0 unknown */
+    struct vr_str model_version, experiment, arm, source;
 };
 enum vr_event_verdict { VR_EVENT_ACCEPTED = 0, VR_EVENT_DUPLICATE, VR_EVENT_REJECTED };
 
 /* Apply one event: labels of its impression, counters, recents, seen, trending. A video id that is new gets a number;
  * the caller refuses ids that the catalogue does not know. VR_EVENT_REJECTED comes with VR_ERR_INVALID and a text, or
  * with VR_ERR_BUSY (a new viewer past max_viewers) or VR_ERR_NOMEM: nothing that can be seen has changed then, and the
- * event may be sent again. */
+ * event may be sent again. VR_ERR_UNSUPPORTED for a durable store. */
 enum vr_status vr_state_apply(struct vr_state *state, const struct vr_event *event, enum vr_event_verdict *verdict);
+
+/* What became of one event. */
+struct vr_event_result {
+    enum vr_event_verdict verdict;
+    const char *reason; /* of a rejection, text that stays; else NULL */
+};
+
+/* Events on their way to the log: the caller's until they are submitted and again from `done` on. */
+struct vr_event_ticket {
+    const struct vr_event *event; /* [count] */
+    uint32_t count;
+    struct vr_event_result *result; /* [count]; one that has a reason already was rejected by the caller */
+    int64_t received_ms;            /* the server's clock */
+    void (*done)(struct vr_event_ticket *ticket); /* on the state's thread; must not wait */
+    enum vr_status status; /* VR_OK: all accepted and duplicate events are durable, and can be seen. VR_ERR_IO: none of
+                              the new ones is; send them again */
+    char error[192];       /* text of a failure */
+    struct vr_event_ticket *next; /* the state's */
+};
+
+/* Hand events of a durable store over. VR_OK: `done` will be called. VR_ERR_BUSY (too many are waiting), VR_ERR_CLOSED
+ * (not recovered yet, or stopped), VR_ERR_UNSUPPORTED (a store in memory: vr_state_apply): it will not. */
+enum vr_status vr_state_submit(struct vr_state *state, struct vr_event_ticket *ticket);
 
 /* ---- trending ---- */
 struct vr_trending { /* immutable list, counted */
@@ -157,6 +200,9 @@ struct vr_state_sizes {
     uint64_t viewers, videos;              /* records; numbers given out */
     uint64_t events, duplicates, rejected; /* by verdict; an event that met VR_ERR_NOMEM or _BUSY is in none */
     uint64_t bytes;                        /* records, windows, dictionaries */
+    uint64_t log_commits, log_failures;    /* groups of events written and synced, and those that failed */
+    uint64_t log_bytes, log_segments;      /* written by this process; files in the folder */
+    uint64_t unapplied; /* events that are in the log, but met no memory when they were to be applied: a restart does */
 };
 void vr_state_measure(struct vr_state *state, struct vr_state_sizes *out);
 

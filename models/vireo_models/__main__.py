@@ -7,7 +7,10 @@
     python -m vireo_models evaluate --bundle DIR --data kuairand:DIR [--days 20220505,20220506]
     python -m vireo_models search --data kuairand:DIR --minutes 30 --out DIR
     python -m vireo_models experiment synthetic --out DIR [--seeds N] [--steps N]
-    python -m vireo_models experiment architectures|retrieval --data kuairand:DIR --out DIR
+    python -m vireo_models experiment opposed --out DIR [--seeds N] [--steps N]
+    python -m vireo_models experiment architectures --data kuairand:DIR --out DIR [--seeds N] [--trials N]
+    python -m vireo_models experiment variants --set watch --data kuairand:DIR --out DIR [--seeds N]
+    python -m vireo_models experiment retrieval --data kuairand:DIR --out DIR
     python -m vireo_models demo --out models/demo
 
 ``train`` leaves DIR/bundle (what `vireo serve --bundle` takes), DIR/report.html, metrics.json, tables.txt

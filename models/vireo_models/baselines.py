@@ -17,10 +17,11 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression, Ridge
 from tqdm import tqdm
 
+from .calibration import Affine, fit_affine
 from .features_reference import ENTITIES
 from .metrics import log_loss
 from .networks import TASKS
-from .ranker import Affine, RankRows, fit_affine
+from .ranker import RankRows
 
 PENALTIES = (0.003, 0.03)  # C of the logistic regression: one over the strength
 RIDGES = (100.0, 3000.0)

@@ -58,18 +58,25 @@ class RankerConfig:
     width: int = 64
     tower_hidden: int = 32
     batch: int = 1024
-    lr: float = 0.002
+    lr: float = 0.0013
     epsilon: float = 1e-4  # of Adam, see ranker.py
-    weight_decay: float = 1e-5
-    table_lr: float = 0.003
+    weight_decay: float = 1e-7
+    table_lr: float = 0.0038
     table_epsilon: float = 1e-3
-    dropout: float = 0.3
-    input_dropout: float = 0.05
+    dropout: float = 0.15
+    input_dropout: float = 0.03
     unknown_rate: float = 0.05
     epochs: int = 10
     patience: int = 3
     average: float = 0.998  # of the moving average of the weights; 0 switches it off
     most_rows: int = 1_000_000
+    unclicked_share: float = 1.0  # of the fit rows without a click that are learnt from
+    watch_bins: str = "fixed"  # edges of the watch-time bins: fixed, or quantiles of the fit rows
+    watch_labels: str = (
+        "shares"  # what a bin is trained on: the share watched, or whether it exceeds its start
+    )
+    position_tower: bool = False  # in training, beside the heads, where the log has positions
+    loss_weighting: str = "fixed"  # or learnt: uncertainty, gradnorm
     loss_weight: dict[str, float] = field(
         default_factory=lambda: {"click": 1.0, "watch_s": 1.0, "like": 1.0, "finish": 1.0}
     )
@@ -83,6 +90,7 @@ class Config:
     report_days: list[int] = field(default_factory=list)  # YYYYMMDD; none: the days of data/splits.py
     refit: bool = False  # export models refitted on all days
     baselines: bool = True
+    boosting_trials: int = 8  # settings tried for each model of the gradient boosting
     tensorboard: bool = False  # write the losses for TensorBoard into the run's folder
     content_dim: int = 64
     id_width: int = 8  # of the ranker's video embedding
@@ -101,7 +109,14 @@ class Config:
 
 
 ARCHITECTURES = ("hard", "moe", "mmoe", "ple")
-CHOICES = {"architecture": ARCHITECTURES, "precision": ("auto", "fp32", "bf16")}
+CHOICES = {
+    "architecture": ARCHITECTURES,
+    "precision": ("auto", "fp32", "bf16"),
+    "loss_weighting": ("fixed", "uncertainty", "gradnorm"),
+    "watch_bins": ("fixed", "quantile"),
+    "watch_labels": ("shares", "exceeds"),
+}
+SHARES = ("unclicked_share",)  # above 0, at most 1
 RATES = ("dropout", "input_dropout", "unknown_rate", "average")  # at least 0, below 1
 FROM_ZERO = (
     "seed",
@@ -206,6 +221,8 @@ def _check_number(path: str, value: float) -> None:
     names = path.split(".")
     if any(name in RATES for name in names):
         good, wanted = 0 <= value < 1, "at least 0 and below 1"
+    elif any(name in SHARES for name in names):
+        good, wanted = 0 < value <= 1, "above 0 and at most 1"
     elif any(name in FROM_ZERO for name in names):
         good, wanted = 0 <= value < math.inf, "at least 0"
     else:

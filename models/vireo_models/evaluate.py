@@ -10,12 +10,14 @@ import torch
 
 from . import feature_report, leakage, recall, retrieval_baselines, scores
 from .baselines import Baselines, fit_baselines
+from .boosting import Boosting, Layout, drawn_settings, fit_boosting
 from .data import counters
 from .data.labels import RetrievalTargets, day_start_ms, retrieval_targets
+from .features_reference import ENTITIES
 from .health import expert_health
 from .networks import TASKS
 from .pipeline import Run, index_sizes, ranker_columns, raw_rows, rows_of, state_block
-from .ranker import watch_readings
+from .ranker import RankRows
 from .rows import chunks
 from .towers import serve_users
 
@@ -24,27 +26,57 @@ MOST_FEATURE_ROWS = 20_000  # of the report days
 MOST_FIT_ROWS = 200_000  # that unseen ids are looked up among
 
 
-def run_baselines(run: Run) -> Baselines:
-    """Baselines on the ranker's own rows."""
+@dataclasses.dataclass
+class Rivals:
+    """Fitted baselines by name, which predict the four heads from the ranker's rows."""
+
+    by_name: dict[str, Baselines | Boosting]
+
+    def predict(self, rows: RankRows) -> dict[str, scores.Predictions]:
+        return {name: one.predict(rows) for name, one in self.by_name.items()}
+
+    def settings(self) -> dict[str, Any]:
+        return {name: one.settings for name, one in self.by_name.items()}
+
+
+def boosting_layout(run: Run) -> Layout:
+    """Sizes and order of the codes in the ranker's rows."""
+    known, columns = run.declaration.by_name(), ranker_columns(run.maker)
+    ordered = {
+        entity: [known[one.name]["kind"] == "bucket" for one in columns[entity] if one.kind == "table"]
+        for entity in ENTITIES
+    }
+    return Layout(index_sizes(run), ordered)
+
+
+def run_baselines(run: Run) -> Rivals:
+    """Linear models and gradient boosting on the ranker's own rows."""
     assert run.fit_rows is not None
-    fit, tune, calibrate = (rows_of(run, rows) for rows in (run.fit_rows, run.days.tune, run.days.calibrate))
-    return fit_baselines(fit, tune, calibrate, index_sizes(run), run.config.seed)
+    parts = [rows_of(run, rows) for rows in (run.fit_rows, run.days.tune, run.days.calibrate)]
+    linear = fit_baselines(*parts, index_sizes(run), run.config.seed)
+    boosting = run_boosting(run, drawn_settings(run.config.boosting_trials, run.config.seed))
+    return Rivals({"linear": linear, "boosting": boosting})
 
 
-def rank_report(run: Run, rows: np.ndarray, baselines: Baselines | None) -> dict[str, Any]:
+def run_boosting(run: Run, tried: dict[str, list[dict[str, Any]]]) -> Boosting:
+    """Gradient boosting on the ranker's own rows, with the best of the settings ``tried`` for each model."""
+    assert run.fit_rows is not None
+    parts = [rows_of(run, rows) for rows in (run.fit_rows, run.days.tune, run.days.calibrate)]
+    return fit_boosting(*parts, boosting_layout(run), tried, run.config.seed)
+
+
+def rank_report(run: Run, rows: np.ndarray, rivals: Rivals | None) -> dict[str, Any]:
     """Figures of the four heads on impressions ``rows``."""
     assert run.ranker is not None
     judged = rows_of(run, rows)
     heads = run.ranker.predict(judged)
-    theirs = baselines.predict(judged) if baselines is not None else None
-    viewer = run.query.viewer[rows]
     found = scores.rank_scores(
         judged.labels.numpy(),
         judged.known.numpy(),
-        viewer,
+        run.query.viewer[rows],
         heads,
-        watch_readings(run.ranker, judged),
-        theirs,
+        run.ranker.watch_readings(judged),
+        rivals.predict(judged) if rivals is not None else {},
         run.config.bootstrap,
         run.config.seed,
     )
@@ -154,7 +186,7 @@ def _lone_aucs(
     return found
 
 
-def full_report(run: Run, baselines: Baselines | None) -> dict[str, Any]:
+def full_report(run: Run, rivals: Rivals | None) -> dict[str, Any]:
     """metrics.json: the report days."""
     assert run.fit_rows is not None and run.history is not None
     days = run.days
@@ -169,7 +201,7 @@ def full_report(run: Run, baselines: Baselines | None) -> dict[str, Any]:
             "report": list(days.report_days),
             "towers_first": list(run.first_days),
         },
-        "ranker": rank_report(run, days.report, baselines),
+        "ranker": rank_report(run, days.report, rivals),
         "retrieval": retrieval,
         "features": features_report(run),
         "health": health_report(run, days.report),
@@ -180,5 +212,5 @@ def full_report(run: Run, baselines: Baselines | None) -> dict[str, Any]:
             "towers": run.tower_losses,
             "ranker_rows": len(run.fit_rows),
         },
-        "baselines": baselines.settings if baselines else {},
+        "baselines": rivals.settings() if rivals else {},
     }

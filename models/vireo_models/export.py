@@ -242,7 +242,8 @@ def _golden(
 
 def _reference_viewer(run: Run, query: Any, watches: Watches) -> np.ndarray:
     age = run.data.viewers["age"].to_numpy(np.float64)[query.viewer]
-    recent = reference.history_fields(watches.watch_s, watches.flags, watches.count)
+    age_s = watches.age_s(query.now_ms)
+    recent = reference.history_fields(age_s, watches.watch_s, watches.flags, watches.count)
     return np.column_stack([age, query.viewer_totals, recent, run.maker.viewer_declared[query.viewer]])
 
 

@@ -46,6 +46,8 @@ DURATION_BOUNDS = (
     320.0,
 )
 
+SINCE_BOUNDS = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0, 172_800.0)
+
 # Columns that say the same as another column, or too sparse to learn from (content vectors use them).
 LEFT_OUT = {
     "kuairand": {
@@ -336,6 +338,14 @@ def _ranker_viewer(build: _Builder, data: Dataset, vectors: Mapping[str, str]) -
         build.rate("recent_long", "viewer", "recent_long", "recent_n", 3.0),
         build.bucket("recent_n", "viewer", "recent_n", "ranker.recent_n", 4, [1, 3, 6, 12, 25, 40, 50]),
         build.dense("recent_watch", "viewer", "recent_watch_s", "log1p"),
+        build.rate("recent_likes", "viewer", "recent_likes", "recent_n", 10.0),
+        build.rate("last_clicks", "viewer", "last_clicks", "last_n", 2.0),
+        build.rate("last_long", "viewer", "last_long", "last_n", 2.0),
+        build.rate("last_finishes", "viewer", "last_finishes", "last_n", 2.0),
+        build.dense("last_watch", "viewer", "last_watch_s", "log1p"),
+        build.bucket("hour_n", "viewer", "hour_n", "ranker.hour_n", 3, [1, 2, 3, 5, 8, 12, 20]),
+        build.bucket("since", "viewer", "since_s", "ranker.since", 4, SINCE_BOUNDS),
+        build.dense("since_log", "viewer", "since_s", "log1p"),
         *_attributes(build, "viewer", "", "ranker"),
     ]
 

@@ -17,7 +17,8 @@ ENTITIES = ("viewer", "context", "video", "pair")
 BUILT_IN: dict[str, tuple[str, ...]] = {
     "viewer": (
         "age", "n_impressions", "n_clicks", "n_finishes", "n_likes", "n_long_views", "sum_watch_s",
-        "recent_n", "recent_long", "recent_watch_s",
+        "recent_n", "recent_long", "recent_watch_s", "recent_likes", "last_n", "last_clicks", "last_long",
+        "last_finishes", "last_watch_s", "hour_n", "since_s",
     ),
     "context": ("hour", "weekday"),
     "video": (
@@ -37,6 +38,7 @@ VECTORS = {
     "content": "video",
 }
 RECENT_MAX = 50
+RECENT_LAST = 5
 CLICK, LIKE, LONG_VIEW, FINISH = 1, 2, 4, 8
 UPLOAD_UNKNOWN = np.iinfo(np.int64).min
 
@@ -214,15 +216,33 @@ def history_vectors(weight: np.ndarray, video: np.ndarray, vectors: np.ndarray) 
     return np.einsum("nk,nkd->nd", weight, vectors[np.maximum(video, 0)].astype(np.float64))
 
 
-def history_fields(watch_s: np.ndarray, flags: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """recent_n, recent_long, recent_watch_s: float64 [n, 3]."""
+def history_fields(
+    age_s: np.ndarray, watch_s: np.ndarray, flags: np.ndarray, count: np.ndarray
+) -> np.ndarray:
+    """recent_n and all viewer fields that follow it: float64 [n, 11]; age_s and watch_s NaN unknown."""
     real = _real(watch_s, count)
-    known = real & ~np.isnan(watch_s)
-    total = np.where(known, watch_s, 0).astype(np.float64).sum(axis=1)
-    mean = np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
-    return np.stack(
-        [np.asarray(count, np.float64), (real & (flags & LONG_VIEW > 0)).sum(axis=1), mean], axis=1
-    )
+    timed = real & ~np.isnan(age_s)
+    last = timed & (np.arange(real.shape[1]) >= np.asarray(count)[:, None] - RECENT_LAST)
+
+    def number(flag: int, among: np.ndarray) -> np.ndarray:
+        return (among & (flags & flag > 0)).sum(axis=1)
+
+    newest = np.where(timed, np.arange(real.shape[1]), -1).max(axis=1, initial=-1)
+    since, rows = np.full(len(age_s), np.nan), np.flatnonzero(newest >= 0)
+    since[rows] = age_s[rows, newest[rows]]
+    columns = [
+        np.asarray(count), number(LONG_VIEW, real), _mean(watch_s, real), number(LIKE, real),
+        last.sum(axis=1), number(CLICK, last), number(LONG_VIEW, last), number(FINISH, last),
+        _mean(watch_s, last), (timed & (age_s <= 3600)).sum(axis=1), since,
+    ]  # fmt: skip
+    return np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
+
+
+def _mean(values: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Mean over the known values among [n, width], NaN where there are none: [n]."""
+    known = among & ~np.isnan(values)
+    total = np.where(known, values, 0).astype(np.float64).sum(axis=1)
+    return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
 
 
 def history_matches(

@@ -23,7 +23,7 @@ from .data.splits import split
 from .features import Declaration
 from .features_reference import string_list
 from .pipeline import make_rank_rows, ranker_columns, raw_rows
-from .ranker import RankerModel, RankRows, watch_readings
+from .ranker import RankerModel, RankRows
 from .rows import Query, RowMaker
 from .schema import Dataset
 from .towers import TowerModel, history_content, serve_users, viewer_block
@@ -126,10 +126,10 @@ def judge_heads(model: BundleModel, days: tuple[int, ...], draws: int, seed: int
     rows = np.flatnonzero(np.isin(log["day"].to_numpy(), days))
     judged = model.rank_rows(model.maker.log_query().take(rows), task_labels(log.iloc[rows]))
     heads = model.ranker.predict(judged)
-    watch = watch_readings(model.ranker, judged)
+    watch = model.ranker.watch_readings(judged)
     viewer = log["viewer"].to_numpy()[rows]
     found = scores.rank_scores(
-        judged.labels.numpy(), judged.known.numpy(), viewer, heads, watch, None, draws, seed
+        judged.labels.numpy(), judged.known.numpy(), viewer, heads, watch, {}, draws, seed
     )
     truth = scores.truth_scores(model.data, rows, heads)
     return found | ({"truth": truth} if truth else {})

@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from vireo_models.features_reference import ENTITIES, RECENT_MAX, Column
+from vireo_models.features_reference import BUILT_IN, ENTITIES, RECENT_MAX, Column
 
+RECENT_FIELDS = len(BUILT_IN["viewer"]) - BUILT_IN["viewer"].index("recent_n")
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _KINDS = ("dense", "table", "vector")
 _VECTORS = ("hist_tower", "hist_content", "user_tower", "tower", "content")
@@ -52,7 +53,7 @@ _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
     "vr_python_block_column": ([_POINTER, _U32, _POINTER], _TEXT),
     "vr_python_transform": ([_POINTER, _SIZE, _POINTER, _POINTER, _POINTER], None),
     "vr_python_history_weights": ([_SIZE, _POINTER, _POINTER, _POINTER, _POINTER], ctypes.c_int),
-    "vr_python_history_fields": ([_SIZE, _POINTER, _POINTER, _POINTER, _POINTER], ctypes.c_int),
+    "vr_python_history_fields": ([_SIZE, *[_POINTER] * 5], ctypes.c_int),
     "vr_python_history_matches": ([_SIZE, *[_POINTER] * 3, _SIZE, *[_POINTER] * 4], ctypes.c_int),
     "vr_python_time_fields": ([_SIZE, _POINTER, _I32, _POINTER], None),
     "vr_python_age_hours": ([_SIZE, _POINTER, _POINTER, _POINTER], None),
@@ -234,18 +235,11 @@ def _safetensors(tensors: Mapping[str, np.ndarray]) -> bytes:
     return save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
 
 
-def _recent(
-    video: np.ndarray | None, watch_s: np.ndarray | None, flags: np.ndarray, count: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray, np.ndarray]:
-    """The arrays of recent watches in the types and shapes of the C functions."""
+def _recent(flags: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Flags and counts of recent watches as the C functions take them, and the shape of what goes beside."""
     count = _array(count, np.int32, (None,), "count")
     shape = (count.size, RECENT_MAX)
-    return (
-        None if video is None else _array(video, np.int32, shape, "video"),
-        None if watch_s is None else _array(watch_s, np.float32, shape, "watch_s"),
-        _array(flags, np.uint32, shape, "flags"),
-        count,
-    )
+    return _array(flags, np.uint32, shape, "flags"), count, shape
 
 
 def history_weights(video: np.ndarray, flags: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -254,7 +248,8 @@ def history_weights(video: np.ndarray, flags: np.ndarray, count: np.ndarray) -> 
     video int32 [n, 50] (row, -1 unknown), flags uint32 [n, 50] (1 click, 2 like, 4 long_view, 8 finish),
     count int32 [n]: the first count[i] of a row are real, oldest first; what follows is padding and gets 0.
     """
-    video, _, flags, count = _recent(video, None, flags, count)
+    flags, count, shape = _recent(flags, count)
+    video = _array(video, np.int32, shape, "video")
     weight = np.empty((count.size, RECENT_MAX), dtype=np.float32)
     _check(
         _library().vr_python_history_weights(
@@ -264,15 +259,19 @@ def history_weights(video: np.ndarray, flags: np.ndarray, count: np.ndarray) -> 
     return weight
 
 
-def history_fields(watch_s: np.ndarray, flags: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """recent_n, recent_long, recent_watch_s: float64 [n, 3]. watch_s float32 [n, 50], NaN unknown."""
-    _, watch_s, flags, count = _recent(None, watch_s, flags, count)
-    out = np.empty((count.size, 3), dtype=np.float64)
-    _check(
-        _library().vr_python_history_fields(
-            count.size, watch_s.ctypes.data, flags.ctypes.data, count.ctypes.data, out.ctypes.data
-        )
-    )
+def history_fields(
+    age_s: np.ndarray, watch_s: np.ndarray, flags: np.ndarray, count: np.ndarray
+) -> np.ndarray:
+    """recent_n and all viewer fields that follow it: float64 [n, 11].
+
+    age_s (seconds before the row's moment) and watch_s float32 [n, 50], NaN unknown.
+    """
+    flags, count, shape = _recent(flags, count)
+    age_s = _array(age_s, np.float32, shape, "age_s")
+    watch_s = _array(watch_s, np.float32, shape, "watch_s")
+    out = np.empty((count.size, RECENT_FIELDS), dtype=np.float64)
+    arrays = [array.ctypes.data for array in (age_s, watch_s, flags, count, out)]
+    _check(_library().vr_python_history_fields(count.size, *arrays))
     return out
 
 
@@ -288,7 +287,8 @@ def history_matches(
 
     candidate int32 [n], a video row; topic, creator int32 [videos], -1 unknown, which matches nothing.
     """
-    video, _, flags, count = _recent(video, None, flags, count)
+    flags, count, shape = _recent(flags, count)
+    video = _array(video, np.int32, shape, "video")
     topic = _array(topic, np.int32, (None,), "topic")
     creator = _array(creator, np.int32, topic.shape, "creator")
     candidate = _array(candidate, np.int32, (count.size,), "candidate")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .calibration import Affine, fit_calibration, fold
 from .config import Config
 from .content import content_vectors, quantise, restore
 from .data import counters
@@ -26,14 +27,10 @@ from .features_reference import ENTITIES
 from .keeper import Keeper
 from .networks import Column, wiring
 from .ranker import (
-    WATCH_WIDTHS,
-    Affine,
     RankerHistory,
     RankerModel,
     RankerTrainer,
     RankRows,
-    fit_calibration,
-    fold,
     train_ranker,
 )
 from .rows import Query, RowMaker
@@ -51,6 +48,7 @@ from .towers import (
     train_progressively,
     viewer_block,
 )
+from .watch_time import WATCH_WIDTHS, quantile_widths
 
 FIRST_SHARE = (
     0.5  # of the fit days that the towers learn before the ranker's first row, where there is little history
@@ -239,7 +237,19 @@ def make_rank_rows(
         torch.from_numpy(content),
         torch.from_numpy(labels.values),
         torch.from_numpy(labels.mask),
+        torch.from_numpy(query.position.astype(np.int64)),
     )
+
+
+def _sampled(run: Run, rows: np.ndarray) -> np.ndarray:
+    """The configured share of the rows without a click, and no more than the configured number of all."""
+    settings, rng = run.config.ranker, np.random.default_rng(run.config.seed)
+    if settings.unclicked_share < 1:
+        click = run.data.impressions["click"].to_numpy()[rows]
+        rows = rows[click | (rng.random(len(rows)) < settings.unclicked_share)]
+    if len(rows) > settings.most_rows:
+        rows = np.sort(rng.choice(rows, settings.most_rows, replace=False))
+    return rows
 
 
 def build_rank_rows(run: Run, days: tuple[int, ...], refit: bool = False) -> None:
@@ -247,10 +257,7 @@ def build_rank_rows(run: Run, days: tuple[int, ...], refit: bool = False) -> Non
     assert run.vectors is not None
     log_day = run.data.impressions["day"].to_numpy()
     usable = np.isin(log_day, days) & ~np.isin(log_day, run.first_days)
-    run.fit_rows = np.flatnonzero(usable & run.vectors.filled)
-    if len(run.fit_rows) > run.config.ranker.most_rows:
-        rng = np.random.default_rng(run.config.seed)
-        run.fit_rows = np.sort(rng.choice(run.fit_rows, run.config.ranker.most_rows, replace=False))
+    run.fit_rows = _sampled(run, np.flatnonzero(usable & run.vectors.filled))
     vectors = {
         "user_tower": run.vectors.user_tower,
         "tower": run.vectors.tower,
@@ -282,8 +289,17 @@ def index_sizes(run: Run) -> dict[str, list[int]]:
     }
 
 
-def new_ranker(run: Run) -> RankerModel:
-    """An untrained ranker of the configured architecture."""
+def watch_widths(run: Run) -> tuple[float, ...]:
+    """Widths of the watch-time bins, as configured."""
+    if run.config.ranker.watch_bins == "fixed":
+        return WATCH_WIDTHS
+    watch_s = run.data.impressions["watch_s"].to_numpy(np.float64)[run.days.fit]
+    return quantile_widths(watch_s, len(WATCH_WIDTHS))
+
+
+def new_ranker(run: Run, widths: tuple[float, ...] | None = None) -> RankerModel:
+    """An untrained ranker of the configured architecture; ``widths`` of watch-time bins instead of the
+    configured ones."""
     torch.manual_seed(run.config.seed)
     settings = run.config.ranker
     spec = wiring(
@@ -292,7 +308,7 @@ def new_ranker(run: Run) -> RankerModel:
         settings.hidden,
         settings.width,
         settings.tower_hidden,
-        WATCH_WIDTHS,
+        widths or watch_widths(run),
     )
     shapes = run.declaration.table_shapes(run.declaration.ranker_inputs)
     return RankerModel(ranker_columns(run.maker), shapes, spec, settings)

@@ -59,25 +59,22 @@ def ranker_losses(axes: Axes, found: Metrics) -> None:
     axes.legend(frameon=False)
 
 
+RIVALS = {"linear": (0.15, BASELINE, "linear"), "boosting": (0.3, MARK, "gradient boosting")}
+
+
+def _aucs(one: Metrics) -> list[tuple[float, str, str, dict[str, float]]]:
+    """Shift, colour, label and AUC of the model and its rivals."""
+    found = [(0.0, MODEL, "model", one["model"]["auc_interval"])]
+    return found + [(*RIVALS[name], other["auc_interval"]) for name, other in one["rivals"].items()]
+
+
 def auc_bars(axes: Axes, found: Metrics) -> None:
     names = ["click", "finish", "like"]
-    for shift, key, colour, label in (
-        (-0.12, "model", MODEL, "model"),
-        (0.12, "logistic", BASELINE, "logistic regression"),
-    ):
-        for place, name in enumerate(names):
-            if key not in found["ranker"][name]:
-                continue
-            one = found["ranker"][name][key]["auc_interval"]
-            axes.errorbar(
-                place + shift,
-                one["value"],
-                yerr=_error(one),
-                fmt="o",
-                color=colour,
-                capsize=3,
-                label=label if place == 0 else None,
-            )
+    for place, name in enumerate(names):
+        for shift, colour, label, one in _aucs(found["ranker"][name]):
+            text = label if place == 0 else None
+            style = {"fmt": "o", "color": colour, "capsize": 3, "label": text}
+            axes.errorbar(place + shift, one["value"], yerr=_error(one), **style)
     axes.set_xticks(range(len(names)), names)
     axes.set(title="AUC with 95 % intervals over viewers", ylabel="AUC")
     axes.legend(frameon=False)
@@ -85,16 +82,18 @@ def auc_bars(axes: Axes, found: Metrics) -> None:
 
 def gains(axes: Axes, found: Metrics) -> None:
     wanted = [(name, "auc_gain", f"{name} AUC") for name in ("click", "finish", "like")]
-    rows = [
-        (found["ranker"][name][key], label) for name, key, label in wanted if key in found["ranker"][name]
-    ]
-    if "xauc_gain" in found["ranker"]["watch_s"]:
-        rows.append((found["ranker"]["watch_s"]["xauc_gain"], "watch XAUC"))
-    for place, (one, _) in enumerate(rows):
-        axes.errorbar(one["value"], place, xerr=_error(one), fmt="o", color=MODEL, capsize=3)
+    wanted.append(("watch_s", "xauc_gain", "watch XAUC"))
+    for place, (name, key, _) in enumerate(wanted):
+        for rival, other in found["ranker"][name]["rivals"].items():
+            shift, colour, label = RIVALS[rival]
+            text = f"over {label}" if place == 0 else None
+            style = {"fmt": "o", "color": colour, "capsize": 3, "label": text}
+            axes.errorbar(other[key]["value"], place + shift, xerr=_error(other[key]), **style)
     axes.axvline(0, color=GREY, lw=1)
-    axes.set_yticks(range(len(rows)), [label for _, label in rows])
-    axes.set(title="Gain over the baseline, paired", xlabel="difference, 95 % interval")
+    axes.set_yticks(range(len(wanted)), [label for _, _, label in wanted])
+    axes.set(title="Gain over the baselines, paired", xlabel="difference, 95 % interval")
+    if found["ranker"]["click"]["rivals"]:
+        axes.legend(frameon=False)
 
 
 def calibration(axes: Axes, found: Metrics, name: str) -> None:

@@ -1,16 +1,14 @@
 """Training of the multi-task ranker on rows of the log.
 
 ``RankRows`` holds transformed features of the rows and the vectors of their own moment; ``RankerModel``
-assembles them and predicts the four heads. Click, like and finish have a log loss; watch time has one
-output a bin, trained on the share of the bin that was watched, so that the widths times the probabilities
-add up to the mean of watch_s. Training stops by the tune day; ``fit_calibration`` fits one affine map of the
-logits for each head on the calibration day and folds it into the task's last layer.
+assembles them and predicts the four heads. Click, like and finish have a log loss, watch time that of its
+bins (watch_time.py). Training stops by the tune day; calibration.py follows.
 """
 
 from __future__ import annotations
 
 import copy
-import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,14 +20,11 @@ from tqdm import tqdm
 
 from .config import RankerConfig
 from .features_reference import ENTITIES
-from .networks import TASKS, Assemble, Column, Ranker, Tables
+from .networks import TASKS, Assemble, Column, Ranker, Tables, dropout
+from .position import PositionTower, joined
 from .rows import chunks
-
-# Edges of the watch-time bins in seconds: narrow where most watches end, wide in the long tail.
-WATCH_EDGES = (
-    0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 75, 90, 110, 130, 160, 190, 230, 300,
-)  # fmt: skip
-WATCH_WIDTHS = tuple(float(b - a) for a, b in itertools.pairwise(WATCH_EDGES))
+from .watch_time import BinLoss, readings
+from .weighting import Weighting
 
 
 @dataclass
@@ -43,16 +38,21 @@ class RankRows:
     content: Tensor  # float32 [videos, content_dim], gathered by video
     labels: Tensor  # float32 [n, 4]
     known: Tensor  # bool [n, 4]
+    position: Tensor  # int64 [n], on the page, -1 unknown; no input of the ranker
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: Tensor | slice) -> RankRows:
+        def picked(one: Tensor) -> Tensor:  # index_select copies whole rows, which indexing does not
+            return one[rows] if isinstance(rows, slice) else one.index_select(0, rows)
+
         return RankRows(
-            {entity: block[rows] for entity, block in self.dense.items()},
-            {entity: block[rows] for entity, block in self.index.items()},
-            {name: vector[rows] for name, vector in self.vectors.items()},
-            self.video[rows], self.content, self.labels[rows], self.known[rows],
+            {entity: picked(block) for entity, block in self.dense.items()},
+            {entity: picked(block) for entity, block in self.index.items()},
+            {name: picked(vector) for name, vector in self.vectors.items()},
+            picked(self.video), self.content, picked(self.labels), picked(self.known),
+            picked(self.position),
         )  # fmt: skip
 
     def to(self, device: torch.device) -> RankRows:
@@ -62,13 +62,13 @@ class RankRows:
                 {name: one.to(device) for name, one in part.items()}
                 for part in (self.dense, self.index, self.vectors)
             ),
-            *(one.to(device) for one in (self.video, self.content, self.labels, self.known)),
+            *(one.to(device) for one in (self.video, self.content, self.labels, self.known, self.position)),
         )
 
     def batch_vectors(self) -> dict[str, Tensor]:
         """All vectors of these rows as float32."""
         found = {name: vector.float() for name, vector in self.vectors.items()}
-        return found | {"content": self.content[self.video]}
+        return found | {"content": self.content.index_select(0, self.video)}
 
 
 class RankerModel(nn.Module):
@@ -91,6 +91,12 @@ class RankerModel(nn.Module):
         self.width = sum(block.width for block in self.blocks.values())
         self.ranker = Ranker(spec, self.width, config.dropout)
         self.input_dropout = config.input_dropout
+        self.watch_loss = BinLoss(config.watch_labels)
+        self.weighting = Weighting(config.loss_weighting, config.loss_weight)
+        tab = next((one for one in columns["context"] if one.table == "ranker.tab"), None)
+        self.tab_slot = tab.slot if tab is not None else -1
+        with_tower = config.position_tower and tab is not None
+        self.position_tower = PositionTower(tab.rows) if with_tower else None
 
     def assemble(self, rows: RankRows) -> Tensor:
         """[n, width], ordered viewer, context, video, pair."""
@@ -99,8 +105,20 @@ class RankerModel(nn.Module):
         return torch.cat(parts, dim=1)
 
     def forward(self, rows: RankRows) -> dict[str, Tensor]:
-        x = nn.functional.dropout(self.assemble(rows), self.input_dropout, self.training)
+        x = dropout(self.assemble(rows), self.input_dropout, self.training)
         return self.ranker(x)
+
+    def biased(self, rows: RankRows) -> dict[str, Tensor]:
+        """The logits of training: those of ``forward`` and, where there is one, the position's tower."""
+        logits = {name: one.float() for name, one in self(rows).items()}
+        if self.position_tower is None:
+            return logits
+        ratio = self.position_tower(rows.position, self.tabs(rows))
+        return {name: joined(logits[name], ratio[:, column]) for column, name in enumerate(TASKS)}
+
+    def tabs(self, rows: RankRows) -> Tensor:
+        """Table rows of the tab [n]."""
+        return rows.index["context"][:, self.tab_slot]
 
     @torch.no_grad()
     def predict(self, rows: RankRows) -> np.ndarray:
@@ -111,46 +129,49 @@ class RankerModel(nn.Module):
         ]
         return np.concatenate(parts)
 
+    def watch_readings(self, rows: RankRows) -> dict[str, np.ndarray]:
+        """Median and typical watch_s of each row [n]."""
+        return readings(self.logits(rows)["watch_s"], self.ranker.widths_watch_s)
+
     @torch.no_grad()
-    def logits(self, rows: RankRows) -> dict[str, Tensor]:
-        """Logits of all rows by task."""
+    def logits(self, rows: RankRows, biased: bool = False) -> dict[str, Tensor]:
+        """Logits of all rows by task; ``biased`` ones are those of training."""
         self.eval()
-        parts = [self(rows.take(part)) for part in chunks(len(rows), 16_384)]
+        made = self.biased if biased else self
+        parts = [made(rows.take(part)) for part in chunks(len(rows), 16_384)]
         return {name: torch.cat([part[name] for part in parts]) for name in TASKS}
 
 
 # ---- losses ----
 
 
-def watch_shares(watch_s: Tensor, widths: Tensor) -> Tensor:
-    """Share of each bin that was watched: clip((y - t_k) / width_k, 0, 1), [n, K]."""
-    start = torch.cumsum(widths, 0) - widths
-    return ((watch_s[:, None] - start) / widths).clamp(0, 1)
-
-
-def bin_weights(widths: Tensor) -> Tensor:
-    """How much a bin counts in the loss, adding up to 1: between alike (which orders best) and by width
-    (the mean)."""
-    weight = widths.sqrt()
-    return weight / weight.sum()
-
-
 def task_losses(
-    model: Ranker, logits: Mapping[str, Tensor], labels: Tensor, known: Tensor
+    model: RankerModel,
+    logits: Mapping[str, Tensor],
+    labels: Tensor,
+    known: Tensor,
+    unclicked_share: float = 1.0,
 ) -> dict[str, Tensor]:
-    """Mean loss of each task over the rows whose label is known."""
+    """Mean loss of each task over the rows whose label is known.
+
+    Where only a share of the rows without a click is there, the odds of a click among them are the true ones
+    over that share: the logit is raised by as much, so that the head itself stays true. For the other tasks
+    such a row stands for those that are not there.
+    """
     found = {}
+    unclicked = labels[:, TASKS.index("click")] == 0
+    weight = torch.where(unclicked, 1 / unclicked_share, 1.0)
     for column, name in enumerate(TASKS):
         target, mask = labels[:, column], known[:, column]
         if name == "watch_s":
-            shares = watch_shares(target, model.widths_watch_s)
-            each = nn.functional.binary_cross_entropy_with_logits(logits[name], shares, reduction="none")
-            each = each @ bin_weights(model.widths_watch_s)
+            each = model.watch_loss.each(logits[name], target, model.ranker.widths_watch_s)
         else:
+            raised = math.log(unclicked_share) if name == "click" else 0.0
             each = nn.functional.binary_cross_entropy_with_logits(
-                logits[name][:, 0], target, reduction="none"
+                logits[name][:, 0] - raised, target, reduction="none"
             )
-        found[name] = (each * mask).sum() / mask.sum().clamp_min(1)
+        counted = mask if name == "click" else mask * weight
+        found[name] = (each * counted).sum() / counted.sum().clamp_min(1)
     return found
 
 
@@ -175,8 +196,7 @@ class WeightAverage:
     def update(self, model: nn.Module) -> None:
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for own, new in zip(self.model.parameters(), model.parameters(), strict=True):
-            own.lerp_(new, 1 - decay)
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
 
 
 def _optimizer(model: RankerModel, config: RankerConfig) -> torch.optim.Optimizer:
@@ -186,8 +206,12 @@ def _optimizer(model: RankerModel, config: RankerConfig) -> torch.optim.Optimize
     groups = [
         {"params": list(model.ranker.parameters()), "weight_decay": config.weight_decay},
         {"params": list(model.tables.parameters()), "lr": config.table_lr, "eps": config.table_epsilon},
+        *model.weighting.groups(),
     ]
-    return torch.optim.Adam(groups, lr=config.lr, eps=config.epsilon)
+    if model.position_tower is not None:
+        # Few numbers that many rows speak for: full steps from small gradients are what they want.
+        groups.append({"params": list(model.position_tower.parameters()), "lr": 0.05, "eps": 1e-8})
+    return torch.optim.Adam(groups, lr=config.lr, eps=config.epsilon, fused=True)
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -196,14 +220,10 @@ def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tens
         yield order[start : start + size]
 
 
-def _weighted(losses: Mapping[str, Tensor], config: RankerConfig) -> Tensor:
-    return torch.stack([config.loss_weight[name] * loss for name, loss in losses.items()]).sum()
-
-
 @torch.no_grad()
 def evaluate_losses(model: RankerModel, rows: RankRows) -> dict[str, float]:
     """Mean loss of each task over all rows."""
-    found = task_losses(model.ranker, model.logits(rows), rows.labels, rows.known)
+    found = task_losses(model, model.logits(rows, biased=True), rows.labels, rows.known)
     return {name: float(loss) for name, loss in found.items()}
 
 
@@ -216,15 +236,16 @@ def _epoch(
     for picked in _batches(len(rows), config.batch, generator):
         batch = rows.take(picked)
         with autocast:
-            logits = model(batch)
-        logits = {name: one.float() for name, one in logits.items()}
-        loss = _weighted(task_losses(model.ranker, logits, batch.labels, batch.known), config)
+            logits = model.biased(batch)
+        losses = task_losses(model, logits, batch.labels, batch.known, config.unclicked_share)
+        loss = model.weighting.total(losses, model.ranker.levels[-1].w2)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
+        model.weighting.normalise()
         average.update(model)
-        total, steps = total + float(loss.detach()), steps + 1
+        total, steps = total + sum(float(one.detach()) for one in losses.values()), steps + 1
     return total / max(steps, 1)
 
 
@@ -237,11 +258,13 @@ def constant_losses(model: RankerModel, rows: RankRows) -> dict[str, float]:
     """Losses of the best constant prediction."""
     logits = {}
     for column, name in enumerate(TASKS):
-        target, mask = rows.labels[:, column], rows.known[:, column]
-        shares = watch_shares(target, model.ranker.widths_watch_s) if name == "watch_s" else target[:, None]
-        mean = (shares * mask[:, None]).sum(0) / mask.sum().clamp_min(1)
-        logits[name] = torch.logit(mean.clamp(1e-6, 1 - 1e-6)).expand(len(target), -1)
-    found = task_losses(model.ranker, logits, rows.labels, rows.known)
+        target = rows.labels[rows.known[:, column], column]
+        if name == "watch_s":
+            best = model.watch_loss.constant(target, model.ranker.widths_watch_s)
+        else:
+            best = torch.logit(target.mean().nan_to_num().clamp(1e-6, 1 - 1e-6))[None]
+        logits[name] = best.expand(len(rows), -1)
+    found = task_losses(model, logits, rows.labels, rows.known)
     return {name: float(loss) for name, loss in found.items()}
 
 
@@ -270,6 +293,8 @@ class RankerTrainer:
         epochs: int | None = None,
     ) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if model.position_tower is not None:
+            model.position_tower.set_shares(fit.position, model.tabs(fit))
         self.autocast = mixed_precision(config.precision, device)
         self.model, self.fit, self.config = model.to(device), fit.to(device), config
         self.tune = None if tune is None else tune.to(device)
@@ -348,97 +373,3 @@ def train_ranker(
             bar.set_postfix(fit=f"{entry['fit']:.4f}")
             after_epoch(entry)
     return trainer.kept(), trainer.history
-
-
-# ---- calibration ----
-
-
-@dataclass(frozen=True)
-class Affine:
-    """z -> slope * z + shift on a head's logits."""
-
-    slope: float
-    shift: float
-
-
-def fit_affine(logits: Tensor, target: Tensor, weight: Tensor, prior: float = 20.0) -> Affine:
-    """Least weighted log loss over slope and shift; logits and target [n, K], weight [K].
-
-    With the bins' widths as weights the shift's equation makes the mean of the head that of watch_s
-    exactly. The slope is held near 1 by ``prior`` rows' worth of evidence, which matters only where
-    positives are few.
-    """
-    z, y = logits.double(), target.double()
-    weight = weight.double() / weight.double().sum()
-    parameters = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [parameters], max_iter=100, line_search_fn="strong_wolfe", tolerance_grad=1e-10
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        each = nn.functional.binary_cross_entropy_with_logits(
-            z * parameters[0] + parameters[1], y, reduction="none"
-        )
-        loss = (each @ weight).mean() + 0.5 * prior / max(len(z), 1) * (parameters[0] - 1) ** 2
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    slope, shift = parameters.detach().tolist()
-    return Affine(max(slope, 0.05), shift)
-
-
-def fit_calibration(model: RankerModel, rows: RankRows) -> dict[str, Affine]:
-    """The affine map of each head on the rows of the calibration day."""
-    logits, found = model.logits(rows), {}
-    for column, name in enumerate(TASKS):
-        known = rows.known[:, column]
-        target = rows.labels[known, column]
-        widths = model.ranker.widths_watch_s if name == "watch_s" else torch.ones(1)
-        shares = watch_shares(target, widths) if name == "watch_s" else target[:, None]
-        found[name] = fit_affine(logits[name][known], shares, widths)
-    return found
-
-
-@torch.no_grad()
-def fold(model: RankerModel, maps: Mapping[str, Affine]) -> None:
-    """Writes the maps into the last layer of each task."""
-    for name, one in maps.items():
-        task = model.ranker.tasks[name]
-        task.w2.mul_(one.slope)
-        task.b2.mul_(one.slope).add_(one.shift)
-
-
-def medians(logits: Tensor, widths: Tensor) -> np.ndarray:
-    """Median watch_s of each row [n] from the bins: the probability of passing the middle of bin k is
-    about its share.
-
-    The bins' shares fall with k in truth but not always in the prediction, so they are made to fall first.
-    """
-    share = torch.cummin(torch.sigmoid(logits.double()), dim=1).values.numpy()
-    width = widths.double().numpy()
-    middle = np.cumsum(width) - width / 2
-    below = (share >= 0.5).sum(axis=1)
-    rows = np.arange(len(share))
-    left, right = np.maximum(below - 1, 0), np.minimum(below, len(width) - 1)
-    x0, x1 = np.where(below > 0, middle[left], 0.0), middle[right]
-    s0, s1 = np.where(below > 0, share[rows, left], 1.0), share[rows, right]
-    t = np.clip((s0 - 0.5) / np.maximum(s0 - s1, 1e-9), 0, 1)
-    return np.where(below == len(width), width.sum(), x0 + t * (x1 - x0))
-
-
-def typical_watch(logits: Tensor, widths: Tensor) -> np.ndarray:
-    """expm1 of the mean of log1p(watch_s) [n], from the bins' logits [n, K]: each bin adds its step of log1p.
-
-    It is what a regression on log1p estimates, and orders pairs better than the mean, ruled by the long tail.
-    """
-    edges = torch.cat([torch.zeros(1), torch.cumsum(widths, 0)]).double()
-    steps = torch.diff(torch.log1p(edges))
-    return torch.expm1(torch.sigmoid(logits.double()) @ steps).numpy()
-
-
-def watch_readings(model: RankerModel, rows: RankRows) -> dict[str, np.ndarray]:
-    """Median and typical watch_s of each row [n], from the same bins as E[watch_s]."""
-    logits, widths = model.logits(rows)["watch_s"], model.ranker.widths_watch_s
-    return {"median": medians(logits, widths), "typical": typical_watch(logits, widths)}

@@ -55,44 +55,51 @@ def interval_text(one: dict[str, float] | None, digits: int = 4) -> str:
     )
 
 
+RIVALS = ("linear", "boosting")
+BINARY = ("click", "finish", "like")
+# Title, reading of the model, reading of the rival, figure, gain, digits of the watch-time rows.
+WATCH_ROWS = (
+    ("XAUC of the typical value", "model_typical", "log", "xauc", "xauc_gain", 4),
+    ("RMSE of log1p (gain: of squares)", "model_typical", "log", "log_rmse", "log_mse_gain", 4),
+    ("MAE of the median, s", "model_median", "log", "mae", "mae_gain", 3),
+    ("XAUC of E[watch_s]", "model", "mean", "xauc", "mean_xauc_gain", 4),
+    ("MAE of E[watch_s], s", "model", "mean", "mae", "mean_mae_gain", 3),
+    ("RMSE of E[watch_s], s (gain: of squares)", "model", "mean", "rmse", "mean_mse_gain", 3),
+    ("E[watch_s] / observed mean", "model", "mean", "mean_ratio", "", 3),
+)
+
+
+def _rivals(one: Metrics) -> list[str]:
+    return [rival for rival in RIVALS if rival in one["rivals"]]
+
+
 def probability_table(found: Metrics) -> Table:
-    """AUC and log loss of click, finish and like beside logistic regression."""
-    head = ["head", "rate", "AUC", "logistic", "gain [95 %]", "log loss", "logistic", "gain [95 %]", "ECE"]
-    rows = [head]
-    for name in ("click", "finish", "like"):
+    """AUC and log loss of click, finish and like beside their rivals, and the calibration error."""
+    rivals = _rivals(found["ranker"]["click"])
+    rows = [["", "model", *(cell for rival in rivals for cell in (rival, "gain [95 %]"))]]
+    for name in BINARY:
         one = found["ranker"][name]
-        model, other = one["model"], one.get("logistic", {})
-        rows.append(
-            [
-                name,
-                _number(one["rate"]),
-                _number(model["auc"]),
-                _number(other.get("auc")),
-                interval_text(one.get("auc_gain")),
-                _number(model["log_loss"]),
-                _number(other.get("log_loss")),
-                interval_text(one.get("log_loss_gain"), 5),
-                _number(model["ece"]),
-            ]
-        )
+        for title, figure, digits in (("AUC", "auc", 4), ("log loss", "log_loss", 5), ("ECE", "ece", 4)):
+            cells = [f"{name}, {title}", _number(one["model"][figure], digits)]
+            for rival in rivals:
+                other = one["rivals"][rival]
+                gain = interval_text(other.get(f"{figure}_gain"), digits)
+                cells += [_number(other[figure], digits), gain]
+            rows.append(cells)
     return rows
 
 
 def watch_table(found: Metrics) -> Table:
-    """watch_s beside the ridge on log1p: the mean with its scaled mean, order and median with its expm1."""
+    """watch_s beside its rivals: mean with mean; order, log scale and median with expm1 of a mean log1p."""
     one = found["ranker"]["watch_s"]
-    ridge, log = one.get("ridge", {}), one.get("ridge_log", {})
-    rows = [["watch_s", "model", "ridge on log1p", "gain [95 %]"]]
-    for title, figure, gain, reading, other, digits in (
-        ("XAUC of the typical value", "xauc", "xauc_gain", "model_typical", log, 4),
-        ("MAE of the median, s", "mae", "mae_gain", "model_median", log, 3),
-        ("XAUC of E[watch_s]", "xauc", "mean_xauc_gain", "model", ridge, 4),
-        ("MAE of E[watch_s], s", "mae", "mean_mae_gain", "model", ridge, 3),
-        ("RMSE of E[watch_s], s (gain: squares)", "rmse", "mean_mse_gain", "model", ridge, 3),
-        ("E[watch_s] / observed mean", "mean_ratio", "", "model", ridge, 3),
-    ):
-        values = [_number(one[reading][figure], digits), _number(other.get(figure), digits)]
-        rows.append([title, *values, interval_text(one.get(gain), digits)])
+    rivals = _rivals(one)
+    rows = [["watch_s", "model", *(cell for rival in rivals for cell in (rival, "gain [95 %]"))]]
+    for title, ours, theirs, figure, gain, digits in WATCH_ROWS:
+        cells = [title, _number(one[ours][figure], digits)]
+        for rival in rivals:
+            other = one["rivals"][rival]
+            cells += [_number(other[theirs][figure], digits), interval_text(other.get(gain), digits)]
+        rows.append(cells)
     return rows
 
 

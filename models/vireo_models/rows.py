@@ -29,6 +29,11 @@ class Watches:
     flags: np.ndarray  # uint32 [n, 50]
     count: np.ndarray  # int32 [n]
 
+    def age_s(self, now_ms: np.ndarray) -> np.ndarray:
+        """Seconds before each row's moment now_ms [n], at least 0, NaN unknown: float32 [n, 50]."""
+        age = np.maximum(now_ms[:, None] - self.time_ms, 0) / 1000.0
+        return np.where(self.time_ms >= 0, age, np.nan).astype(np.float32)
+
 
 @dataclass
 class Query:
@@ -41,6 +46,7 @@ class Query:
     recent: counters.Recent
     viewer_totals: np.ndarray  # float64 [n, 6]
     video_totals: np.ndarray  # float64 [n, 6]
+    position: np.ndarray  # int64 [n], of an impression on its page, -1 unknown
 
     def __len__(self) -> int:
         return len(self.viewer)
@@ -50,7 +56,7 @@ class Query:
         recent = counters.Recent(self.recent.events, self.recent.start[rows], self.recent.end[rows])
         return Query(
             self.viewer[rows], self.video[rows], self.now_ms[rows], self.tab[rows], recent,
-            self.viewer_totals[rows], self.video_totals[rows],
+            self.viewer_totals[rows], self.video_totals[rows], self.position[rows],
         )  # fmt: skip
 
 
@@ -119,6 +125,7 @@ class RowMaker:
             recent=counters.recent(data, delay_ms),
             viewer_totals=counters.totals(data, "viewer", delay_ms),
             video_totals=counters.totals(data, "video", delay_ms),
+            position=log["position"].to_numpy(np.int64),
         )
 
     def state_query(
@@ -127,7 +134,9 @@ class RowMaker:
         """Rows (viewer, video) at the moment of ``state``."""
         recent = counters.Recent(state.recent.events, state.recent.start[viewer], state.recent.end[viewer])
         now = np.full(len(viewer), state.time_ms, np.int64)
-        return Query(viewer, video, now, tab, recent, state.viewer[viewer], state.video[video])
+        nowhere = np.full(len(viewer), -1, np.int64)
+        totals = state.viewer[viewer], state.video[video]
+        return Query(viewer, video, now, tab, recent, *totals, nowhere)
 
     def tab_codes(self, tabs: list[str]) -> np.ndarray:
         """float64 [n]: 1.. or 0 for a tab that the declaration does not know."""
@@ -168,7 +177,8 @@ class RowMaker:
 
     def _recent_fields(self, query: Query, part: slice) -> np.ndarray:
         watches = unpack(query.recent, part)
-        return native.history_fields(watches.watch_s, watches.flags, watches.count)
+        age_s = watches.age_s(query.now_ms[part])
+        return native.history_fields(age_s, watches.watch_s, watches.flags, watches.count)
 
     def video_raw(self, video: np.ndarray, totals: np.ndarray | None = None) -> np.ndarray:
         """float64 [n, video fields]; without ``totals`` they are 0 (the item tower reads none)."""

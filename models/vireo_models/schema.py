@@ -74,6 +74,14 @@ VIEWER_BUILT_IN = frozenset(
         "recent_n",
         "recent_long",
         "recent_watch_s",
+        "recent_likes",
+        "last_n",
+        "last_clicks",
+        "last_long",
+        "last_finishes",
+        "last_watch_s",
+        "hour_n",
+        "since_s",
     ]
 )
 VIDEO_BUILT_IN = frozenset(

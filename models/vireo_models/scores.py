@@ -1,7 +1,8 @@
-"""The figures of a run: each head beside its baselines, viewers' spread, the truth where there is one.
+"""The figures of a run: each head beside its rivals, viewers' spread, the truth where there is one.
 
-``rank_scores`` gives what metrics.json holds and the report shows. Differences are paired and their intervals
-come from a bootstrap over viewers; a gain above 0 means that the model is better.
+``rank_scores`` gives what metrics.json holds and the report shows. Rivals (``linear``: logistic regression
+and ridge, ``boosting``: gradient boosting) are other predictions of the same rows. Differences are paired and
+their intervals come from a bootstrap over viewers; a gain above 0 means that the model is better.
 """
 
 from __future__ import annotations
@@ -25,46 +26,47 @@ def rank_scores(
     viewer: np.ndarray,
     heads: np.ndarray,
     watch: Predictions,
-    baseline: Predictions | None,
+    rivals: dict[str, Predictions],
     draws: int,
     seed: int,
 ) -> dict[str, Any]:
     """labels, known, heads [n, 4] in the order of TASKS; viewer [n]; ``watch`` is what watch_readings gives.
 
-    Baselines by name [n].
+    A rival has click, like, finish, ``watch_log`` (expm1 of a mean of log1p) and ``watch_mean``, each [n].
     """
     found: dict[str, Any] = {"rows": len(labels), "viewers": len(np.unique(viewer))}
     for column, name in enumerate(TASKS):
         rows = known[:, column]
         truth, ours = labels[rows, column].astype(np.float64), heads[rows, column]
         weights = metrics.viewer_weights(viewer[rows], draws, seed)
-        theirs = {key: value[rows] for key, value in (baseline or {}).items()}
+        theirs = {rival: {key: value[rows] for key, value in one.items()} for rival, one in rivals.items()}
         if name == "watch_s":
             readings = {key: value[rows] for key, value in watch.items()}
             found[name] = _watch(truth, ours, readings, theirs, weights)
         else:
-            found[name] = _binary(truth, ours, theirs.get(name), weights)
+            found[name] = _binary(truth, ours, {rival: one[name] for rival, one in theirs.items()}, weights)
     return found
 
 
 def _binary(
-    truth: np.ndarray, ours: np.ndarray, theirs: np.ndarray | None, weights: np.ndarray
+    truth: np.ndarray, ours: np.ndarray, theirs: dict[str, np.ndarray], weights: np.ndarray
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"rate": float(truth.mean()), "model": _binary_figures(truth, ours)}
-    found["model"]["auc_interval"] = metrics.bootstrap(metrics.AucOf(truth, ours), weights).as_dict()
-    if theirs is not None:
-        found["logistic"] = _binary_figures(truth, theirs)
-        found["logistic"]["auc_interval"] = metrics.bootstrap(metrics.AucOf(truth, theirs), weights).as_dict()
-        found["auc_gain"] = metrics.auc_gain(truth, ours, theirs, weights).as_dict()
-        losses = metrics.losses_of(truth, ours), metrics.losses_of(truth, theirs)
-        found["log_loss_gain"] = metrics.mean_gain(*losses, weights).as_dict()
+    found: dict[str, Any] = {"rate": float(truth.mean()), "model": _binary_figures(truth, ours, weights)}
+    found["rivals"] = {}
+    for rival, other in theirs.items():
+        losses = metrics.losses_of(truth, ours), metrics.losses_of(truth, other)
+        found["rivals"][rival] = _binary_figures(truth, other, weights) | {
+            "auc_gain": metrics.auc_gain(truth, ours, other, weights).as_dict(),
+            "log_loss_gain": metrics.mean_gain(*losses, weights).as_dict(),
+        }
     found["calibration"] = metrics.deciles(truth, ours)
     return found
 
 
-def _binary_figures(truth: np.ndarray, p: np.ndarray) -> dict[str, Any]:
+def _binary_figures(truth: np.ndarray, p: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
     return {
         "auc": metrics.auc(truth, p),
+        "auc_interval": metrics.bootstrap(metrics.AucOf(truth, p), weights).as_dict(),
         "log_loss": metrics.log_loss(truth, p),
         "ece": metrics.ece(truth, p),
         "mean": float(p.mean()),
@@ -75,34 +77,55 @@ def _watch_figures(truth: np.ndarray, value: np.ndarray) -> dict[str, Any]:
     return {
         "mae": metrics.mae(truth, value),
         "rmse": float(np.sqrt(np.mean((truth - value) ** 2))),
+        "log_rmse": float(np.sqrt(np.mean(_log_errors(truth, value)))),
         "xauc": metrics.xauc(truth, value),
         "mean_ratio": float(value.mean() / max(truth.mean(), 1e-9)),
     }
 
 
+def _log_errors(truth: np.ndarray, value: np.ndarray) -> np.ndarray:
+    return (np.log1p(truth) - np.log1p(value)) ** 2
+
+
 def _watch(
-    truth: np.ndarray, ours: np.ndarray, readings: Predictions, theirs: Predictions, weights: np.ndarray
+    truth: np.ndarray,
+    ours: np.ndarray,
+    readings: Predictions,
+    theirs: dict[str, Predictions],
+    weights: np.ndarray,
 ) -> dict[str, Any]:
-    """Like is compared with like: the mean with the ridge scaled to a right mean; the typical value
-    (for order) and the median (for absolute error), both read from the same bins, with the ridge's expm1."""
     found: dict[str, Any] = {
         "mean": float(truth.mean()),
         "model": _watch_figures(truth, ours),
         "model_typical": _watch_figures(truth, readings["typical"]),
         "model_median": _watch_figures(truth, readings["median"]),
+        "rivals": {
+            rival: _watch_rival(truth, ours, readings, other, weights) for rival, other in theirs.items()
+        },
         "calibration": metrics.deciles(truth, ours),
     }
-    if "watch_mean" not in theirs:
-        return found
-    mean, log = theirs["watch_mean"], theirs["watch_log"]
-    found["ridge"], found["ridge_log"] = _watch_figures(truth, mean), _watch_figures(truth, log)
-    found["mean_xauc_gain"] = metrics.xauc_gain(truth, ours, mean, weights).as_dict()
-    found["mean_mae_gain"] = metrics.mean_gain(np.abs(truth - ours), np.abs(truth - mean), weights).as_dict()
-    found["mean_mse_gain"] = metrics.mean_gain((truth - ours) ** 2, (truth - mean) ** 2, weights).as_dict()
-    found["xauc_gain"] = metrics.xauc_gain(truth, readings["typical"], log, weights).as_dict()
-    errors = np.abs(truth - readings["median"]), np.abs(truth - log)
-    found["mae_gain"] = metrics.mean_gain(*errors, weights).as_dict()
     return found
+
+
+def _watch_rival(
+    truth: np.ndarray, ours: np.ndarray, readings: Predictions, other: Predictions, weights: np.ndarray
+) -> dict[str, Any]:
+    """Like is compared with like: the mean with the rival's mean; the typical value (for order, and on the
+    log scale) and the median (for absolute error), all read from the same bins, with expm1 of its log1p."""
+    mean, log, typical = other["watch_mean"], other["watch_log"], readings["typical"]
+    pairs = {
+        "mean_mae_gain": (np.abs(truth - ours), np.abs(truth - mean)),
+        "mean_mse_gain": ((truth - ours) ** 2, (truth - mean) ** 2),
+        "mae_gain": (np.abs(truth - readings["median"]), np.abs(truth - log)),
+        "log_mse_gain": (_log_errors(truth, typical), _log_errors(truth, log)),
+    }
+    found = {name: metrics.mean_gain(*pair, weights).as_dict() for name, pair in pairs.items()}
+    return found | {
+        "mean": _watch_figures(truth, mean),
+        "log": _watch_figures(truth, log),
+        "mean_xauc_gain": metrics.xauc_gain(truth, ours, mean, weights).as_dict(),
+        "xauc_gain": metrics.xauc_gain(truth, typical, log, weights).as_dict(),
+    }
 
 
 def user_spread(ranked: np.ndarray, k: int = 10) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""Search for the ranker's settings within a time budget, judged by the tune day alone (needs Optuna).
+"""Search for the ranker's settings, judged by the tune day alone (needs Optuna): ``search`` within a time
+budget, ``tuned`` with a number of trials.
 
 Towers and rows are made once; each trial trains a ranker with settings that Optuna's TPE suggests, the first
 one with those of the configuration. Trials that lag behind the median are pruned, and the last one is
@@ -92,18 +93,29 @@ class _Search:
 def search(data: Dataset, config: Config, minutes: float) -> tuple[Config, list[Trial]]:
     """The configuration with the best settings found within ``minutes``, the towers' training included, and
     all trials in order; at least one epoch of the configured settings is run."""
-    module = optuna()
     deadline = time.monotonic() + 60 * minutes
     run = prepare(data, config)
     train_towers(run, run.days.fit_days)
     build_rank_rows(run, run.days.fit_days)
+    found = _optimised(run, deadline, timeout=max(deadline - time.monotonic(), 1e-3))
+    return with_settings(config, found[0]), found[1]
+
+
+def tuned(run: Run, trials: int) -> tuple[dict[str, float], list[Trial]]:
+    """The best of ``trials`` settings of the ranker over the rows of ``run``, the configured ones first, and
+    all trials in order; trials that lag behind are pruned all the same."""
+    return _optimised(run, float("inf"), n_trials=trials)
+
+
+def _optimised(run: Run, deadline: float, **budget: float) -> tuple[dict[str, float], list[Trial]]:
+    module, config = optuna(), run.config
     work = _Search(run, deadline)
     pruner = module.pruners.MedianPruner(WARM_UP_TRIALS, WARM_UP_EPOCHS)
     study = module.create_study(sampler=module.samplers.TPESampler(seed=config.seed), pruner=pruner)
     study.enqueue_trial(_within(config.ranker))
-    study.optimize(work.objective, timeout=max(deadline - time.monotonic(), 1e-3))
+    study.optimize(work.objective, **budget)
     best = min(work.trials, key=lambda one: one["relative"])
-    return with_settings(config, best["settings"]), work.trials
+    return best["settings"], work.trials
 
 
 def write(folder: Path, best: Config, trials: list[Trial]) -> str:

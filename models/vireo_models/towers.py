@@ -197,7 +197,8 @@ def _not_recent(recent: counters.Recent, video: np.ndarray) -> np.ndarray:
 
 def _sample_query(viewer: np.ndarray, video: np.ndarray, recent: counters.Recent) -> Query:
     none = np.zeros((len(viewer), 6))
-    return Query(viewer, video, np.zeros(len(viewer), np.int64), np.zeros(len(viewer)), recent, none, none)
+    nothing, nowhere = np.zeros(len(viewer), np.int64), np.full(len(viewer), -1, np.int64)
+    return Query(viewer, video, nothing, np.zeros(len(viewer)), recent, none, none, nowhere)
 
 
 def tower_query(maker: RowMaker, config: TowerConfig, rng: np.random.Generator) -> tuple[Query, np.ndarray]:

@@ -110,6 +110,7 @@ static void set_scalar_defaults(struct vr_config *config)
                    .idle_timeout_ms = 60000,
                    .write_timeout_ms = 10000,
                    .drain_timeout_ms = 10000},
+        .model = {.watch = "", .watch_ms = 1000},
         .compute = {.backend = VR_COMPUTE_AUTO, .precision = VR_PRECISION_AUTO, .device_timeout_ms = 500},
         .lanes = {.count = 2,
                   .max_batch = 16,

@@ -57,6 +57,10 @@ const char *config_choice_rule(unsigned value)
     {                                                 \
         path, SETTING_ADDRESS, AT(member), 0, 0, NULL \
     }
+#define TEXT(path, member)                         \
+    {                                              \
+        path, SETTING_TEXT, AT(member), 0, 0, NULL \
+    }
 #define CHOICE(path, member, names)                   \
     {                                                 \
         path, SETTING_CHOICE, AT(member), 0, 0, names \
@@ -79,8 +83,11 @@ const struct setting config_settings[] = {
     U32("server.drain_timeout_ms", server.drain_timeout_ms, 0, 3600000),
     U32("server.slow_request_ms", server.slow_request_ms, 0, 3600000),
     BOOL("server.replay", server.replay),
+    TEXT("model.watch", model.watch),
+    U32("model.watch_ms", model.watch_ms, 10, 3600000),
     CHOICE("compute.backend", compute.backend, choice_backend),
     CHOICE("compute.precision", compute.precision, choice_precision),
+    U32("compute.video_table_mb", compute.video_table_mb, 0, 1048576),
     U32("compute.device_timeout_ms", compute.device_timeout_ms, 1, 60000),
     U32("lanes.count", lanes.count, 1, 16),
     U32("lanes.max_batch", lanes.max_batch, 1, 256),

@@ -7,8 +7,8 @@
  * be off with a unit one: as much again. */
 struct bench_difference bench_bound(const struct bench_side *a, const struct bench_side *b)
 {
-    const struct vr_golden_bound x = vr_golden_bound_of(vr_engine_precision(a->engine));
-    const struct vr_golden_bound y = vr_golden_bound_of(vr_engine_precision(b->engine));
+    const struct vr_golden_bound x = vr_golden_bound_of(a->engine);
+    const struct vr_golden_bound y = vr_golden_bound_of(b->engine);
     return (struct bench_difference){.user_tower = 2e-4,
                                      .score = 2e-4,
                                      .probability = x.probability + y.probability,

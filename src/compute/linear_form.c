@@ -44,11 +44,21 @@ static enum vr_status check_rows(const struct vr_linear *args)
     return VR_OK;
 }
 
+static bool reaches_table(const struct vr_linear *args)
+{
+    const uint64_t last = args->batch > 1 ? (uint64_t)(args->batch - 1) * args->table_step : 0;
+    return args->table.dtype == VR_TABLE_F16 && args->table_row_stride > 0 &&
+           args->table_at + last + args->out <= args->table.width;
+}
+
 enum vr_status vr_linear_check(const struct vr_linear *args)
 {
     if (args->x_stride < args->in || (!args->weight_packed && args->weight_stride < args->in) ||
         args->y_stride < args->out || (args->has_add && args->add_stride < args->out)) {
         return vr_fail(VR_ERR_INVALID, "linear: a stride is shorter than its row");
+    }
+    if (args->has_table && !reaches_table(args)) {
+        return vr_fail(VR_ERR_INVALID, "linear: the table holds no halves, or too few columns");
     }
     return args->weight_packed ? check_packed(args) : check_rows(args);
 }
@@ -70,6 +80,7 @@ struct vr_linear vr_linear_product(const struct vr_linear *args, uint32_t b)
     step(&one.bias, b * args->bias_step, args->bias_element);
     step(&one.add, b * args->add_step, VR_ELEMENT_F32);
     step(&one.y, b * args->y_step, args->y_element);
+    one.table_at += b * args->table_step;
     one.batch = 1;
     return one;
 }

@@ -79,8 +79,13 @@ static void work_rows(const struct work *work, uint32_t r, uint32_t rows)
     float scale[VR_PANEL_ROWS];
     int32_t zero[VR_PANEL_ROWS];
     const float *add[VR_PANEL_ROWS];
+    const uint16_t *table[VR_PANEL_ROWS];
     for (uint32_t i = 0; i < rows && args->has_add; i++) {
         add[i] = work->at->add + (size_t)work->at->add_row[r + i] * args->add_stride + work->first;
+    }
+    for (uint32_t i = 0; i < rows && args->has_table; i++) {
+        const uint16_t *from = vr_linear_table_row(args, work->at, r + i);
+        table[i] = from != NULL ? from + work->first : NULL;
     }
     const struct vr_panel_rows take = {
         .rows = rows,
@@ -107,6 +112,7 @@ static void work_rows(const struct work *work, uint32_t r, uint32_t rows)
         .w_sum = codes ? (const int32_t *)(const void *)(work->weight + work->shape.sum_at) : NULL,
         .bias = args->has_bias ? (const float *)work->at->bias + work->first : NULL,
         .add = args->has_add ? add : NULL,
+        .table = args->has_table ? table : NULL,
         .relu = args->activation == VR_LINEAR_RELU,
         .y = (char *)work->at->y + ((size_t)r * args->y_stride + work->first) * vr_element_bytes(args->y_element),
         .y_stride = args->y_stride,

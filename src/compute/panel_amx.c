@@ -146,6 +146,10 @@ INLINE void multiply_blocks(const struct vr_panel_product *p, uint32_t first, ui
 INLINE void multiply_all(const struct vr_panel_product *p, bool codes)
 {
     const uint32_t whole = p->rows / BLOCK_ROWS * BLOCK_ROWS, rest = p->rows - whole;
+    if (p->groups == 0) {
+        finish_alone(p, codes);
+        return;
+    }
     if (whole > 0) {
         configure(TILE_ROWS, TILE_ROWS);
         multiply_blocks(p, 0, whole, codes, true);

@@ -115,7 +115,7 @@ INLINE void four_panels(const struct block *block, uint32_t rows)
 /* The groups of a panel that a first-level cache holds are run over by all rows before the next ones are. */
 INLINE void multiply_panel(const struct vr_panel_product *p, uint32_t panel, size_t panel_bytes, int32_t *part)
 {
-    for (uint32_t g = 0; g < p->groups || g == 0; g += BLOCK_GROUPS) {
+    for (uint32_t g = 0; g < p->groups; g += BLOCK_GROUPS) {
         const bool last = p->groups - g <= BLOCK_GROUPS;
         for (uint32_t r = 0; r < p->rows; r += BLOCK_ROWS) {
             const uint32_t rows = p->rows - r < BLOCK_ROWS ? p->rows - r : BLOCK_ROWS;
@@ -141,6 +141,10 @@ INLINE void multiply_all(const struct vr_panel_product *p)
     const size_t panel_bytes = (size_t)p->groups * VR_PANEL_LANES * VR_PANEL_GROUP;
     const uint32_t panels = (p->out + VR_PANEL_LANES - 1) / VR_PANEL_LANES;
     uint32_t panel = 0;
+    if (p->groups == 0) {
+        finish_alone(p, CODES);
+        return;
+    }
     for (; p->rows <= FEW_ROWS && panel + 4 <= panels; panel += 4) {
         const struct block block = {p->x, p->weight + panel * panel_bytes, p->stride, panel_bytes, p->groups, true,
                                     part};

@@ -8,6 +8,7 @@
 #define INLINE static inline __attribute__((always_inline, target(TARGET)))
 #define HALF_LANES 16u
 #define BLOCK_ROWS 6u
+#define TABLE_AHEAD 32u /* halves of a row that are fetched before they are added: a panel */
 
 static bool runs(void)
 {
@@ -17,13 +18,18 @@ static bool runs(void)
 /* Whole registers, then what is left one by one. */
 INLINE void finish(const struct vr_panel_product *p, uint32_t r, uint32_t lane, __m256 value)
 {
-    float bias[8] = {0}, add[8] = {0}, out[8];
+    float bias[8] = {0}, add[8] = {0}, table[8] = {0}, out[8];
     const uint32_t lanes = p->out > lane + 8 ? 8 : p->out > lane ? p->out - lane : 0;
     for (uint32_t i = 0; i < lanes; i++) {
         bias[i] = p->bias != NULL ? p->bias[lane + i] : 0.0f;
         add[i] = p->add != NULL ? p->add[r][lane + i] : 0.0f;
     }
+    if (p->table != NULL && p->table[r] != NULL) {
+        _mm_prefetch(p->table[r] + lane + TABLE_AHEAD, _MM_HINT_T0);
+        vr_half_to_floats(p->table[r] + lane, lanes, table);
+    }
     value = _mm256_add_ps(_mm256_add_ps(value, _mm256_loadu_ps(bias)), _mm256_loadu_ps(add));
+    value = _mm256_add_ps(value, _mm256_loadu_ps(table));
     if (p->relu) {
         value = _mm256_max_ps(_mm256_setzero_ps(), value); /* of a NaN the second operand is taken: it stays */
     }

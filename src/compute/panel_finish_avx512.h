@@ -11,6 +11,9 @@
 
 #define INLINE static inline __attribute__((always_inline, target(TARGET)))
 
+#define ROWS_AHEAD 4u   /* rows of a table that are fetched before they are added, where nothing is multiplied */
+#define TABLE_AHEAD 64u /* halves of a row that are fetched before they are added: two panels */
+
 /* Bit i: output lane + i is one. */
 INLINE __mmask16 lanes_of(uint32_t lane, uint32_t out)
 {
@@ -44,6 +47,11 @@ INLINE void finish_lanes(const struct vr_panel_product *p, uint32_t first, uint3
         if (p->add != NULL) {
             value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(lanes, p->add[r] + lane));
         }
+        if (p->table != NULL) {
+            const __mmask16 there = p->table[r] != NULL ? lanes : 0;
+            _mm_prefetch(p->table[r] + lane + TABLE_AHEAD, _MM_HINT_T0);
+            value = _mm512_add_ps(value, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(there, p->table[r] + lane)));
+        }
         if (relu) {
             value = _mm512_max_ps(_mm512_setzero_ps(), value); /* of a NaN the second operand is taken: it stays */
         }
@@ -65,6 +73,25 @@ INLINE void finish_rows(const struct vr_panel_product *p, uint32_t first, uint32
             finish_lanes(p, first, first + rows, lane + i, part + i, count, codes, true);
         } else {
             finish_lanes(p, first, first + rows, lane + i, part + i, count, codes, false);
+        }
+    }
+}
+
+/* A product without inputs: what is added to it, row by row, as a table's rows lie. */
+INLINE void finish_alone(const struct vr_panel_product *p, bool codes)
+{
+    static const int32_t nothing[16] __attribute__((aligned(64)));
+    for (uint32_t r = 0; r < p->rows; r++) {
+        const uint32_t later = r + ROWS_AHEAD < p->rows ? r + ROWS_AHEAD : r;
+        for (uint32_t lane = 0; lane < p->out; lane += 16) {
+            if (p->table != NULL && lane % 32 == 0) {
+                _mm_prefetch(p->table[later] + lane, _MM_HINT_T0);
+            }
+            if (p->y_element == VR_ELEMENT_F32) {
+                finish_lanes(p, r, r + 1, lane, nothing, 0, codes, true);
+            } else {
+                finish_lanes(p, r, r + 1, lane, nothing, 0, codes, false);
+            }
         }
     }
 }

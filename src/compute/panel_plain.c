@@ -95,6 +95,7 @@ static void put(const struct vr_panel_product *p, size_t r, size_t o, float valu
 {
     value += p->bias != NULL ? p->bias[o] : 0.0f;
     value += p->add != NULL ? p->add[r][o] : 0.0f;
+    value += p->table != NULL && p->table[r] != NULL ? vr_half_to_float(p->table[r][o]) : 0.0f;
     value = p->relu && value < 0.0f ? 0.0f : value; /* NaN stays NaN */
     if (p->y_element == VR_ELEMENT_BF16) {
         ((uint16_t *)p->y)[r * p->y_stride + o] = vr_bf16_from_float(value);

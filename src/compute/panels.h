@@ -57,6 +57,8 @@ struct vr_panel_product {
     const int32_t *w_sum;    /* int8: [lanes] */
     const float *bias;       /* [out], or NULL */
     const float *const *add; /* [rows] rows of [out], or NULL */
+    /* [rows] rows of halves [out], each or all of them NULL; anywhere in a table that no cache holds */
+    const uint16_t *const *table;
     bool relu;
     void *y; /* [rows, y_stride] */
     size_t y_stride;

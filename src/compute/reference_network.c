@@ -4,6 +4,7 @@
 
 #include "linear.h"
 #include "mix.h"
+#include "vireo/half.h"
 
 static enum vr_status resolve_add(const struct vr_linear *args, struct vr_linear_at *out)
 {
@@ -22,6 +23,15 @@ static enum vr_status resolve_add(const struct vr_linear *args, struct vr_linear
     const size_t extent = vr_cpu_extent((uint32_t)largest + 1, args->add_stride, args->out);
     out->add = vr_cpu_at(args->add, extent, 4, "linear: add");
     return out->add == NULL ? VR_ERR_INVALID : VR_OK;
+}
+
+static enum vr_status resolve_table(const struct vr_linear *args, struct vr_linear_at *out)
+{
+    const size_t numbers = (size_t)args->table.rows * args->table.width;
+    out->table = vr_cpu_at(args->table.data, numbers, sizeof(uint16_t), "linear: table");
+    out->table_row =
+        vr_cpu_at(args->table_row, vr_cpu_extent(args->rows, args->table_row_stride, 1), 4, "linear: table_row");
+    return out->table == NULL || out->table_row == NULL ? VR_ERR_INVALID : VR_OK;
 }
 
 static const void *resolve_weight(const struct vr_linear *args)
@@ -49,10 +59,13 @@ enum vr_status vr_linear_resolve(const struct vr_linear *args, struct vr_linear_
         args->has_bias ? vr_cpu_at(args->bias, args->out, vr_element_bytes(args->bias_element), "linear: bias") : NULL;
     out->add = NULL;
     out->add_row = NULL;
+    out->table = NULL;
+    out->table_row = NULL;
     if (out->x == NULL || out->weight == NULL || out->y == NULL || (args->has_bias && out->bias == NULL)) {
         return VR_ERR_INVALID;
     }
-    return args->has_add ? resolve_add(args, out) : VR_OK;
+    const enum vr_status added = args->has_add ? resolve_add(args, out) : VR_OK;
+    return added == VR_OK && args->has_table ? resolve_table(args, out) : added;
 }
 
 enum vr_status vr_linear_each(struct vr_stream *stream, const struct vr_linear *args,
@@ -103,10 +116,12 @@ static enum vr_status linear_product(struct vr_stream *stream, const struct vr_l
         return status;
     }
     for (size_t r = 0; r < args->rows; r++) {
+        const uint16_t *table = at.table != NULL ? vr_linear_table_row(args, &at, r) : NULL;
         for (uint32_t o = 0; o < args->out; o++) {
             float value = product_of(args, &at, r, o);
             value += at.bias != NULL ? vr_cpu_get(at.bias, args->bias_element, o) : 0.0f;
             value += at.add != NULL ? at.add[(size_t)at.add_row[r] * args->add_stride + o] : 0.0f;
+            value += table != NULL ? vr_half_to_float(table[o]) : 0.0f;
             value = args->activation == VR_LINEAR_RELU && value < 0.0f ? 0.0f : value; /* NaN stays NaN */
             vr_cpu_put(at.y, args->y_element, r * args->y_stride + o, value);
         }

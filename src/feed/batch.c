@@ -1,4 +1,5 @@
-/* A batch on its way: straight-line code from the jobs that a lane took to the answers that it hands back. Per-request
+/* A batch on its way: straight-line code from the jobs that a lane took to the answers that it hands back. Callers' own
+ * candidates (RANK) join feeds after retrieval and leave them before the guardrails. Per-request
  * steps run over the shared pool, the two dense steps are one engine call each; SIMILAR jobs follow on their own. */
 #include <string.h>
 
@@ -79,19 +80,33 @@ static uint32_t run_spread(struct vr_lane *lane, uint32_t count, request_step *s
     return left;
 }
 
+static bool is_named(const struct vr_visit *visit)
+{
+    return visit->job->request.kind == VR_JOB_RANK;
+}
+
 static void prepare(const struct vr_lane *lane, struct vr_visit *visit)
 {
     vr_step_viewer(lane, visit);
-    if (vr_visit_is_open(visit)) {
+    if (vr_visit_is_open(visit) && !is_named(visit)) {
         vr_step_lookups(lane, visit);
     }
 }
 
-static void combine(const struct vr_lane *lane, struct vr_visit *visit)
+static void merge(const struct vr_lane *lane, struct vr_visit *visit)
 {
     struct vr_kit *kit = vr_kit_take(lane->binding);
     vr_step_merge(lane, visit, kit->merge);
     vr_kit_give_back(kit);
+}
+
+static void combine(const struct vr_lane *lane, struct vr_visit *visit)
+{
+    if (is_named(visit)) {
+        vr_step_named(lane, visit);
+    } else {
+        merge(lane, visit);
+    }
     if (vr_visit_is_open(visit)) {
         vr_step_candidate_fields(lane, visit);
     }
@@ -149,6 +164,10 @@ static void record_served(const struct vr_lane *lane, struct vr_visit *visit)
 static void conclude(const struct vr_lane *lane, struct vr_visit *visit)
 {
     score(lane, visit);
+    if (vr_visit_is_open(visit) && is_named(visit)) {
+        vr_step_answer_named(lane, visit);
+        return;
+    }
     if (vr_visit_is_open(visit)) {
         vr_step_guard(lane, visit, &lane->config->rerank);
     }
@@ -179,9 +198,9 @@ static uint32_t lap(struct vr_lane *lane, enum vr_stage stage, struct mark *mark
     return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }
 
-static uint32_t gather_open(struct vr_lane *lane, uint32_t count, enum vr_job_kind kind)
+/* Append the open ones of a kind to lane->open[open]; returns how many there are then. */
+static uint32_t gather_open(struct vr_lane *lane, uint32_t open, uint32_t count, enum vr_job_kind kind)
 {
-    uint32_t open = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct vr_visit *visit = &lane->visit[i];
         if (vr_visit_is_open(visit) && visit->job->request.kind == kind) {
@@ -207,12 +226,23 @@ static uint32_t drop_late(struct vr_lane *lane, uint32_t count)
     return left;
 }
 
+/* Feeds stand before the callers' own candidates. */
+static uint32_t count_feeds(const struct vr_lane *lane, uint32_t count)
+{
+    uint32_t feeds = 0;
+    while (feeds < count && !is_named(lane->open[feeds])) {
+        feeds++;
+    }
+    return feeds;
+}
+
 static void recommend(struct vr_lane *lane, uint32_t batch)
 {
     struct mark mark = mark_now();
-    uint32_t count = gather_open(lane, batch, VR_JOB_RECOMMEND);
+    uint32_t count = gather_open(lane, 0, batch, VR_JOB_RECOMMEND);
+    count = gather_open(lane, count, batch, VR_JOB_RANK);
     count = run_spread(lane, count, prepare);
-    vr_step_search(lane, count);
+    vr_step_search(lane, count_feeds(lane, count));
     uint32_t retrieve_us = lap(lane, VR_STAGE_RETRIEVE, &mark);
     count = run_spread(lane, count, combine);
     uint32_t merge_us = lap(lane, VR_STAGE_MERGE, &mark);
@@ -255,7 +285,7 @@ uint32_t vr_batch_run(struct vr_lane *lane, uint32_t count)
     }
     vr_device_begin(lane);
     recommend(lane, count);
-    uint32_t similar = gather_open(lane, count, VR_JOB_SIMILAR);
+    uint32_t similar = gather_open(lane, 0, count, VR_JOB_SIMILAR);
     for (uint32_t i = 0; i < similar; i++) {
         vr_step_similar(lane, lane->open[i]);
         vr_device_tell(&lane->run, lane->open[i]);

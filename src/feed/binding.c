@@ -39,8 +39,9 @@ struct vr_feed_config vr_feed_config_of(const struct vr_config *config)
 
 struct vr_engine_shape vr_feed_engine_shape(const struct vr_feed_config *config)
 {
-    return (struct vr_engine_shape){config->lanes.count, config->lanes.max_batch, vr_binding_max_candidates(config),
-                                    vr_binding_max_k(config)};
+    const uint32_t requests = config->lanes.max_batch, own = (VR_RANK_MAX + requests - 1) / requests;
+    const uint32_t found = vr_binding_max_candidates(config);
+    return (struct vr_engine_shape){config->lanes.count, requests, found > own ? found : own, vr_binding_max_k(config)};
 }
 
 enum vr_status vr_binding_terms(const struct vr_satisfaction_config *config, const struct vr_bundle *bundle,

@@ -67,18 +67,23 @@ static enum vr_status make_inputs(struct vr_engine *engine)
         user[b] = &tower->block[b];
     }
     const struct vr_feature_block *request[] = {&ranker->block[VR_ENTITY_VIEWER], &ranker->block[VR_ENTITY_CONTEXT]};
-    const struct vr_feature_block *video[] = {&ranker->block[VR_ENTITY_VIDEO], &ranker->block[VR_ENTITY_PAIR]};
-    enum vr_status status = engine_inputs_create(engine, user, tower->block_count, false, &engine->user);
+    const bool table = engine_has_table(engine);
+    const struct vr_feature_block *video[] = {table ? &engine->table.counters : &ranker->block[VR_ENTITY_VIDEO],
+                                              &ranker->block[VR_ENTITY_PAIR]};
+    engine->request.dense_vectors = true;
+    engine->video.reads_row = table;
+    enum vr_status status = engine_inputs_create(engine, user, tower->block_count, &engine->user);
     if (status == VR_OK) {
-        status = engine_inputs_create(engine, request, 2, true, &engine->request);
+        status = engine_inputs_create(engine, request, 2, &engine->request);
     }
-    return status == VR_OK ? engine_inputs_create(engine, video, 2, false, &engine->video) : status;
+    return status == VR_OK ? engine_inputs_create(engine, video, 2, &engine->video) : status;
 }
 
 enum vr_status engine_fill(struct vr_engine *engine)
 {
-    enum vr_status (*const step[])(struct vr_engine *) = {upload_videos, upload_user_tower, make_inputs,
-                                                          engine_upload_ranker, upload_widths};
+    enum vr_status (*const step[])(struct vr_engine *) = {upload_videos, upload_user_tower,    engine_table_plan,
+                                                          make_inputs,   engine_upload_ranker, engine_upload_table,
+                                                          upload_widths};
     enum vr_status status = VR_OK;
     for (size_t i = 0; status == VR_OK && i < sizeof step / sizeof step[0]; i++) {
         status = step[i](engine);
@@ -111,7 +116,11 @@ static enum vr_status make_indexes(struct vr_engine *engine, const struct vr_ind
 struct vr_engine_options vr_engine_options_of(const struct vr_config *config, const struct vr_backend *backend)
 {
     const bool stands_in = strcmp(backend->ops->name, "cpu") == 0 && vr_device_is_wanted(&config->compute);
-    return (struct vr_engine_options){config->retrieval, stands_in ? VR_PRECISION_AUTO : config->compute.precision};
+    return (struct vr_engine_options){
+        .index = config->retrieval,
+        .precision = stands_in ? VR_PRECISION_AUTO : config->compute.precision,
+        .video_table_bytes = (uint64_t)config->compute.video_table_mb << 20,
+    };
 }
 
 enum vr_status vr_engine_create_with(struct vr_backend *backend, const struct vr_bundle *bundle,
@@ -123,8 +132,7 @@ enum vr_status vr_engine_create_with(struct vr_backend *backend, const struct vr
     }
     engine->backend = backend;
     engine->bundle = bundle;
-    engine->index = options->index;
-    engine->precision = options->precision;
+    engine->options = *options;
     enum vr_status status = engine_resident_open(&engine->resident, backend);
     if (status == VR_OK) {
         status = engine_fill(engine);
@@ -144,7 +152,7 @@ enum vr_status vr_engine_create_with(struct vr_backend *backend, const struct vr
 enum vr_status vr_engine_create(struct vr_backend *backend, const struct vr_bundle *bundle,
                                 const struct vr_index_config *index, struct vr_engine **out)
 {
-    const struct vr_engine_options options = {*index, VR_PRECISION_F32};
+    const struct vr_engine_options options = {.index = *index, .precision = VR_PRECISION_F32};
     return vr_engine_create_with(backend, bundle, &options, out);
 }
 
@@ -162,6 +170,7 @@ void vr_engine_destroy(struct vr_engine *engine)
     engine_inputs_destroy(&engine->user);
     engine_inputs_destroy(&engine->request);
     engine_inputs_destroy(&engine->video);
+    engine_table_destroy(&engine->table);
     engine_resident_close(&engine->resident);
     free(engine);
 }

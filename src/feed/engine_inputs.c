@@ -102,17 +102,16 @@ static void place_blocks(const struct vr_feature_block *const *block, uint32_t b
         out->index_stride += block[b]->index_count;
         out->width += block[b]->width;
     }
-    out->row_at = ENGINE_NONE;
+    out->row_at = out->reads_row ? out->index_stride++ : ENGINE_NONE;
     for (uint32_t v = 0; v < ENGINE_VECTORS; v++) {
         out->vector_at[v] = ENGINE_NONE;
     }
 }
 
 enum vr_status engine_inputs_create(struct vr_engine *engine, const struct vr_feature_block *const *block,
-                                    uint32_t blocks, bool dense_vectors, struct engine_inputs *out)
+                                    uint32_t blocks, struct engine_inputs *out)
 {
     place_blocks(block, blocks, out);
-    out->dense_vectors = dense_vectors;
     out->segment = calloc(VR_SEGMENTS_MAX, sizeof *out->segment);
     if (out->segment == NULL) {
         return vr_fail(VR_ERR_NOMEM, "no memory for the engine's inputs");

@@ -10,7 +10,7 @@ static uint64_t index_bytes(const struct vr_engine *engine, uint64_t *stream_byt
     uint64_t sum = 0;
     *stream_bytes = 0;
     for (uint32_t i = 0; i < 2; i++) {
-        const struct vr_index_spec spec = engine_index_spec(engine, &engine->index, i == 1);
+        const struct vr_index_spec spec = engine_index_spec(engine, &engine->options.index, i == 1);
         uint64_t own = 0, stream = 0;
         engine->backend->ops->index_memory(&spec, &own, &stream);
         sum += own;
@@ -39,6 +39,7 @@ static enum vr_status count(struct vr_engine *engine, const struct vr_engine_sha
     }
     slot_bytes(&slot, &staging, &device);
     out->engine = engine->resident.bytes + index_bytes(engine, &stream);
+    out->video_table = vr_engine_table_bytes(engine);
     out->lane = device + stream;
     out->lane_pinned = staging;
     out->device = out->engine + shape->lanes * out->lane;
@@ -55,8 +56,7 @@ enum vr_status vr_engine_memory_needed(struct vr_backend *backend, const struct 
     }
     engine->backend = backend;
     engine->bundle = bundle;
-    engine->index = options->index;
-    engine->precision = options->precision;
+    engine->options = *options;
     engine->resident.backend = backend;
     engine->resident.counts_only = true;
     const enum vr_status status = count(engine, shape, out);

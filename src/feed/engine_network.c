@@ -16,6 +16,9 @@ struct layers {
     bool has_bias, has_add;
     struct engine_matrix add; /* float [requests, count * out] */
     struct vr_view add_row;   /* int32 [rows] */
+    bool has_table;
+    struct vr_view table_row; /* int32 [rows, the inputs' index_stride] */
+    uint32_t table_at;        /* column of the first of the layers */
     enum vr_linear_activation activation;
 };
 
@@ -80,6 +83,11 @@ static enum vr_status run_some(struct vr_engine_slot *slot, uint32_t rows, const
         .add = add.view,
         .add_stride = add.stride,
         .add_row = layers->add_row,
+        .has_table = layers->has_table,
+        .table = slot->engine->table.rows,
+        .table_row = layers->table_row,
+        .table_row_stride = slot->engine->video.index_stride,
+        .table_at = layers->table_at + first * layers->out,
         .activation = layers->activation,
         .y = y.view,
         .y_stride = y.stride,
@@ -89,6 +97,7 @@ static enum vr_status run_some(struct vr_engine_slot *slot, uint32_t rows, const
         .weight_step = packed ? weight.packed : (size_t)layers->out * weight.stride,
         .bias_step = bias.stride,
         .add_step = layers->out,
+        .table_step = layers->out,
         .y_step = layers->y_step,
     };
     return slot_ops(slot)->linear(slot->stream, &args);
@@ -145,10 +154,12 @@ enum vr_status slot_hoist(struct vr_engine_slot *slot)
 struct chunk {
     uint32_t first, rows;
     struct vr_view request_of; /* int32 [rows] */
+    struct vr_view video;      /* int32 [rows, the inputs' index_stride]: rows of the video table */
     struct engine_matrix x;    /* input of the level */
 };
 
-/* First layers and gates: level 0's read the row and add the hoisted part; later ones read a gate's mix each. */
+/* First layers and gates: level 0's read the row and add the hoisted part, and the video's where there is a table;
+ * later ones read a gate's mix each. */
 static struct layers level_layers(const struct vr_engine_slot *slot, const struct chunk *chunk, uint32_t l)
 {
     const struct vr_level *level = &slot->engine->bundle->ranker.level[l];
@@ -159,6 +170,8 @@ static struct layers level_layers(const struct vr_engine_slot *slot, const struc
         .has_bias = l > 0,
         .has_add = l == 0,
         .add_row = chunk->request_of,
+        .has_table = l == 0 && engine_has_table(slot->engine),
+        .table_row = chunk->video,
     };
 }
 
@@ -173,6 +186,7 @@ static enum vr_status first_layers(struct vr_engine_slot *slot, const struct chu
     layers.out = layers.y_step = level->hidden;
     layers.dense = dense_at(slot->engine->level[l].first, first, level->hidden);
     layers.add = matrix_at(slot->hoisted_hidden, 0, (size_t)first * level->hidden);
+    layers.table_at = first * level->hidden;
     layers.activation = VR_LINEAR_RELU;
     layers.y = of_width(slot->hidden, slot_experts(slot, level) * level->hidden);
     return run_layers(slot, chunk->rows, &layers);
@@ -226,6 +240,7 @@ static enum vr_status gate_logits(struct vr_engine_slot *slot, const struct chun
     layers.out = layers.y_step = level->experts;
     layers.dense = slot->engine->level[l].gate;
     layers.add = slot->hoisted_gate;
+    layers.table_at = level->experts * level->hidden;
     layers.y = of_width(slot->logit, level->gates * level->experts);
     return run_layers(slot, chunk->rows, &layers);
 }
@@ -360,7 +375,14 @@ enum vr_status slot_network(struct vr_engine_slot *slot, uint32_t first, uint32_
 {
     const struct engine_inputs *inputs = &slot->engine->video;
     const struct engine_rows at = slot_rows(slot, first, rows);
-    struct chunk chunk = {first, rows, at.request_of.device, slot->video_part};
+    const bool table = engine_has_table(slot->engine);
+    struct chunk chunk = {
+        .first = first,
+        .rows = rows,
+        .request_of = at.request_of.device,
+        .video = table ? view_at(at.index.device, inputs->row_at) : at.index.device,
+        .x = slot->video_part,
+    };
     enum vr_status status = inputs_gather(slot, inputs, rows, at.dense.device, at.index.device, slot->video_part);
     for (uint32_t l = 0; status == VR_OK && l < slot->engine->bundle->ranker.level_count; l++) {
         status = run_level(slot, l, &chunk);

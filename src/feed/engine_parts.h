@@ -66,6 +66,7 @@ struct engine_inputs {
     uint32_t dense_at[2], index_at[2];       /* where each block's transforms land in the two matrices */
     uint32_t blocks;
     bool dense_vectors;                 /* the vectors are columns of the dense matrix */
+    bool reads_row;                     /* the video's row number is an index column whatever the blocks are */
     uint32_t width;                     /* floats of an assembled row */
     uint32_t dense_stride;              /* at least 1 */
     uint32_t index_stride;              /* at least 1 */
@@ -77,8 +78,9 @@ struct engine_inputs {
 };
 
 struct vr_engine;
+/* `out` is zeros but for its dense_vectors and reads_row. */
 enum vr_status engine_inputs_create(struct vr_engine *engine, const struct vr_feature_block *const *block,
-                                    uint32_t blocks, bool dense_vectors, struct engine_inputs *out);
+                                    uint32_t blocks, struct engine_inputs *out);
 void engine_inputs_destroy(struct engine_inputs *inputs);
 
 /* ---- engine.c ---- */
@@ -98,18 +100,26 @@ struct engine_level {
     struct engine_dense gate;          /* a layer a gate */
 };
 
+/* ---- engine_table.c: the videos' part of level 0, worked out ahead of time ---- */
+
+struct engine_table {
+    struct vr_feature_block still, counters; /* the video block's features in and out of the table */
+    struct engine_inputs inputs;             /* of the still ones */
+    struct vr_table rows;                    /* no rows: there is no table */
+};
+
 struct vr_engine {
     struct vr_backend *backend;
     const struct vr_bundle *bundle;
-    struct vr_index_config index;
+    struct vr_engine_options options;
     struct engine_resident resident;
     struct vr_table tower, content;
     struct vr_index *tower_index, *content_index;
     struct engine_inputs user;    /* the user tower's row */
     struct engine_inputs request; /* viewer and context columns of a ranker row: once a request */
-    struct engine_inputs video;   /* video and pair columns of a ranker row */
+    struct engine_inputs video;   /* video and pair columns of a ranker row that are not in the table */
+    struct engine_table table;
     struct engine_layer layer[VR_LAYERS_MAX];
-    enum vr_precision precision;                     /* asked for */
     enum vr_precision runs_in;                       /* F32, F16, BF16 or INT8 */
     enum vr_element element;                         /* of what lies between the ranker's layers */
     struct engine_dense hoisted_first, hoisted_gate; /* level 0: the request's columns, and the biases */
@@ -120,6 +130,19 @@ struct vr_engine {
 };
 
 uint32_t engine_vector_dim(const struct vr_engine *engine, enum engine_vector vector);
+
+static inline bool engine_has_table(const struct vr_engine *engine)
+{
+    return engine->table.rows.rows > 0;
+}
+
+/* Whether there will be a table, which the options and the backend say, and its inputs. */
+enum vr_status engine_table_plan(struct vr_engine *engine);
+/* Level 0's weights for the table's columns, or for those that are left to the rows: [hidden units of all experts, then
+ * logits of all gates; columns]. The caller frees; NULL: no memory, and the error is told. */
+float *engine_table_columns(const struct vr_engine *engine, bool still);
+enum vr_status engine_upload_table(struct vr_engine *engine);
+void engine_table_destroy(struct engine_table *table);
 
 /* Tables and weights to the backend, and the inputs that read them: all of an engine but its indexes. */
 enum vr_status engine_fill(struct vr_engine *engine);
@@ -251,7 +274,7 @@ static inline bool slot_has_plans(const struct vr_engine_slot *slot)
 /* Whether the retrieve step is one: not where its searches are an outside library's. */
 static inline bool slot_plans_retrieval(const struct vr_engine_slot *slot)
 {
-    const enum vr_index_kind kind = vr_index_kind_on(slot->engine->backend, slot->engine->index.kind);
+    const enum vr_index_kind kind = vr_index_kind_on(slot->engine->backend, slot->engine->options.index.kind);
     return slot_has_plans(slot) && !vr_index_kind_is_in(slot_ops(slot)->unplanned, kind);
 }
 

@@ -132,8 +132,11 @@ static void fill_rows(const struct vr_engine *engine, const struct vr_engine_ran
     const double *raw[2] = {request->video_raw + (size_t)c * video_fields, pair_raw[0]};
     inputs_fill(engine, inputs, within, count, raw, &rows->dense, &rows->index);
     int32_t *index = (int32_t *)rows->index.host + (size_t)within * inputs->index_stride;
+    const uint32_t videos = engine->bundle->videos.count;
     for (uint32_t i = 0; i < count && inputs->row_at != ENGINE_NONE; i++) {
-        index[(size_t)i * inputs->index_stride + inputs->row_at] = request->row[c + i];
+        const int32_t row = request->row[c + i];
+        const bool known = row >= 0 && (uint32_t)row < videos;
+        index[(size_t)i * inputs->index_stride + inputs->row_at] = known ? row : (int32_t)videos;
     }
 }
 

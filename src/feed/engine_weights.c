@@ -43,6 +43,7 @@ struct source {
 struct sources {
     struct source item[SOURCES_MAX];
     uint32_t count;
+    float *first; /* with a video table: level 0's weights for the columns that are not in it */
 };
 
 /* ---- where they are ---- */
@@ -78,18 +79,31 @@ static bool gates_read_one_input(const struct vr_level *level)
     return true;
 }
 
+/* A level's weights of what is worked out for each row: of first layers, and of gates. */
+static void own_parts(const struct sources *sources, const struct vr_engine *engine, uint32_t l, struct part *first,
+                      struct part *gate)
+{
+    const struct vr_level *level = &engine->bundle->ranker.level[l];
+    const uint32_t skipped = l == 0 ? engine->request.width : 0, own = l == 0 ? engine->video.width : level->in;
+    const uint32_t hidden = level->experts * level->hidden, logits = level->gates * level->experts;
+    *first = (struct part){level->w1 + skipped, hidden, own, level->in};
+    *gate = (struct part){level->gate_w + skipped, logits, own, level->in};
+    if (l == 0 && sources->first != NULL) {
+        *first = (struct part){sources->first, hidden, own, own};
+        *gate = (struct part){sources->first + (size_t)hidden * own, logits, own, own};
+    }
+}
+
 static void list_level(struct sources *sources, struct vr_engine *engine, uint32_t l)
 {
     const struct vr_level *level = &engine->bundle->ranker.level[l];
     struct engine_level *out = &engine->level[l];
-    const uint32_t skipped = l == 0 ? engine->request.width : 0, own = level->in - skipped;
-    const uint32_t hidden = level->experts * level->hidden, width = level->experts * level->width;
-    const uint32_t logits = level->gates * level->experts;
+    const uint32_t width = level->experts * level->width;
+    struct part first, gate;
+    own_parts(sources, engine, l, &first, &gate);
     out->gate.whole = gates_read_one_input(level);
-    add(sources, &out->first.weight, SOURCE_LAYER, level->experts,
-        (struct part){level->w1 + skipped, hidden, own, level->in});
-    add(sources, &out->gate.weight, SOURCE_SMALL, out->gate.whole ? 1 : level->gates,
-        (struct part){level->gate_w + skipped, logits, own, level->in});
+    add(sources, &out->first.weight, SOURCE_LAYER, level->experts, first);
+    add(sources, &out->gate.weight, SOURCE_SMALL, out->gate.whole ? 1 : level->gates, gate);
     if (l > 0) {
         add(sources, &out->first.bias, SOURCE_BIAS, 1,
             (struct part){level->b1, level->experts, level->hidden, level->hidden});
@@ -131,7 +145,6 @@ static void list_tasks(struct sources *sources, struct vr_engine *engine)
 
 static void list_all(struct sources *sources, struct vr_engine *engine)
 {
-    sources->count = 0;
     list_hoisted(sources, engine);
     for (uint32_t l = 0; l < engine->bundle->ranker.level_count; l++) {
         list_level(sources, engine, l);
@@ -346,9 +359,11 @@ static enum vr_status check(const struct vr_engine *engine, const struct sources
  * thousandths, and answers should not depend on which processor a server was started on until somebody asks for it. */
 static enum vr_status choose_precision(struct vr_engine *engine, const struct sources *sources)
 {
-    const bool automatic = engine->precision == VR_PRECISION_AUTO;
+    const bool automatic = engine->options.precision == VR_PRECISION_AUTO;
     const bool halves = engine->backend->ops->halves == VR_HALF_FAST;
-    const enum vr_precision wanted = !automatic ? engine->precision : halves ? VR_PRECISION_F16 : VR_PRECISION_F32;
+    const enum vr_precision wanted = !automatic ? engine->options.precision
+                                     : halves   ? VR_PRECISION_F16
+                                                : VR_PRECISION_F32;
     engine->runs_in = VR_PRECISION_F32;
     if (wanted == VR_PRECISION_F32) {
         return VR_OK;
@@ -366,7 +381,13 @@ static enum vr_status choose_precision(struct vr_engine *engine, const struct so
 
 enum vr_status engine_upload_ranker(struct vr_engine *engine)
 {
-    struct sources sources;
+    struct sources sources = {.count = 0, .first = NULL};
+    if (engine_has_table(engine)) {
+        sources.first = engine_table_columns(engine, false);
+        if (sources.first == NULL) {
+            return VR_ERR_NOMEM;
+        }
+    }
     list_all(&sources, engine);
     enum vr_status status = choose_precision(engine, &sources);
     struct numbers numbers = numbers_of(engine, engine->runs_in);
@@ -378,5 +399,6 @@ enum vr_status engine_upload_ranker(struct vr_engine *engine)
     for (uint32_t i = 0; status == VR_OK && i < sources.count; i++) {
         status = upload(engine, &sources.item[i], &numbers);
     }
+    free(sources.first);
     return status;
 }

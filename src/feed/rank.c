@@ -52,11 +52,17 @@ static enum vr_status keep(const struct vr_lane *lane, struct vr_visit *visit, c
     return VR_OK;
 }
 
-static uint64_t latest_deadline(const struct vr_lane *lane, uint32_t count)
+/* Visits that one engine call ranks: the rows of all of them find room in the lane's slot. */
+struct group {
+    struct vr_visit **visit; /* [count], of lane->open */
+    uint32_t count;
+};
+
+static uint64_t latest_deadline(const struct group *group)
 {
     uint64_t latest = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t deadline = lane->open[i]->job->request.deadline_us;
+    for (uint32_t i = 0; i < group->count; i++) {
+        uint64_t deadline = group->visit[i]->job->request.deadline_us;
         latest = deadline > latest ? deadline : latest;
     }
     return latest;
@@ -65,63 +71,66 @@ static uint64_t latest_deadline(const struct vr_lane *lane, uint32_t count)
 static void finish(const struct vr_lane *lane, struct vr_visit *visit, const struct vr_engine_ranked *ranked,
                    enum vr_status status)
 {
-    if (status != VR_OK) {
+    if (status != VR_OK && visit->job->request.kind == VR_JOB_RANK) { /* there is no other order to fall back on */
+        vr_visit_fail(visit, status);
+    } else if (status != VR_OK) {
         vr_visit_degrade(visit, status == VR_ERR_TIMEOUT ? "ranker_late" : "ranker_error");
     } else if (keep(lane, visit, ranked) != VR_OK) {
         vr_visit_fail(visit, VR_ERR_NOMEM);
     }
 }
 
-static enum vr_status score(struct vr_lane *lane, uint32_t count)
+static enum vr_status score(struct vr_lane *lane, const struct group *group)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        lane->rank[i] = engine_rank(lane->open[i]);
+    for (uint32_t i = 0; i < group->count; i++) {
+        lane->rank[i] = engine_rank(group->visit[i]);
     }
-    return vr_engine_score(vr_device_slot(lane), count, lane->rank,
-                           vr_device_deadline(&lane->run, latest_deadline(lane, count)), lane->ranked);
+    return vr_engine_score(vr_device_slot(lane), group->count, lane->rank,
+                           vr_device_deadline(&lane->run, latest_deadline(group)), lane->ranked);
 }
 
 /* ---- the CPU in place of a device ---- */
 
-static uint64_t nearest_deadline(const struct vr_lane *lane, uint32_t count)
+static uint64_t nearest_deadline(const struct group *group)
 {
     uint64_t nearest = UINT64_MAX;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t deadline = lane->open[i]->job->request.deadline_us;
+    for (uint32_t i = 0; i < group->count; i++) {
+        uint64_t deadline = group->visit[i]->job->request.deadline_us;
         nearest = deadline < nearest ? deadline : nearest;
     }
     return nearest;
 }
 
-static uint32_t all_rows(const struct vr_lane *lane, uint32_t count)
+static uint32_t all_rows(const struct group *group)
 {
     uint32_t rows = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        rows += lane->open[i]->candidates.count;
+    for (uint32_t i = 0; i < group->count; i++) {
+        rows += group->visit[i]->candidates.count;
     }
     return rows;
 }
 
-/* Keep the first candidates of each request, as many as there is time for. False: too few. */
-static bool trim(struct vr_lane *lane, uint32_t count)
+/* Keep the first candidates of each feed, as many as there is time for; a caller's own are ranked all or not at all.
+ * False: too few. */
+static bool trim(const struct vr_lane *lane, const struct group *group)
 {
-    uint64_t nearest_us = nearest_deadline(lane, count), now_us = vr_clock_mono_us();
+    uint64_t nearest_us = nearest_deadline(group), now_us = vr_clock_mono_us();
     double left_us = nearest_us > now_us ? RANK_SHARE * (double)(nearest_us - now_us) : 0.0;
-    if (lane->row_us * all_rows(lane, count) <= left_us) {
+    if (lane->row_us * all_rows(group) <= left_us) {
         return true;
     }
-    double each = left_us / lane->row_us / count; /* candidates of a request */
-    for (uint32_t i = 0; i < count; i++) {
-        struct vr_candidates *candidates = &lane->open[i]->candidates;
-        if (each < LEAST_RANKED && candidates->count > each) {
+    double each = left_us / lane->row_us / group->count; /* candidates of a request */
+    for (uint32_t i = 0; i < group->count; i++) {
+        bool own = group->visit[i]->job->request.kind == VR_JOB_RANK;
+        if (group->visit[i]->candidates.count > each && (own || each < LEAST_RANKED)) {
             return false;
         }
     }
-    for (uint32_t i = 0; i < count; i++) {
-        struct vr_candidates *candidates = &lane->open[i]->candidates;
+    for (uint32_t i = 0; i < group->count; i++) {
+        struct vr_candidates *candidates = &group->visit[i]->candidates;
         if (candidates->count > each) {
             candidates->count = (uint32_t)each;
-            vr_visit_degrade(lane->open[i], "ranker_fewer");
+            vr_visit_degrade(group->visit[i], "ranker_fewer");
         }
     }
     return true;
@@ -133,28 +142,41 @@ static void learn_row_time(struct vr_lane *lane, uint64_t us, uint32_t rows)
     lane->row_us += lane->row_us == 0.0 ? row_us : ROW_TIME_WEIGHT * (row_us - lane->row_us);
 }
 
-static enum vr_status stand_in(struct vr_lane *lane, uint32_t count)
+static enum vr_status stand_in(struct vr_lane *lane, const struct group *group)
 {
-    if (!trim(lane, count)) {
+    if (!trim(lane, group)) {
         return vr_fail(VR_ERR_TIMEOUT, "there is no time to rank on the CPU");
     }
     uint64_t start_us = vr_clock_mono_us();
-    enum vr_status status = score(lane, count);
-    learn_row_time(lane, vr_clock_mono_us() - start_us, all_rows(lane, count));
+    enum vr_status status = score(lane, group);
+    learn_row_time(lane, vr_clock_mono_us() - start_us, all_rows(group));
     return status;
 }
 
+static void rank(struct vr_lane *lane, const struct group *group)
+{
+    enum vr_status status = lane->run.word != NULL ? stand_in(lane, group) : score(lane, group);
+    if (vr_device_gave_up(&lane->run, status)) {
+        status = stand_in(lane, group);
+    }
+    for (uint32_t i = 0; i < group->count; i++) {
+        finish(lane, group->visit[i], &lane->ranked[i], status);
+    }
+}
+
+/* Feeds fit into one call together, whatever their candidates are; several callers with many of their own may not. */
 void vr_step_rank(struct vr_lane *lane, uint32_t count)
 {
-    if (count == 0) {
-        return;
-    }
-    enum vr_status status = lane->run.word != NULL ? stand_in(lane, count) : score(lane, count);
-    if (vr_device_gave_up(&lane->run, status)) {
-        status = stand_in(lane, count);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        finish(lane, lane->open[i], &lane->ranked[i], status);
+    const struct vr_engine_shape shape = vr_feed_engine_shape(lane->config);
+    const uint32_t room = shape.max_requests * shape.max_candidates;
+    for (uint32_t first = 0; first < count;) {
+        struct group group = {&lane->open[first], 1};
+        uint32_t rows = group.visit[0]->candidates.count;
+        while (first + group.count < count && rows + group.visit[group.count]->candidates.count <= room) {
+            rows += group.visit[group.count++]->candidates.count;
+        }
+        rank(lane, &group);
+        first += group.count;
     }
 }
 

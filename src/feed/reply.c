@@ -76,3 +76,25 @@ enum vr_status vr_reply_fill(const struct vr_lane *lane, struct vr_visit *visit,
     say_what_gave_way(visit, chosen);
     return VR_OK;
 }
+
+enum vr_status vr_reply_fill_all(const struct vr_lane *lane, struct vr_visit *visit)
+{
+    const struct vr_bundle *bundle = lane->binding->model->bundle;
+    struct vr_feed_reply *reply = &visit->job->reply;
+    const uint32_t count = visit->candidates.count;
+    reply->item = vr_arena_calloc(visit->job->arena, count, sizeof *reply->item);
+    if (reply->item == NULL) {
+        return VR_ERR_NOMEM;
+    }
+    vr_explain_gates(bundle, visit, reply);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct vr_rerank_item place = {.candidate = i};
+        fill_item(&bundle->videos, &visit->candidates, i, &reply->item[i]);
+        reply->item[i].trace = vr_explain_item(visit, &place);
+        if (reply->item[i].trace == NULL) {
+            return VR_ERR_NOMEM;
+        }
+    }
+    reply->item_count = count;
+    return VR_OK;
+}

@@ -8,6 +8,9 @@
 /* Fill items, filter counts and degraded reasons of visit->job->reply. VR_ERR_NOMEM. */
 enum vr_status vr_reply_fill(const struct vr_lane *lane, struct vr_visit *visit, const struct vr_rerank_output *chosen);
 
+/* The same of a RANK job: every candidate in its order, with its terms. VR_ERR_NOMEM. */
+enum vr_status vr_reply_fill_all(const struct vr_lane *lane, struct vr_visit *visit);
+
 /* explain.c: the trace of one item, after vr_explain_gates, in arena memory; NULL when memory is short. */
 const struct vr_trace *vr_explain_item(const struct vr_visit *visit, const struct vr_rerank_item *item);
 

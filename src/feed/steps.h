@@ -21,7 +21,11 @@ void vr_step_search(struct vr_lane *lane, uint32_t count);
 /* combine.c: merge and dedupe, what may come back as seen where the rule is listed, and heads of zeros. */
 void vr_step_merge(const struct vr_lane *lane, struct vr_visit *visit, struct vr_merge_scratch *scratch);
 
-/* rank.c: the ranker over lane->open[count] in one engine call. */
+/* named.c: the candidates that the caller of a RANK job named, and at its end the answer. */
+void vr_step_named(const struct vr_lane *lane, struct vr_visit *visit);
+void vr_step_answer_named(const struct vr_lane *lane, struct vr_visit *visit);
+
+/* rank.c: the ranker over lane->open[count], in one engine call where their rows fit into one. */
 void vr_step_rank(struct vr_lane *lane, uint32_t count);
 
 /* rank.c: satisfaction terms over the heads; `terms` are the lane's, or the job's own in a dry run. */

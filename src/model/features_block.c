@@ -1,4 +1,5 @@
 /* Blocks of features of one entity: where each lands in a row, and the transforms that fill it. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -7,6 +8,8 @@
 #include "text.h"
 
 #define BLOCK_WIDTH_MAX 65536u
+
+/* ---- making ---- */
 
 /* The feature of an element of `inputs`. */
 static enum vr_status find_feature(const struct vr_feature_space *space, struct vr_json_value element, uint32_t *out)
@@ -22,17 +25,9 @@ static enum vr_status find_feature(const struct vr_feature_space *space, struct 
     return VR_OK;
 }
 
-static enum vr_status add_column(const struct vr_feature_space *space, uint32_t number, struct vr_feature_block *block)
+static void add_column(const struct vr_feature_space *space, uint32_t number, struct vr_feature_block *block)
 {
     const struct vr_feature *feature = &space->feature[number];
-    for (uint32_t i = 0; i < block->count; i++) {
-        if (block->feature[i] == number) {
-            return vr_fail(VR_ERR_FORMAT, "'inputs' names '%s' twice", feature->name.data);
-        }
-    }
-    if (feature->width > BLOCK_WIDTH_MAX - block->width) {
-        return vr_fail(VR_ERR_FORMAT, "'inputs' make a row wider than %u", BLOCK_WIDTH_MAX);
-    }
     struct vr_column column = {VR_COLUMN_VECTOR, block->width, feature->width, 0, feature->table, feature->vector};
     if (feature->kind == VR_FEATURE_DENSE || feature->kind == VR_FEATURE_RATE) {
         column.kind = VR_COLUMN_DENSE;
@@ -44,30 +39,60 @@ static enum vr_status add_column(const struct vr_feature_space *space, uint32_t 
     block->width += feature->width;
     block->column[block->count] = column;
     block->feature[block->count++] = number;
-    return VR_OK;
+}
+
+static enum vr_status check_column(const struct vr_feature_space *space, uint32_t number,
+                                   const struct vr_feature_block *block)
+{
+    const struct vr_feature *feature = &space->feature[number];
+    for (uint32_t i = 0; i < block->count; i++) {
+        if (block->feature[i] == number) {
+            return vr_fail(VR_ERR_FORMAT, "'inputs' names '%s' twice", feature->name.data);
+        }
+    }
+    return feature->width > BLOCK_WIDTH_MAX - block->width
+               ? vr_fail(VR_ERR_FORMAT, "'inputs' make a row wider than %u", BLOCK_WIDTH_MAX)
+               : VR_OK;
+}
+
+/* A block of nothing, with room for `features`; false: no memory. */
+static bool open_block(enum vr_entity entity, size_t features, struct vr_feature_block *block)
+{
+    *block = (struct vr_feature_block){.entity = entity};
+    block->column = calloc(features + 1, sizeof *block->column);
+    block->feature = calloc(features + 1, sizeof *block->feature);
+    if (block->column == NULL || block->feature == NULL) {
+        vr_feature_block_destroy(block);
+        return false;
+    }
+    return true;
+}
+
+static enum vr_status no_memory(void)
+{
+    return vr_fail(VR_ERR_NOMEM, "no memory for a block of features");
 }
 
 enum vr_status vr_feature_block_create(const struct vr_feature_space *space, struct vr_json_value names,
                                        enum vr_entity entity, struct vr_feature_block *out)
 {
-    struct vr_feature_block block = {entity, 0, 0, 0, 0, NULL, NULL};
+    struct vr_feature_block block;
     struct vr_json_value element;
-    size_t room = vr_json_count(names) + 1;
     if (vr_json_type_of(names) != VR_JSON_ARRAY) {
         return vr_fail(VR_ERR_FORMAT, "'inputs' must be an array");
     }
-    block.column = calloc(room, sizeof *block.column);
-    block.feature = calloc(room, sizeof *block.feature);
-    if (block.column == NULL || block.feature == NULL) {
-        vr_feature_block_destroy(&block);
-        return vr_fail(VR_ERR_NOMEM, "no memory for a block of features");
+    if (!open_block(entity, vr_json_count(names), &block)) {
+        return no_memory();
     }
     enum vr_status status = VR_OK;
     for (struct vr_json_iter it = vr_json_begin(names); status == VR_OK && vr_json_next(&it, NULL, &element);) {
         uint32_t number = 0;
         status = find_feature(space, element, &number);
         if (status == VR_OK && space->feature[number].entity == entity) {
-            status = add_column(space, number, &block);
+            status = check_column(space, number, &block);
+            if (status == VR_OK) {
+                add_column(space, number, &block);
+            }
         }
     }
     if (status != VR_OK) {
@@ -75,6 +100,35 @@ enum vr_status vr_feature_block_create(const struct vr_feature_space *space, str
         return status;
     }
     *out = block;
+    return VR_OK;
+}
+
+/* The fields of a video that change from one request to the next lie together. */
+static bool is_counter(uint32_t field)
+{
+    return field >= VR_VIDEO_IMPRESSIONS && field <= VR_VIDEO_WATCH_S;
+}
+
+static bool is_still(const struct vr_feature *feature)
+{
+    if (feature->kind == VR_FEATURE_VECTOR) {
+        return true;
+    }
+    return !is_counter(feature->field) && !(feature->kind == VR_FEATURE_RATE && is_counter(feature->denominator));
+}
+
+enum vr_status vr_feature_block_part(const struct vr_feature_space *space, const struct vr_feature_block *block,
+                                     bool still, struct vr_feature_block *out)
+{
+    assert(block->entity == VR_ENTITY_VIDEO);
+    if (!open_block(block->entity, block->count, out)) {
+        return no_memory();
+    }
+    for (uint32_t i = 0; i < block->count; i++) {
+        if (is_still(&space->feature[block->feature[i]]) == still) {
+            add_column(space, block->feature[i], out);
+        }
+    }
     return VR_OK;
 }
 

@@ -5,13 +5,13 @@
 #include "manifest.h"
 #include "text.h"
 
-#define DECLARED_MAX 1024u
 #define VOCAB_INLINE_MAX 4096u
 static const struct vr_string_rules word_rules = {1, 256, true};
 
 static const char *const viewer_fields[VR_VIEWER_FIELDS] = {
-    "age",          "n_impressions", "n_clicks", "n_finishes",  "n_likes",
-    "n_long_views", "sum_watch_s",   "recent_n", "recent_long", "recent_watch_s",
+    "age",         "n_impressions", "n_clicks",      "n_finishes",     "n_likes",      "n_long_views",
+    "sum_watch_s", "recent_n",      "recent_long",   "recent_watch_s", "recent_likes", "last_n",
+    "last_clicks", "last_long",     "last_finishes", "last_watch_s",   "hour_n",       "since_s",
 };
 static const char *const context_fields[VR_CONTEXT_FIELDS] = {"hour", "weekday"};
 static const char *const video_fields[VR_VIDEO_FIELDS] = {
@@ -211,7 +211,7 @@ static enum vr_status read_entity(struct vr_feature_space *space, enum vr_entity
     bool declared = vr_manifest_has(fields, key);
     enum vr_status status = VR_OK;
     if (declared) {
-        status = vr_manifest_array(fields, "fields", key, 0, DECLARED_MAX, &list);
+        status = vr_manifest_array(fields, "fields", key, 0, VR_DECLARED_FIELDS_MAX, &list);
     }
     if (status == VR_OK) {
         status = add_built_in(space, entity, declared ? vr_json_count(list) : 0);

@@ -1,6 +1,7 @@
 /* The functions of vireo/features_python.h. */
 #include "vireo/features_python.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "features_space.h"
@@ -180,9 +181,9 @@ void vr_python_transform(const struct vr_python_block *block, size_t rows, const
     vr_feature_transform(block->space, &block->block, rows, raw, out);
 }
 
-/* The recent watches of one row; arrays that are NULL give unknown values. */
-static enum vr_status gather(size_t row, const int32_t *video, const float *watch_s, const uint32_t *flags,
-                             const int32_t *count, struct vr_recent recent[VR_RECENT_MAX])
+/* The recent watches of one row without their times; video NULL is unknown. */
+static enum vr_status gather(size_t row, const int32_t *video, const uint32_t *flags, const int32_t *count,
+                             struct vr_recent recent[VR_RECENT_MAX])
 {
     if (count[row] < 0 || count[row] > (int32_t)VR_RECENT_MAX) {
         return vr_fail(VR_ERR_INVALID, "row %zu has %d recent watches, must have 0 to %u", row, count[row],
@@ -191,8 +192,8 @@ static enum vr_status gather(size_t row, const int32_t *video, const float *watc
     for (int32_t i = 0; i < count[row]; i++) {
         size_t at = row * VR_RECENT_MAX + (size_t)i;
         recent[i].video = video == NULL ? -1 : video[at];
-        recent[i].age_s = 0;
-        recent[i].watch_s = watch_s == NULL ? 0 : watch_s[at];
+        recent[i].age_s = NAN;
+        recent[i].watch_s = NAN;
         recent[i].flags = flags[at];
     }
     return VR_OK;
@@ -203,7 +204,7 @@ enum vr_status vr_python_history_weights(size_t rows, const int32_t *video, cons
 {
     struct vr_recent recent[VR_RECENT_MAX];
     for (size_t r = 0; r < rows; r++) {
-        enum vr_status status = gather(r, video, NULL, flags, count, recent);
+        enum vr_status status = gather(r, video, flags, count, recent);
         if (status != VR_OK) {
             return status;
         }
@@ -213,18 +214,22 @@ enum vr_status vr_python_history_weights(size_t rows, const int32_t *video, cons
     return VR_OK;
 }
 
-enum vr_status vr_python_history_fields(size_t rows, const float *watch_s, const uint32_t *flags, const int32_t *count,
-                                        double *out)
+enum vr_status vr_python_history_fields(size_t rows, const float *age_s, const float *watch_s, const uint32_t *flags,
+                                        const int32_t *count, double *out)
 {
     struct vr_recent recent[VR_RECENT_MAX];
     double raw[VR_VIEWER_FIELDS];
     for (size_t r = 0; r < rows; r++) {
-        enum vr_status status = gather(r, NULL, watch_s, flags, count, recent);
+        enum vr_status status = gather(r, NULL, flags, count, recent);
         if (status != VR_OK) {
             return status;
         }
+        for (int32_t i = 0; i < count[r]; i++) {
+            recent[i].age_s = age_s[r * VR_RECENT_MAX + (size_t)i];
+            recent[i].watch_s = watch_s[r * VR_RECENT_MAX + (size_t)i];
+        }
         vr_history_fields(recent, (uint32_t)count[r], raw);
-        memcpy(out + r * 3, raw + VR_VIEWER_RECENT_N, 3 * sizeof *raw);
+        memcpy(out + r * VR_RECENT_FIELDS, raw + VR_VIEWER_RECENT_N, VR_RECENT_FIELDS * sizeof *raw);
     }
     return VR_OK;
 }
@@ -246,7 +251,7 @@ enum vr_status vr_python_history_matches(size_t rows, const int32_t *video, cons
     struct vr_recent recent[VR_RECENT_MAX] = {{-1, 0, 0, 0}};
     double raw[VR_PAIR_FIELDS];
     for (size_t r = 0; r < rows; r++) {
-        enum vr_status status = gather(r, video, NULL, flags, count, recent);
+        enum vr_status status = gather(r, video, flags, count, recent);
         if (status == VR_OK) {
             status = check_videos(r, recent, count[r], candidate[r], videos);
         }

@@ -28,20 +28,58 @@ void vr_history_weights(const struct vr_recent *recent, uint32_t count, float *w
     }
 }
 
+/* What several watches add up to. */
+struct window {
+    uint32_t count, clicks, likes, long_views, finishes;
+    uint32_t known; /* of them with a known watch time */
+    double watch_s; /* sum of those */
+};
+
+static void add_watch(struct window *window, const struct vr_recent *watch)
+{
+    window->count++;
+    window->clicks += (watch->flags & VR_WATCH_CLICK) != 0;
+    window->likes += (watch->flags & VR_WATCH_LIKE) != 0;
+    window->long_views += (watch->flags & VR_WATCH_LONG_VIEW) != 0;
+    window->finishes += (watch->flags & VR_WATCH_FINISH) != 0;
+    if (!isnan(watch->watch_s)) {
+        window->known++;
+        window->watch_s += watch->watch_s;
+    }
+}
+
+static double mean_watch(const struct window *window)
+{
+    return window->known > 0 ? window->watch_s / window->known : NAN;
+}
+
 void vr_history_fields(const struct vr_recent *recent, uint32_t count, double *viewer_raw)
 {
-    uint32_t long_views = 0, known = 0;
-    double watch_s = 0;
+    struct window all = {0}, last = {0};
+    uint32_t in_hour = 0;
+    double since_s = NAN;
     for (uint32_t i = 0; i < count; i++) {
-        long_views += (recent[i].flags & VR_WATCH_LONG_VIEW) != 0;
-        if (!isnan(recent[i].watch_s)) {
-            known++;
-            watch_s += recent[i].watch_s;
+        add_watch(&all, &recent[i]);
+        if (isnan(recent[i].age_s)) {
+            continue; /* of a history without times, which knows no clicks and finishes either */
         }
+        if (count - i <= VR_RECENT_LAST) {
+            add_watch(&last, &recent[i]);
+        }
+        in_hour += recent[i].age_s <= 3600.0f;
+        since_s = recent[i].age_s;
     }
-    viewer_raw[VR_VIEWER_RECENT_N] = count;
-    viewer_raw[VR_VIEWER_RECENT_LONG] = long_views;
-    viewer_raw[VR_VIEWER_RECENT_WATCH_S] = known > 0 ? watch_s / known : NAN;
+    viewer_raw[VR_VIEWER_RECENT_N] = all.count;
+    viewer_raw[VR_VIEWER_RECENT_LONG] = all.long_views;
+    viewer_raw[VR_VIEWER_RECENT_WATCH_S] = mean_watch(&all);
+    viewer_raw[VR_VIEWER_RECENT_LIKES] = all.likes;
+    viewer_raw[VR_VIEWER_LAST_N] = last.count;
+    viewer_raw[VR_VIEWER_LAST_CLICKS] = last.clicks;
+    viewer_raw[VR_VIEWER_LAST_LONG] = last.long_views;
+    viewer_raw[VR_VIEWER_LAST_FINISHES] = last.finishes;
+    viewer_raw[VR_VIEWER_LAST_WATCH_S] = mean_watch(&last);
+    viewer_raw[VR_VIEWER_HOUR_N] = in_hour;
+    viewer_raw[VR_VIEWER_SINCE_S] = since_s;
 }
 
 void vr_history_matches(const struct vr_recent *recent, uint32_t count, const int32_t *topic, const int32_t *creator,

@@ -61,7 +61,9 @@ static void answer(struct vr_loop *loop, struct vr_call *call)
     struct vr_exchange exchange = {.received_us = call->job.request.received_us};
     exchange.match.route = call->route;
     vr_handle_reply(loop, call, &exchange);
-    vr_http_metrics_reply(&loop->metrics, &call->job.reply);
+    if (call->route != VR_ROUTE_EVENTS) {
+        vr_http_metrics_reply(&loop->metrics, &call->job.reply);
+    }
     vr_slow_log_note(&loop->slow, &call->job, vr_route_name(call->route), exchange.status);
     struct vr_connection *connection = call->connection;
     vr_call_put(loop, call);

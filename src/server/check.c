@@ -83,6 +83,10 @@ static void print_selftest(const struct vr_golden_report *worst, uint32_t topk_c
         "%-16s passed, %u cases, ranker in %s; largest differences: user tower %.2g, probability %.2g, watch %.2g\n",
         "self-test", worst->cases, vr_precision_name(worst->precision), worst->user_tower, worst->probability,
         worst->watch_s_relative);
+    if (worst->heads < worst->cases) {
+        fprintf(out, "%-16s the video table was judged by %u cases, whose videos are as the bundle has them\n", "",
+                worst->heads);
+    }
     if (topk_count > 0) {
         fprintf(out, "%-16s at least %u of 10 top rows agree\n", "", worst->topk_worst_agreement);
     }
@@ -120,9 +124,11 @@ static enum vr_status print_memory(const struct vr_bundle *bundle, struct vr_bac
     struct vr_engine_memory memory;
     const enum vr_status status = vr_engine_memory_needed(backend, bundle, &options, &shape, &memory);
     if (status == VR_OK) {
-        fprintf(out, "%-16s %.1f MiB mapped; on the backend %.1f MiB: model %.1f, %u lanes of %.1f and %.1f pinned\n",
-                "memory", mib(bundle->bytes_mapped), mib(memory.device), mib(memory.engine), shape.lanes,
-                mib(memory.lane), mib(memory.lane_pinned));
+        fprintf(out,
+                "%-16s %.1f MiB mapped; on the backend %.1f MiB: model %.1f (video table %.1f), %u lanes of %.1f and "
+                "%.1f pinned\n",
+                "memory", mib(bundle->bytes_mapped), mib(memory.device), mib(memory.engine), mib(memory.video_table),
+                shape.lanes, mib(memory.lane), mib(memory.lane_pinned));
     }
     return status;
 }
@@ -180,5 +186,4 @@ void vr_version_print(FILE *out)
     fprintf(out, "%-16s %s\n", "cuda", yes_no(strstr(built, "cuda") != NULL));
     fprintf(out, "%-16s %s\n", "redis", "no");
     fprintf(out, "%-16s %s\n", "kafka", "no");
-    fprintf(out, "%-16s %s\n", "durable log", "no");
 }

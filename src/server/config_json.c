@@ -56,11 +56,20 @@ static void put_server(struct vr_json_writer *out, const struct vr_server_config
     vr_json_close_object(out);
 }
 
+static void put_model(struct vr_json_writer *out, const struct vr_model_config *model)
+{
+    open_object(out, "model");
+    put_text(out, "watch", model->watch);
+    put_uint(out, "watch_ms", model->watch_ms);
+    vr_json_close_object(out);
+}
+
 static void put_compute(struct vr_json_writer *out, const struct vr_compute_config *compute)
 {
     open_object(out, "compute");
     put_text(out, "backend", vr_compute_backend_name(compute->backend));
     put_text(out, "precision", vr_precision_name(compute->precision));
+    put_uint(out, "video_table_mb", compute->video_table_mb);
     put_uint(out, "device_timeout_ms", compute->device_timeout_ms);
     vr_json_close_object(out);
 }
@@ -179,6 +188,7 @@ void vr_config_write(struct vr_json_writer *out, const struct vr_config *config)
 {
     vr_json_open_object(out);
     put_server(out, &config->server);
+    put_model(out, &config->model);
     put_compute(out, &config->compute);
     put_lanes(out, &config->lanes);
     put_retrieval(out, &config->retrieval);

@@ -41,9 +41,47 @@ static enum vr_status read_watch(struct vr_json_value value, const char *path, f
     return VR_OK;
 }
 
-enum member { EVENT_ID = 0, REQUEST_ID, USER_ID, VIDEO_ID, TYPE, TIME, WATCH_S, MEMBERS };
-static const char *const member_names[MEMBERS] = {"event_id", "request_id", "user_id", "video_id",
-                                                  "type",     "time",       "watch_s"};
+static enum vr_status read_position(struct vr_json_value value, const char *path, uint32_t *out)
+{
+    int64_t position = 0;
+    if (vr_json_type_of(value) != VR_JSON_INT || vr_json_as_int(value, &position) != VR_OK || position < 1 ||
+        position > VR_COUNT_MAX) {
+        return vr_fail(VR_ERR_INVALID, "%s: an integer in 1..%u", path, VR_COUNT_MAX);
+    }
+    *out = (uint32_t)position;
+    return VR_OK;
+}
+
+/* A text that an answer said, told again; empty as experiment and arm are while there are none. */
+static enum vr_status read_label(struct vr_json_value value, const char *path, struct vr_arena *arena,
+                                 struct vr_str *out)
+{
+    struct vr_str text;
+    if (vr_json_as_str(value, &text) != VR_OK || text.len > VR_ID_MAX_BYTES) {
+        return vr_fail(VR_ERR_INVALID, "%s: a string of at most %u bytes", path, VR_ID_MAX_BYTES);
+    }
+    *out = vr_arena_copy(arena, text);
+    return out->data != NULL ? VR_OK : VR_ERR_NOMEM;
+}
+
+enum member {
+    EVENT_ID = 0,
+    REQUEST_ID,
+    USER_ID,
+    VIDEO_ID,
+    TYPE, /* the last that must be there */
+    TIME,
+    WATCH_S,
+    POSITION,
+    MODEL_VERSION,
+    EXPERIMENT,
+    ARM,
+    SOURCE,
+    MEMBERS
+};
+static const char *const member_names[MEMBERS] = {"event_id",      "request_id", "user_id", "video_id",
+                                                  "type",          "time",       "watch_s", "position",
+                                                  "model_version", "experiment", "arm",     "source"};
 
 static enum member find_member(struct vr_str key)
 {
@@ -65,6 +103,11 @@ static enum vr_status take_member(enum member which, struct vr_json_value value,
     case TYPE: return read_type(value, path, &out->type);
     case TIME: return read_time(value, path, &out->time_ms);
     case WATCH_S: return read_watch(value, path, &out->watch_s);
+    case POSITION: return read_position(value, path, &out->position);
+    case MODEL_VERSION: return read_label(value, path, arena, &out->model_version);
+    case EXPERIMENT: return read_label(value, path, arena, &out->experiment);
+    case ARM: return read_label(value, path, arena, &out->arm);
+    case SOURCE: return read_label(value, path, arena, &out->source);
     case MEMBERS: break;
     }
     return vr_fail(VR_ERR_INVALID, "%s: unknown key", path);

@@ -1,9 +1,11 @@
 /* What each route that reads a request does with it (loop.h). The observing routes are in observe.c. */
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "loop.h"
+#include "models.h"
 #include "problem.h"
 #include "vireo/clock.h"
 
@@ -89,7 +91,7 @@ static enum vr_status parse_body(struct vr_loop *loop, const struct vr_exchange 
     return status == VR_ERR_TOO_LARGE ? VR_ERR_INVALID : status;
 }
 
-/* ---- recommend, dry_run ---- */
+/* ---- recommend, rank, dry_run ---- */
 
 static enum vr_status make_id(struct vr_loop *loop, struct vr_arena *arena, struct vr_str *out)
 {
@@ -128,7 +130,8 @@ static enum vr_status read_rules(const struct vr_loop *loop, const struct vr_exc
 {
     const struct vr_config *config = loop->shared->config;
     bool dry_run = exchange->match.route == VR_ROUTE_DRY_RUN;
-    *rules = (struct vr_request_rules){.replay = config->server.replay,
+    *rules = (struct vr_request_rules){.kind = exchange->match.route == VR_ROUTE_RANK ? VR_JOB_RANK : VR_JOB_RECOMMEND,
+                                       .replay = config->server.replay,
                                        .dry_run = dry_run,
                                        .default_timeout_ms = config->lanes.default_timeout_ms,
                                        .now_ms = vr_clock_wall_ms(),
@@ -265,30 +268,25 @@ static enum vr_handled handle_similar(struct vr_loop *loop, struct vr_exchange *
 
 /* ---- events ---- */
 
-static void apply_event(struct vr_loop *loop, const struct vr_model *model, int64_t now_ms, struct vr_event *event,
-                        struct vr_arena *arena, struct vr_event_result *result)
+/* What the bundle says of an event: why it does not fit, or the video's duration. */
+static const char *judge_event(const struct vr_loop *loop, const struct vr_bundle *bundle, int64_t now_ms,
+                               struct vr_event *event)
 {
-    const struct vr_bundle *bundle = model->bundle;
     uint32_t row = vr_dict_find(bundle->video_rows, event->video_id);
-    result->verdict = VR_EVENT_REJECTED;
     if (row == VR_DICT_NONE) {
-        result->reason = "unknown video_id";
-    } else if (event->time_ms > now_ms + VR_EVENT_FUTURE_MS && !loop->shared->config->server.replay) {
-        result->reason = "time lies in the future";
-    } else {
-        event->duration_s = bundle->videos.duration_s[row];
-        if (vr_state_apply(loop->shared->state, event, &result->verdict) != VR_OK) {
-            result->verdict = VR_EVENT_REJECTED;
-            result->reason = vr_arena_copy(arena, vr_str_of(vr_error_text())).data; /* NULL: no memory for it */
-        }
+        return "unknown video_id";
     }
-    vr_count(&loop->metrics.events[result->verdict], 1);
+    if (event->time_ms > now_ms + VR_EVENT_FUTURE_MS && !loop->shared->config->server.replay) {
+        return "time lies in the future";
+    }
+    event->duration_s = bundle->videos.duration_s[row];
+    return NULL;
 }
 
-static enum vr_status apply_events(struct vr_loop *loop, struct vr_event_batch *batch, int64_t now_ms,
-                                   struct vr_arena *arena, struct vr_event_result **out)
+static enum vr_status judge_events(struct vr_loop *loop, struct vr_call *call, int64_t now_ms)
 {
-    struct vr_event_result *result = vr_arena_calloc(arena, batch->count, sizeof *result);
+    struct vr_event_batch *batch = &call->events;
+    struct vr_event_result *result = vr_arena_calloc(call->job.arena, batch->count, sizeof *result);
     if (result == NULL) {
         return VR_ERR_NOMEM;
     }
@@ -297,40 +295,100 @@ static enum vr_status apply_events(struct vr_loop *loop, struct vr_event_batch *
         return vr_fail(VR_ERR_CLOSED, "no model is in service");
     }
     for (uint32_t i = 0; i < batch->count; i++) {
-        apply_event(loop, model, now_ms, &batch->event[i], arena, &result[i]);
+        result[i].reason = judge_event(loop, model->bundle, now_ms, &batch->event[i]);
+        result[i].verdict = VR_EVENT_REJECTED;
     }
     vr_model_release(model);
-    *out = result;
+    call->ticket.result = result;
     return VR_OK;
 }
 
-/* Events are applied here, in the loop: a thousand of them take about as long as one feed. */
-static enum vr_handled handle_events(struct vr_loop *loop, struct vr_exchange *exchange)
+/* A store in memory takes them here, in the loop: a thousand of them take about as long as one feed. */
+static void apply_events(struct vr_loop *loop, struct vr_call *call)
 {
-    struct vr_call *scratch = vr_call_take(loop); /* for its arena */
-    if (scratch == NULL) {
-        return fail_status(loop, exchange, VR_ERR_NOMEM);
+    for (uint32_t i = 0; i < call->events.count; i++) {
+        struct vr_event_result *result = &call->ticket.result[i];
+        if (result->reason == NULL &&
+            vr_state_apply(loop->shared->state, &call->events.event[i], &result->verdict) != VR_OK) {
+            result->verdict = VR_EVENT_REJECTED;
+            result->reason = vr_arena_copy(call->job.arena, vr_str_of(vr_error_text())).data; /* NULL: no memory */
+        }
     }
-    struct vr_arena *arena = scratch->job.arena;
+}
+
+/* On the state's thread: the call goes back to its loop as a lane's does. */
+static void events_done(struct vr_event_ticket *ticket)
+{
+    struct vr_call *call = (struct vr_call *)((char *)ticket - offsetof(struct vr_call, ticket));
+    vr_handback_push(call->job.home, &call->job);
+}
+
+static void answer_events(struct vr_loop *loop, struct vr_exchange *exchange, const struct vr_call *call, bool durable)
+{
+    for (uint32_t i = 0; i < call->events.count; i++) {
+        vr_count(&loop->metrics.events[call->ticket.result[i].verdict], 1);
+    }
+    begin_json(loop, exchange);
+    exchange->status = durable ? 202 : 200;
+    vr_reply_write_events(&loop->writer, &call->events, call->ticket.result, durable);
+}
+
+static enum vr_status read_events(struct vr_loop *loop, const struct vr_exchange *exchange, struct vr_call *call)
+{
     int64_t now_ms = vr_clock_wall_ms();
     struct vr_json_value root = {0};
-    struct vr_event_batch batch;
-    struct vr_event_result *result = NULL;
     enum vr_status status = parse_body(loop, exchange, &root);
     if (status == VR_OK) {
-        status = vr_events_read(root, now_ms, arena, &batch);
+        status = vr_events_read(root, now_ms, call->job.arena, &call->events);
     }
     if (status == VR_OK) {
-        status = apply_events(loop, &batch, now_ms, arena, &result);
+        status = judge_events(loop, call, now_ms);
+    }
+    call->ticket.event = call->events.event;
+    call->ticket.count = call->events.count;
+    call->ticket.received_ms = now_ms;
+    call->ticket.done = events_done;
+    call->job.request.received_us = exchange->received_us;
+    call->route = exchange->match.route;
+    call->close = exchange->close;
+    return status;
+}
+
+static enum vr_handled handle_events(struct vr_loop *loop, struct vr_exchange *exchange, struct vr_call **call)
+{
+    struct vr_call *taken = vr_call_take(loop);
+    if (taken == NULL) {
+        return fail_status(loop, exchange, VR_ERR_NOMEM);
+    }
+    bool durable = vr_state_is_durable(loop->shared->state);
+    enum vr_status status = read_events(loop, exchange, taken);
+    if (status == VR_OK && durable) {
+        status = vr_state_submit(loop->shared->state, &taken->ticket);
+        if (status == VR_OK) {
+            vr_count(&loop->counts.calls, 1);
+            *call = taken;
+            return VR_HANDLED_PENDING;
+        }
     }
     if (status == VR_OK) {
-        begin_json(loop, exchange);
-        vr_reply_write_events(&loop->writer, &batch, result);
+        apply_events(loop, taken);
+        answer_events(loop, exchange, taken, false);
     } else {
         (void)fail_status(loop, exchange, status);
     }
-    vr_call_put(loop, scratch);
+    vr_call_put(loop, taken);
     return VR_HANDLED_ANSWERED;
+}
+
+/* Whatever kept them from the disk, the same events may be sent again: 503, not 500. */
+static void reply_events(struct vr_loop *loop, const struct vr_call *call, struct vr_exchange *exchange)
+{
+    static const struct vr_str none = {NULL, 0};
+    if (call->ticket.status != VR_OK) {
+        vr_exchange_fail(loop, exchange, 503, "storage", call->ticket.error, none);
+        return;
+    }
+    answer_events(loop, exchange, call, true);
 }
 
 /* ---- all ---- */
@@ -343,14 +401,18 @@ enum vr_handled vr_handle(struct vr_loop *loop, struct vr_exchange *exchange, st
     begin_json(loop, exchange);
     switch (exchange->match.route) {
     case VR_ROUTE_RECOMMEND:
+    case VR_ROUTE_RANK:
     case VR_ROUTE_DRY_RUN: return handle_recommend(loop, exchange, call);
     case VR_ROUTE_SIMILAR: return handle_similar(loop, exchange, call);
-    case VR_ROUTE_EVENTS: return handle_events(loop, exchange);
+    case VR_ROUTE_EVENTS: return handle_events(loop, exchange, call);
     case VR_ROUTE_HEALTH: vr_handle_health(loop, exchange); break;
     case VR_ROUTE_READY: vr_handle_ready(loop, exchange); break;
     case VR_ROUTE_METRICS: vr_handle_metrics(loop, exchange); break;
     case VR_ROUTE_CONFIG: vr_handle_config(loop, exchange); break;
     case VR_ROUTE_DEBUG: vr_handle_debug(loop, exchange); break;
+    case VR_ROUTE_MODELS: return vr_handle_models(loop, exchange);
+    case VR_ROUTE_MODEL_LOAD: return vr_handle_model_load(loop, exchange, call);
+    case VR_ROUTE_MODEL_ROLLBACK: return vr_handle_model_rollback(loop, exchange, call);
     case VR_ROUTE_NONE: break;
     }
     return VR_HANDLED_ANSWERED;
@@ -360,6 +422,10 @@ void vr_handle_reply(struct vr_loop *loop, struct vr_call *call, struct vr_excha
 {
     const struct vr_feed_reply *reply = &call->job.reply;
     exchange->close = call->close;
+    if (call->route == VR_ROUTE_EVENTS) {
+        reply_events(loop, call, exchange);
+        return;
+    }
     if (reply->status != VR_OK) {
         vr_exchange_fail(loop, exchange, vr_problem_http_status(reply->status), vr_status_name(reply->status),
                          reply->error, call->job.request.request_id);
@@ -368,6 +434,8 @@ void vr_handle_reply(struct vr_loop *loop, struct vr_call *call, struct vr_excha
     begin_json(loop, exchange);
     if (call->route == VR_ROUTE_SIMILAR) {
         vr_reply_write_similar(&loop->writer, &call->job.request, reply);
+    } else if (call->route == VR_ROUTE_RANK) {
+        vr_reply_write_rank(&loop->writer, &call->job.request, reply, call->ignored, call->ignored_count);
     } else {
         vr_reply_write_feed(&loop->writer, &call->job.request, reply, call->ignored, call->ignored_count);
     }

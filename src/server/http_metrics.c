@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-static const int statuses[VR_HTTP_STATUSES] = {200, 400, 404, 405, 408, 411, 413, 414, 415,
-                                               417, 431, 500, 501, 503, 504, 505, 0};
+static const int statuses[VR_HTTP_STATUSES] = {200, 202, 400, 404, 405, 408, 409, 411, 413, 414,
+                                               415, 417, 422, 431, 500, 501, 503, 504, 505, 0};
 
 /* 0.5 ms to 5 s, in microseconds. */
 static const uint64_t bounds[] = {500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 5000000};

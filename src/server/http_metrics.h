@@ -10,7 +10,7 @@
 #include "tally.h"
 #include "vireo/feed.h"
 
-#define VR_HTTP_STATUSES 17u /* those that this server sends, and one for any other */
+#define VR_HTTP_STATUSES 20u /* those that this server sends, and one for any other */
 
 struct vr_http_metrics {
     uint64_t answers[VR_ROUTE_COUNT][VR_HTTP_STATUSES];

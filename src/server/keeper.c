@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>
@@ -114,9 +115,33 @@ static bool is_beyond_use(enum vr_status status)
     return status == VR_ERR_DEVICE_LOST || status == VR_ERR_TIMEOUT;
 }
 
+/* A child with this process's environment, told what it is and which bundle to try. */
+static int spawn_probe(struct vr_keeper *keeper)
+{
+    char role[VR_ROLE_PROBE_BYTES];
+    size_t count = 0, kept = 0;
+    vr_role_probe(keeper->bundle, role);
+    while (environ[count] != NULL) {
+        count++;
+    }
+    char **environment = calloc(count + 2, sizeof(char *));
+    if (environment == NULL) {
+        return ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!vr_role_is_variable(environ[i])) {
+            environment[kept++] = environ[i];
+        }
+    }
+    environment[kept] = role;
+    int error = posix_spawn(&keeper->probe, "/proc/self/exe", NULL, NULL, keeper->setup.argv, environment);
+    free(environment);
+    return error;
+}
+
 static void start_probe(struct vr_keeper *keeper)
 {
-    int error = posix_spawn(&keeper->probe, "/proc/self/exe", NULL, NULL, keeper->setup.argv, environ);
+    int error = spawn_probe(keeper);
     if (error != 0) {
         keeper->probe = 0;
         vr_log(VR_LOG_WARN, "device_probe_not_started", "error=\"%s\"", strerror(error));
@@ -133,7 +158,7 @@ static void *build(void *argument)
     struct vr_keeper *keeper = argument;
     keeper->build_status = keeper->device != NULL ? VR_OK : vr_backend_open("cuda", 1, &keeper->device);
     if (keeper->build_status == VR_OK) {
-        keeper->build_status = prepare_on_device(keeper, keeper->base, &keeper->swap);
+        keeper->build_status = prepare_on_device(keeper, keeper->builds, &keeper->swap);
     }
     if (keeper->build_status != VR_OK) {
         vr_log(VR_LOG_WARN, "device_not_back", "error=\"%s\"", vr_error_text());
@@ -146,11 +171,29 @@ static void *build(void *argument)
 
 static void start_builder(struct vr_keeper *keeper)
 {
+    keeper->builds = vr_model_retain(keeper->base);
     if (pthread_create(&keeper->builder, NULL, build, keeper) != 0) {
+        vr_model_release(keeper->builds);
+        keeper->builds = NULL;
         wait_for_probe(keeper);
         return;
     }
     keeper->stage = VR_KEEPER_BUILDING;
+}
+
+/* The builder has ended. False: what it made is of a model that serves no longer, and is gone. */
+static bool end_builder(struct vr_keeper *keeper)
+{
+    pthread_join(keeper->builder, NULL);
+    keeper->stage = VR_KEEPER_IDLE;
+    bool current = keeper->builds == keeper->base;
+    vr_model_release(keeper->builds);
+    keeper->builds = NULL;
+    if (!current && keeper->build_status == VR_OK) {
+        vr_swap_destroy(keeper->swap);
+        keeper->swap = NULL;
+    }
+    return current;
 }
 
 static void on_built(evutil_socket_t fd, short what, void *argument)
@@ -160,9 +203,10 @@ static void on_built(evutil_socket_t fd, short what, void *argument)
     (void)what;
     while (read(fd, &count, sizeof count) < 0 && errno == EINTR) {
     }
-    pthread_join(keeper->builder, NULL);
-    keeper->stage = VR_KEEPER_IDLE;
-    if (keeper->build_status == VR_OK) {
+    bool current = end_builder(keeper);
+    if (!current && keeper->build_status == VR_OK) {
+        start_builder(keeper);
+    } else if (keeper->build_status == VR_OK) {
         take_up(keeper, keeper->swap);
         keeper->swap = NULL;
     } else if (is_beyond_use(keeper->build_status)) {
@@ -245,13 +289,21 @@ static void begin_without(struct vr_keeper *keeper)
     wait_for_probe(keeper);
 }
 
-void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base, struct vr_swap *swap)
+static void note_base(struct vr_keeper *keeper, struct vr_model *base, const char *bundle)
+{
+    vr_model_release(keeper->base);
+    keeper->base = vr_model_retain(base);
+    keeper->bundle = bundle;
+}
+
+void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base, const char *bundle,
+                     struct vr_swap *swap)
 {
     if (!keeper->wanted) {
         vr_feed_swap(keeper->setup.feed, swap);
         return;
     }
-    keeper->base = vr_model_retain(base);
+    note_base(keeper, base, bundle);
     keeper->built_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     event_assign(&keeper->notice, loop, vr_feed_device_fd(keeper->setup.feed), EV_READ | EV_PERSIST, on_notice, keeper);
     event_assign(&keeper->timer, loop, -1, 0, on_timer, keeper);
@@ -267,6 +319,51 @@ void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct v
         vr_feed_swap(keeper->setup.feed, swap);
         begin_without(keeper);
     }
+}
+
+/* ---- another model ---- */
+
+bool vr_keeper_is_up(const struct vr_keeper *keeper)
+{
+    struct vr_device_status status;
+    vr_feed_device_read(keeper->setup.feed, &status);
+    bool usable = status.state == VR_DEVICE_UP || status.state == VR_DEVICE_SUSPECT;
+    return keeper->wanted && keeper->stage == VR_KEEPER_IDLE && usable;
+}
+
+enum vr_status vr_keeper_prepare(struct vr_keeper *keeper, struct vr_model *base, bool on_device, struct vr_swap **out)
+{
+    return on_device ? prepare_on_device(keeper, base, out) : vr_feed_prepare(keeper->setup.feed, base, out);
+}
+
+void vr_keeper_blame(struct vr_keeper *keeper, enum vr_status status)
+{
+    if (is_beyond_use(status)) {
+        is_lost(keeper, status);
+    }
+}
+
+/* A device that went out of use meanwhile is left with nothing on it; one that came into use gets the model after. */
+enum vr_status vr_keeper_replace(struct vr_keeper *keeper, struct vr_model *base, const char *bundle, bool on_device,
+                                 struct vr_swap *swap)
+{
+    bool up = vr_keeper_is_up(keeper);
+    if (on_device && !up) {
+        vr_swap_destroy(swap);
+        enum vr_status status = vr_feed_set_model(keeper->setup.feed, base);
+        if (status != VR_OK) {
+            return status;
+        }
+    } else {
+        vr_feed_swap(keeper->setup.feed, swap);
+    }
+    if (keeper->wanted) {
+        note_base(keeper, base, bundle);
+    }
+    if (up && !on_device) {
+        start_builder(keeper);
+    }
+    return VR_OK;
 }
 
 bool vr_keeper_stop(struct vr_keeper *keeper)
@@ -291,6 +388,7 @@ void vr_keeper_close(struct vr_keeper *keeper)
         close(keeper->built_fd);
     }
     vr_swap_destroy(keeper->swap);
+    vr_model_release(keeper->builds);
     vr_model_release(keeper->base);
     vr_backend_destroy(keeper->device);
 }

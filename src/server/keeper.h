@@ -32,6 +32,7 @@ struct vr_keeper {
     bool wanted;                /* a device is configured and built in */
     struct vr_backend *device;  /* NULL: not open */
     struct vr_model *base;      /* the model that serves, without the device; one reference */
+    const char *bundle;         /* its folder, for probes; outlives the keeper's use of it */
     enum vr_status load_status; /* of vr_keeper_load's device */
     enum vr_keeper_stage stage;
     struct event notice, timer, built;
@@ -41,6 +42,7 @@ struct vr_keeper {
     pid_t probe;       /* 0: none */
     uint64_t probe_until_us;
     pthread_t builder;
+    struct vr_model *builds; /* what the builder puts on the device; one reference */
     int built_fd;
     enum vr_status build_status;
     struct vr_swap *swap; /* the builder's, on success */
@@ -55,7 +57,23 @@ enum vr_status vr_keeper_open(struct vr_keeper *keeper, const struct vr_keeper_s
 enum vr_status vr_keeper_load(struct vr_keeper *keeper, struct vr_model *base, struct vr_swap **out);
 
 /* Put what vr_keeper_load made into service, and watch. */
-void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base, struct vr_swap *swap);
+void vr_keeper_begin(struct vr_keeper *keeper, struct event_base *loop, struct vr_model *base, const char *bundle,
+                     struct vr_swap *swap);
+
+/* Whether another model is to be made on the device, which is in use and will be left alone meanwhile. */
+bool vr_keeper_is_up(const struct vr_keeper *keeper);
+
+/* On a loading thread: another model made ready for the lanes, on the device or not. The device's own error,
+ * VR_ERR_NOMEM where it has no room for both; the one that serves is as it was. */
+enum vr_status vr_keeper_prepare(struct vr_keeper *keeper, struct vr_model *base, bool on_device, struct vr_swap **out);
+
+/* The device failed a vr_keeper_prepare: it may be beyond use. */
+void vr_keeper_blame(struct vr_keeper *keeper, enum vr_status status);
+
+/* Put what vr_keeper_prepare made into service in place of what serves, wherever the device is by now. Takes the swap,
+ * on failure too, which leaves everything as it was. */
+enum vr_status vr_keeper_replace(struct vr_keeper *keeper, struct vr_model *base, const char *bundle, bool on_device,
+                                 struct vr_swap *swap);
 
 /* No more probes. False: the builder is at work, which cannot be broken off. */
 bool vr_keeper_stop(struct vr_keeper *keeper);

@@ -26,6 +26,7 @@ enum vr_readiness { VR_READY_LOADING = 0, VR_READY_YES, VR_READY_DRAINING };
 
 struct vr_loop;
 struct vr_connection;
+struct vr_models; /* models.h */
 
 /* What all loops share. Set up before they run; `readiness` changes through __atomic builtins. */
 struct vr_shared {
@@ -33,7 +34,8 @@ struct vr_shared {
     struct vr_state *state;
     struct vr_feed *feed;
     struct vr_admission *admission;
-    struct vr_loop **loop; /* [loop_count] */
+    struct vr_models *models; /* the first loop's, but for what vr_models_count reads */
+    struct vr_loop **loop;    /* [loop_count] */
     uint32_t loop_count;
     enum vr_readiness readiness;
     int64_t started_ms;
@@ -50,6 +52,8 @@ struct vr_call {
     bool close;                            /* the connection, after the answer */
     struct vr_str ignored[VR_CONTEXT_MAX]; /* context values that the bundle does not know */
     uint32_t ignored_count;
+    struct vr_event_batch events; /* of an EVENTS call, in the job's arena, and what becomes of them */
+    struct vr_event_ticket ticket;
     struct vr_call *next; /* spare list */
 };
 

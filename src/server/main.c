@@ -58,7 +58,8 @@ static int serve_as(const struct vr_role *role, const struct vr_options *options
     struct vr_server_setup setup = {
         .config = config, .bundle = options->bundle, .data_dir = options->data_dir, .role = role, .argv = argv};
     if (role->kind == VR_ROLE_PROBE) {
-        _exit(vr_probe_device(options->bundle, config) == VR_OK ? 0 : EXIT_FAILED); /* the device may not let go */
+        const char *bundle = role->bundle != NULL ? role->bundle : options->bundle;
+        _exit(vr_probe_device(bundle, config) == VR_OK ? 0 : EXIT_FAILED); /* the device may not let go */
     }
     return role->kind == VR_ROLE_FIRST && vr_device_is_wanted(&config->compute) ? supervise(config, argv)
                                                                                 : run_server(&setup);

@@ -7,6 +7,7 @@
 
 #include "config_json.h"
 #include "loop.h"
+#include "models.h"
 #include "problem.h"
 
 /* 0.1 ms to 5 s, in microseconds. */
@@ -205,6 +206,13 @@ static void write_state(struct vr_exposition *out, struct vr_state *state)
     gauge(out, "vireo_state_viewers", "Viewers known.", (double)sizes.viewers);
     gauge(out, "vireo_state_videos", "Videos known.", (double)sizes.videos);
     gauge(out, "vireo_state_bytes", "Memory of the viewer state.", (double)sizes.bytes);
+    counter(out, "vireo_event_log_commits_total", "Groups of events written and synced.", (double)sizes.log_commits);
+    counter(out, "vireo_event_log_failures_total", "Groups of events that could not be written or synced.",
+            (double)sizes.log_failures);
+    counter(out, "vireo_event_log_bytes_total", "Bytes of events written.", (double)sizes.log_bytes);
+    gauge(out, "vireo_event_log_segments", "Files of the event log.", (double)sizes.log_segments);
+    counter(out, "vireo_events_unapplied_total", "Events in the log that could not be applied before a restart.",
+            (double)sizes.unapplied);
 }
 
 static void write_model(struct vr_exposition *out, struct vr_loop *loop)
@@ -220,6 +228,24 @@ static void write_model(struct vr_exposition *out, struct vr_loop *loop)
         gauge(out, "vireo_model_videos", "Videos of the model in service.", model->bundle->videos.count);
     }
     vr_model_release(model);
+}
+
+static void write_loads(struct vr_exposition *out, const struct vr_models *models)
+{
+    struct vr_model_counts counts;
+    if (models == NULL) { /* loops without a server around them, in tests */
+        return;
+    }
+    vr_models_count(models, &counts);
+    vr_exposition_family(out, "vireo_model_loads_total", "counter", "Models that came into service, or were refused.");
+    write_labelled(out, "vireo_model_loads_total", "result", "ok", counts.loaded);
+    write_labelled(out, "vireo_model_loads_total", "result", "failed", counts.failed);
+    counter(out, "vireo_model_rollbacks_total", "Times that the model before came back.", (double)counts.rollbacks);
+    gauge(out, "vireo_model_loading", "1 while a model is being made ready.", (double)counts.loading);
+    gauge(out, "vireo_model_load_seconds", "What making the model in service ready took.",
+          (double)counts.took_ms * 1e-3);
+    gauge(out, "vireo_model_served_time_seconds", "When the model in service came there, since 1970-01-01 UTC.",
+          (double)counts.served_ms * 1e-3);
 }
 
 static double seconds_of(struct timeval time)
@@ -274,6 +300,7 @@ void vr_handle_metrics(struct vr_loop *loop, struct vr_exchange *exchange)
     struct vr_str none = {NULL, 0};
     vr_feed_metrics_read(loop->shared->feed, &loop->feed_metrics);
     write_model(&out, loop);
+    write_loads(&out, loop->shared->models);
     sum_http_metrics(loop);
     vr_http_metrics_write(&loop->http_metrics, &out);
     write_feed(&out, &loop->feed_metrics);

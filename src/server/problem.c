@@ -18,15 +18,18 @@ static const struct {
     const char *phrase, *code;
 } http_table[] = {
     {200, "OK", "ok"},
+    {202, "Accepted", "accepted"},
     {400, "Bad Request", "bad_request"},
     {404, "Not Found", "not_found"},
     {405, "Method Not Allowed", "method_not_allowed"},
     {408, "Request Timeout", "request_timeout"},
+    {409, "Conflict", "conflict"},
     {411, "Length Required", "length_required"},
     {413, "Content Too Large", "too_large"},
     {414, "URI Too Long", "uri_too_long"},
     {415, "Unsupported Media Type", "unsupported_media_type"},
     {417, "Expectation Failed", "expectation_failed"},
+    {422, "Unprocessable Content", "unprocessable"},
     {431, "Request Header Fields Too Large", "head_too_large"},
     {500, "Internal Server Error", "internal"},
     {501, "Not Implemented", "not_implemented"},

@@ -63,12 +63,9 @@ static void put_ignored(struct vr_json_writer *out, struct vr_str name)
     vr_json_put_str(out, whole);
 }
 
-static void put_coverage(struct vr_json_writer *out, const struct vr_feed_reply *reply, const struct vr_str *ignored,
+static void put_degraded(struct vr_json_writer *out, const struct vr_feed_reply *reply, const struct vr_str *ignored,
                          uint32_t ignored_count)
 {
-    vr_json_key(out, "coverage");
-    vr_json_open_object(out);
-    put_sources(out, reply);
     vr_json_key(out, "degraded");
     vr_json_open_array(out);
     for (uint32_t i = 0; i < reply->degraded_count; i++) {
@@ -78,6 +75,15 @@ static void put_coverage(struct vr_json_writer *out, const struct vr_feed_reply 
         put_ignored(out, ignored[i]);
     }
     vr_json_close_array(out);
+}
+
+static void put_coverage(struct vr_json_writer *out, const struct vr_feed_reply *reply, const struct vr_str *ignored,
+                         uint32_t ignored_count)
+{
+    vr_json_key(out, "coverage");
+    vr_json_open_object(out);
+    put_sources(out, reply);
+    put_degraded(out, reply, ignored, ignored_count);
     if (reply->short_reason != NULL) {
         put_key_text(out, "short_reason", reply->short_reason);
     }
@@ -145,17 +151,22 @@ static void put_gates(struct vr_json_writer *out, const struct vr_feed_reply *re
     vr_json_close_object(out);
 }
 
+static void put_terms(struct vr_json_writer *out, const struct vr_feed_reply *reply, const float *terms)
+{
+    vr_json_key(out, "terms");
+    vr_json_open_object(out);
+    for (uint32_t t = 0; terms != NULL && t < reply->term_count; t++) {
+        put_name_key(out, reply->term_name[t]);
+        vr_json_put_float(out, terms[t]);
+    }
+    vr_json_close_object(out);
+}
+
 static void put_trace(struct vr_json_writer *out, const struct vr_feed_reply *reply, const struct vr_trace *trace)
 {
     vr_json_key(out, "trace");
     vr_json_open_object(out);
-    vr_json_key(out, "terms");
-    vr_json_open_object(out);
-    for (uint32_t t = 0; trace->terms != NULL && t < reply->term_count; t++) {
-        put_name_key(out, reply->term_name[t]);
-        vr_json_put_float(out, trace->terms[t]);
-    }
-    vr_json_close_object(out);
+    put_terms(out, reply, trace->terms);
     put_gates(out, reply, trace->gates);
     put_key_float(out, "gain", trace->gain);
     put_key_uint(out, "score_rank", trace->score_rank);
@@ -250,6 +261,42 @@ void vr_reply_write_feed(struct vr_json_writer *out, const struct vr_feed_reques
     vr_json_close_object(out);
 }
 
+static void put_ranked(struct vr_json_writer *out, const struct vr_feed_request *request,
+                       const struct vr_feed_reply *reply, const struct vr_feed_item *item)
+{
+    vr_json_open_object(out);
+    put_key_str(out, "id", item->id);
+    put_key_float(out, "score", item->score);
+    put_heads(out, item->heads);
+    put_terms(out, reply, item->trace->terms);
+    if (request->explain) {
+        put_gates(out, reply, item->trace->gates);
+    }
+    vr_json_close_object(out);
+}
+
+void vr_reply_write_rank(struct vr_json_writer *out, const struct vr_feed_request *request,
+                         const struct vr_feed_reply *reply, const struct vr_str *ignored, uint32_t ignored_count)
+{
+    vr_json_open_object(out);
+    put_identity(out, request, reply);
+    put_degraded(out, reply, ignored, ignored_count);
+    vr_json_key(out, "unknown");
+    vr_json_open_array(out);
+    for (uint32_t i = 0; i < reply->unknown_count; i++) {
+        vr_json_put_str(out, reply->unknown[i]);
+    }
+    vr_json_close_array(out);
+    put_took(out, reply);
+    vr_json_key(out, "items");
+    vr_json_open_array(out);
+    for (uint32_t i = 0; i < reply->item_count; i++) {
+        put_ranked(out, request, reply, &reply->item[i]);
+    }
+    vr_json_close_array(out);
+    vr_json_close_object(out);
+}
+
 void vr_reply_write_similar(struct vr_json_writer *out, const struct vr_feed_request *request,
                             const struct vr_feed_reply *reply)
 {
@@ -294,7 +341,7 @@ static void put_event_result(struct vr_json_writer *out, const struct vr_event *
 }
 
 void vr_reply_write_events(struct vr_json_writer *out, const struct vr_event_batch *batch,
-                           const struct vr_event_result *result)
+                           const struct vr_event_result *result, bool durable)
 {
     uint32_t tally[3] = {0};
     for (uint32_t i = 0; i < batch->count; i++) {
@@ -302,7 +349,7 @@ void vr_reply_write_events(struct vr_json_writer *out, const struct vr_event_bat
     }
     vr_json_open_object(out);
     vr_json_key(out, "durable");
-    vr_json_put_bool(out, false);
+    vr_json_put_bool(out, durable);
     for (uint32_t v = 0; v < 3; v++) {
         put_key_uint(out, verdict_name((enum vr_event_verdict)v), tally[v]);
     }

@@ -11,15 +11,15 @@
 void vr_reply_write_feed(struct vr_json_writer *out, const struct vr_feed_request *request,
                          const struct vr_feed_reply *reply, const struct vr_str *ignored, uint32_t ignored_count);
 
+/* The answer of an answered RANK job; `ignored` likewise, listed in degraded. */
+void vr_reply_write_rank(struct vr_json_writer *out, const struct vr_feed_request *request,
+                         const struct vr_feed_reply *reply, const struct vr_str *ignored, uint32_t ignored_count);
+
 /* The answer of an answered SIMILAR job. */
 void vr_reply_write_similar(struct vr_json_writer *out, const struct vr_feed_request *request,
                             const struct vr_feed_reply *reply);
 
-/* What became of one event. */
-struct vr_event_result {
-    enum vr_event_verdict verdict;
-    const char *reason; /* of a rejection, else NULL */
-};
+/* What became of the events of a body. */
 void vr_reply_write_events(struct vr_json_writer *out, const struct vr_event_batch *batch,
-                           const struct vr_event_result *result);
+                           const struct vr_event_result *result, bool durable);
 #endif

@@ -1,4 +1,5 @@
-/* Reads POST /v1/recommend and /admin/dry_run bodies (request_json.h). One table names the keys and their readers. */
+/* Reads POST /v1/recommend, /v1/rank and /admin/dry_run bodies (request_json.h). One table names the keys, their
+ * readers and whose keys they are. */
 #include "request_json.h"
 
 #include <inttypes.h>
@@ -131,15 +132,15 @@ static enum vr_status take_time(struct vr_json_value value, struct reading *r)
     return read_range(value, "time", 0, VR_TIME_MS_MAX, &r->out->now_ms);
 }
 
-static enum vr_status take_exclude(struct vr_json_value value, struct reading *r)
+static enum vr_status read_ids(struct vr_json_value value, const char *key, uint32_t most, struct reading *r,
+                               const struct vr_str **out, uint32_t *out_count)
 {
     if (vr_json_type_of(value) != VR_JSON_ARRAY) {
-        return vr_fail(VR_ERR_INVALID, "exclude_ids: an array of ids, found %s",
-                       vr_json_type_name(vr_json_type_of(value)));
+        return vr_fail(VR_ERR_INVALID, "%s: an array of ids, found %s", key, vr_json_type_name(vr_json_type_of(value)));
     }
     size_t count = vr_json_count(value);
-    if (count > VR_EXCLUDE_MAX) {
-        return vr_fail(VR_ERR_INVALID, "exclude_ids: %zu ids, at most %u are taken", count, VR_EXCLUDE_MAX);
+    if (count > most) {
+        return vr_fail(VR_ERR_INVALID, "%s: %zu ids, at most %u are taken", key, count, most);
     }
     struct vr_str *ids = vr_arena_calloc(r->arena, count, sizeof *ids);
     if (ids == NULL) {
@@ -148,14 +149,24 @@ static enum vr_status take_exclude(struct vr_json_value value, struct reading *r
     struct vr_json_iter it = vr_json_begin(value);
     struct vr_json_value element;
     for (size_t i = 0; vr_json_next(&it, NULL, &element); i++) {
-        enum vr_status status = vr_id_read(element, "exclude_ids", r->arena, &ids[i]);
+        enum vr_status status = vr_id_read(element, key, r->arena, &ids[i]);
         if (status != VR_OK) {
             return status;
         }
     }
-    r->out->exclude = ids;
-    r->out->exclude_count = (uint32_t)count;
+    *out = ids;
+    *out_count = (uint32_t)count;
     return VR_OK;
+}
+
+static enum vr_status take_exclude(struct vr_json_value value, struct reading *r)
+{
+    return read_ids(value, "exclude_ids", VR_EXCLUDE_MAX, r, &r->out->exclude, &r->out->exclude_count);
+}
+
+static enum vr_status take_videos(struct vr_json_value value, struct reading *r)
+{
+    return read_ids(value, "video_ids", VR_RANK_MAX, r, &r->out->candidate, &r->out->candidate_count);
 }
 
 static enum vr_status read_context_value(struct vr_str name, struct vr_json_value value, struct vr_arena *arena,
@@ -248,19 +259,30 @@ static enum vr_status take_satisfaction(struct vr_json_value value, struct readi
     return VR_OK;
 }
 
+enum owner { OF_BOTH = 0, OF_FEEDS, OF_RANK };
+
 static const struct {
     const char *key;
     enum vr_status (*take)(struct vr_json_value value, struct reading *r);
+    enum owner owner;
 } keys[] = {
-    {"request_id", take_request_id}, {"user_id", take_user_id}, {"count", take_count},
-    {"timeout_ms", take_timeout},    {"context", take_context}, {"exclude_ids", take_exclude},
-    {"explain", take_explain},       {"time", take_time},       {"satisfaction", take_satisfaction},
+    {"request_id", take_request_id, OF_BOTH},
+    {"user_id", take_user_id, OF_BOTH},
+    {"count", take_count, OF_FEEDS},
+    {"timeout_ms", take_timeout, OF_BOTH},
+    {"context", take_context, OF_BOTH},
+    {"exclude_ids", take_exclude, OF_FEEDS},
+    {"video_ids", take_videos, OF_RANK},
+    {"explain", take_explain, OF_BOTH},
+    {"time", take_time, OF_BOTH},
+    {"satisfaction", take_satisfaction, OF_FEEDS},
 };
 
 static enum vr_status take_key(struct vr_str key, struct vr_json_value value, struct reading *r)
 {
+    enum owner other = r->rules->kind == VR_JOB_RANK ? OF_FEEDS : OF_RANK;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        if (vr_str_equal(key, vr_str_of(keys[i].key))) {
+        if (keys[i].owner != other && vr_str_equal(key, vr_str_of(keys[i].key))) {
             return keys[i].take(value, r);
         }
     }
@@ -273,7 +295,7 @@ enum vr_status vr_recommend_read(struct vr_json_value root, const struct vr_requ
     if (vr_json_type_of(root) != VR_JSON_OBJECT) {
         return vr_fail(VR_ERR_INVALID, "the body is an object, found %s", vr_json_type_name(vr_json_type_of(root)));
     }
-    *out = (struct vr_feed_request){.kind = VR_JOB_RECOMMEND,
+    *out = (struct vr_feed_request){.kind = rules->kind,
                                     .count = VR_COUNT_DEFAULT,
                                     .dry_run = rules->dry_run,
                                     .now_ms = rules->now_ms,
@@ -290,5 +312,10 @@ enum vr_status vr_recommend_read(struct vr_json_value root, const struct vr_requ
             return status;
         }
     }
-    return out->user_id.len > 0 ? VR_OK : vr_fail(VR_ERR_INVALID, "user_id: missing");
+    if (out->user_id.len == 0) {
+        return vr_fail(VR_ERR_INVALID, "user_id: missing");
+    }
+    return rules->kind != VR_JOB_RANK || out->candidate_count > 0
+               ? VR_OK
+               : vr_fail(VR_ERR_INVALID, "video_ids: 1 to %u ids", VR_RANK_MAX);
 }

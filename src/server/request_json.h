@@ -17,8 +17,9 @@
 
 /* What a request may say beyond the plain recommend. */
 struct vr_request_rules {
-    bool replay;  /* `time` is taken */
-    bool dry_run; /* `satisfaction` is taken */
+    enum vr_job_kind kind; /* RECOMMEND, or RANK: `video_ids` in place of what shapes a feed */
+    bool replay;           /* `time` is taken */
+    bool dry_run;          /* `satisfaction` is taken */
     uint32_t default_timeout_ms;
     uint32_t header_timeout_ms; /* the smaller of this and timeout_ms counts; 0: not sent */
     enum vr_priority priority;
@@ -26,7 +27,7 @@ struct vr_request_rules {
     uint64_t received_us; /* monotonic */
 };
 
-/* POST /v1/recommend and /admin/dry_run. out->request_id is empty where the client gave none. */
+/* POST /v1/recommend, /v1/rank and /admin/dry_run. out->request_id is empty where the client gave none. */
 enum vr_status vr_recommend_read(struct vr_json_value root, const struct vr_request_rules *rules,
                                  struct vr_arena *arena, struct vr_feed_request *out);
 

@@ -12,6 +12,7 @@ static const struct entry {
     const char *allow;
 } table[] = {
     {VR_ROUTE_RECOMMEND, "recommend", "/v1/recommend", true, false, VR_HTTP_POST, "POST"},
+    {VR_ROUTE_RANK, "rank", "/v1/rank", true, false, VR_HTTP_POST, "POST"},
     {VR_ROUTE_EVENTS, "events", "/v1/events", true, false, VR_HTTP_POST, "POST"},
     {VR_ROUTE_SIMILAR, "similar", "/v1/similar/", true, false, VR_HTTP_GET, "GET, HEAD"},
     {VR_ROUTE_HEALTH, "healthz", "/healthz", true, true, VR_HTTP_GET, "GET, HEAD"},
@@ -20,6 +21,9 @@ static const struct entry {
     {VR_ROUTE_DRY_RUN, "dry_run", "/admin/dry_run", false, true, VR_HTTP_POST, "POST"},
     {VR_ROUTE_CONFIG, "config", "/admin/config", false, true, VR_HTTP_GET, "GET, HEAD"},
     {VR_ROUTE_DEBUG, "debug", "/debug", false, true, VR_HTTP_GET, "GET, HEAD"},
+    {VR_ROUTE_MODELS, "models", "/admin/models", false, true, VR_HTTP_GET, "GET, HEAD"},
+    {VR_ROUTE_MODEL_LOAD, "model_load", "/admin/models/load", false, true, VR_HTTP_POST, "POST"},
+    {VR_ROUTE_MODEL_ROLLBACK, "model_rollback", "/admin/models/rollback", false, true, VR_HTTP_POST, "POST"},
 };
 
 const char *vr_route_name(enum vr_route route)
@@ -58,7 +62,7 @@ void vr_route_find(enum vr_port port, enum vr_http_method method, struct vr_str 
         if (here && path_matches(entry->path, path, &parameter)) {
             out->route = entry->route;
             out->allow = entry->allow;
-            out->takes_body = entry->method == VR_HTTP_POST;
+            out->takes_body = entry->method == VR_HTTP_POST && entry->route != VR_ROUTE_MODEL_ROLLBACK;
             out->parameter = parameter;
             out->method_allowed = method == entry->method || (method == VR_HTTP_HEAD && entry->method == VR_HTTP_GET);
             return;

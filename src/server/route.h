@@ -20,9 +20,13 @@ enum vr_route {
     VR_ROUTE_METRICS,
     VR_ROUTE_DRY_RUN,
     VR_ROUTE_CONFIG,
-    VR_ROUTE_DEBUG
+    VR_ROUTE_DEBUG,
+    VR_ROUTE_MODELS,
+    VR_ROUTE_MODEL_LOAD,
+    VR_ROUTE_MODEL_ROLLBACK,
+    VR_ROUTE_RANK
 };
-#define VR_ROUTE_COUNT 10u
+#define VR_ROUTE_COUNT 14u
 
 /* The route's name in metrics. */
 const char *vr_route_name(enum vr_route route);

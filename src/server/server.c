@@ -1,5 +1,5 @@
-/* `vireo serve` (server.h): builds the parts in order, loads the bundle beside the running loop, so that /healthz
- * answers and /readyz says "loading" meanwhile, and stops in order.
+/* `vireo serve` (server.h): builds the parts in order, has the first model loaded beside the running loop (models.h),
+ * so that /healthz answers and /readyz says "loading" meanwhile, and stops in order.
  *
  * This thread runs the first loop, which has the admin port, the signals and the timer of the drain; the other loops
  * are told by it (enum vr_order).
@@ -15,42 +15,28 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "keeper.h"
 #include "loop.h"
+#include "models.h"
 #include "vireo/clock.h"
 #include "vireo/log.h"
 
 #define DRAIN_GRACE_MS 250u
 #define DRAIN_STEP_MS 20u
 
-/* The bundle is loaded on a thread of its own, which writes `done_fd` last. */
-struct loader {
-    pthread_t thread;
-    bool started;
-    int done_fd;
-    struct event event;
-    enum vr_status status;
-    char error[512];
-    struct vr_model *base; /* with one reference, on success */
-    struct vr_swap *swap;  /* to serve with: base, or base on the device */
-};
-
 struct server {
     const struct vr_server_setup *setup;
     struct vr_shared shared;
     struct vr_backend *backend;
     struct vr_loop *loop; /* the first */
-    struct loader loader;
     struct vr_keeper keeper;
     struct event signals[2], control, drain_timer;
     bool events_added;
@@ -60,96 +46,32 @@ struct server {
     bool told_to_stop;      /* or to the parent's end */
     bool handing_over;      /* draining because the device is lost */
     enum vr_status failure; /* what ended the loop, VR_OK for a signal */
+    char why[512];          /* its error text */
     enum vr_server_end end;
 };
 
-/* ---- the bundle ---- */
+/* ---- the first model ---- */
 
-static void *load_bundle(void *argument)
+static void on_first(void *argument, enum vr_status status)
 {
     struct server *server = argument;
-    struct loader *loader = &server->loader;
-    loader->status = vr_model_load(server->setup->bundle, server->backend, server->setup->config, server->shared.state,
-                                   server->shared.started_ms, &loader->base);
-    if (loader->status == VR_OK) {
-        loader->status = vr_keeper_load(&server->keeper, loader->base, &loader->swap);
-    }
-    if (loader->status != VR_OK) {
-        snprintf(loader->error, sizeof loader->error, "%s", vr_error_text());
-    }
-    uint64_t one = 1;
-    while (write(loader->done_fd, &one, sizeof one) < 0 && errno == EINTR) {
-    }
-    return NULL;
-}
-
-static void join_loader(struct loader *loader)
-{
-    if (loader->started) {
-        pthread_join(loader->thread, NULL);
-        loader->started = false;
-    }
-}
-
-/* The loader's references go: from here on the feed and the keeper hold the models, and what is on the device can be
- * given back. */
-static void release_loaded(struct loader *loader)
-{
-    vr_swap_destroy(loader->swap);
-    vr_model_release(loader->base);
-    loader->swap = NULL;
-    loader->base = NULL;
-}
-
-static void put_in_service(struct server *server)
-{
-    struct loader *loader = &server->loader;
-    const struct vr_bundle *bundle = loader->base->bundle;
-    struct vr_swap *swap = loader->swap;
-    loader->swap = NULL;
-    if (server->drain_began_us != 0) { /* told to stop while it was loading */
-        vr_feed_swap(server->shared.feed, swap);
+    struct vr_shared *shared = &server->shared;
+    if (status != VR_OK) {
+        server->failure = status;
+        snprintf(server->why, sizeof server->why, "%s", vr_error_text());
+        event_base_loopbreak(server->loop->base);
         return;
     }
-    vr_keeper_begin(&server->keeper, server->loop->base, loader->base, swap);
-    __atomic_store_n(&server->shared.readiness, VR_READY_YES, __ATOMIC_RELEASE);
-    vr_loops_tell(&server->shared, VR_ORDER_ACCEPT);
+    if (server->drain_began_us != 0) { /* told to stop while it was loading */
+        return;
+    }
+    struct vr_model *model = vr_feed_model(shared->feed);
+    __atomic_store_n(&shared->readiness, VR_READY_YES, __ATOMIC_RELEASE);
+    vr_loops_tell(shared, VR_ORDER_ACCEPT);
     vr_log(VR_LOG_INFO, "ready", "listen=%s admin=%s model_version=%s videos=%u load_ms=%" PRId64,
            server->loop->listener[VR_PORT_PUBLIC].address, server->loop->listener[VR_PORT_ADMIN].address,
-           bundle->model_version, bundle->videos.count, vr_clock_wall_ms() - server->shared.started_ms);
-}
-
-static void on_loaded(evutil_socket_t fd, short what, void *argument)
-{
-    struct server *server = argument;
-    (void)fd;
-    (void)what;
-    event_del(&server->loader.event);
-    join_loader(&server->loader);
-    if (server->loader.status == VR_OK) {
-        put_in_service(server);
-        release_loaded(&server->loader);
-        return;
-    }
-    server->failure = vr_fail(server->loader.status, "%s: %s", server->setup->bundle, server->loader.error);
-    event_base_loopbreak(server->loop->base);
-}
-
-static enum vr_status start_loader(struct server *server)
-{
-    struct loader *loader = &server->loader;
-    loader->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (loader->done_fd < 0) {
-        return vr_fail(VR_ERR_IO, "eventfd: %s", strerror(errno));
-    }
-    event_assign(&loader->event, server->loop->base, loader->done_fd, EV_READ | EV_PERSIST, on_loaded, server);
-    event_add(&loader->event, NULL);
-    int error = pthread_create(&loader->thread, NULL, load_bundle, server);
-    if (error != 0) {
-        return vr_fail(VR_ERR_IO, "the loading thread cannot be started: %s", strerror(error));
-    }
-    loader->started = true;
-    return VR_OK;
+           model->bundle->model_version, model->bundle->videos.count, vr_clock_wall_ms() - shared->started_ms);
+    vr_model_release(model);
 }
 
 /* ---- the way down ---- */
@@ -186,6 +108,7 @@ static void begin_drain(struct server *server)
 {
     __atomic_store_n(&server->shared.readiness, VR_READY_DRAINING, __ATOMIC_RELEASE);
     server->drain_began_us = vr_clock_mono_us();
+    (void)vr_models_stop(server->shared.models);
     (void)vr_keeper_stop(&server->keeper);
     struct timeval step = {0, DRAIN_STEP_MS * 1000};
     event_add(&server->drain_timer, &step);
@@ -298,8 +221,8 @@ static enum vr_status make_folder(const char *path)
 static enum vr_status prepare_data(const char *folder)
 {
     enum vr_status status = folder != NULL ? make_folder(folder) : VR_OK;
-    if (status == VR_OK) {
-        vr_log(VR_LOG_INFO, "state_in_memory", "durable=false data=%s", folder != NULL ? folder : "-");
+    if (status == VR_OK && folder == NULL) {
+        vr_log(VR_LOG_INFO, "state_in_memory", "durable=false");
     }
     return status;
 }
@@ -310,7 +233,9 @@ static enum vr_status build_feed(struct server *server)
     const struct vr_feed_config feed = vr_feed_config_of(config);
     enum vr_status status = vr_backend_open("cpu", 1, &server->backend);
     if (status == VR_OK) {
-        status = vr_state_create(&config->state, &server->shared.state);
+        const char *folder = server->setup->data_dir;
+        status = folder != NULL ? vr_state_open(&config->state, folder, &server->shared.state)
+                                : vr_state_create(&config->state, &server->shared.state);
     }
     if (status == VR_OK) {
         status = vr_feed_create(&feed, server->backend, server->shared.state, NULL, &server->shared.feed);
@@ -327,6 +252,19 @@ static enum vr_status open_device(struct server *server)
                                     .on_lost = on_device_lost,
                                     .argument = server};
     return vr_keeper_open(&server->keeper, &setup);
+}
+
+static enum vr_status make_models(struct server *server)
+{
+    struct vr_models_setup setup = {.config = server->setup->config,
+                                    .role = server->setup->role,
+                                    .bundle = server->setup->bundle,
+                                    .backend = server->backend,
+                                    .shared = &server->shared,
+                                    .keeper = &server->keeper,
+                                    .on_first = on_first,
+                                    .argument = server};
+    return vr_models_create(&setup, &server->shared.models);
 }
 
 /* A socket for each loop; a worker gets them from its parent. */
@@ -409,6 +347,9 @@ static enum vr_status build(struct server *server)
         status = open_device(server);
     }
     if (status == VR_OK) {
+        status = make_models(server);
+    }
+    if (status == VR_OK) {
         status = build_loops(server);
     }
     if (status == VR_OK) {
@@ -421,7 +362,7 @@ static enum vr_status build(struct server *server)
     if (status == VR_OK) {
         status = vr_loops_start(&server->shared);
     }
-    return status == VR_OK ? start_loader(server) : status;
+    return status == VR_OK ? vr_models_start(server->shared.models) : status;
 }
 
 static void remove_events(struct server *server)
@@ -432,17 +373,12 @@ static void remove_events(struct server *server)
         event_del(&server->control);
         event_del(&server->drain_timer);
     }
-    if (server->loader.done_fd >= 0) {
-        event_del(&server->loader.event);
-        close(server->loader.done_fd);
-    }
 }
 
 /* Connections first, so that lanes drop the work of those that a drain cut short; then the lanes, so that every call is
  * back before its loop goes. */
 static void tear_down(struct server *server)
 {
-    join_loader(&server->loader);
     vr_loops_join(&server->shared);
     if (server->loop != NULL) {
         remove_events(server);
@@ -451,21 +387,30 @@ static void tear_down(struct server *server)
     if (server->shared.feed != NULL) {
         vr_feed_stop(server->shared.feed);
     }
+    if (server->shared.state != NULL) {
+        vr_state_stop(server->shared.state);
+    }
+    if (server->shared.models != NULL) {
+        vr_models_leave_loop(server->shared.models);
+    }
     vr_loops_destroy(&server->shared);
     vr_admission_destroy(server->shared.admission);
-    release_loaded(&server->loader);
+    vr_models_destroy(server->shared.models);
     vr_feed_destroy(server->shared.feed);
     vr_keeper_close(&server->keeper);
     vr_state_destroy(server->shared.state);
     vr_backend_destroy(server->backend);
 }
 
-/* With a lost device: its calls may hang, so that what it holds is left to the end of the process. */
+/* With a lost device: its calls may hang, so that what it holds is left to the end of the process. So is the state
+ * where a model is still being made ready, which joins it. */
 static void leave(struct server *server)
 {
     vr_loops_close(&server->shared);
     vr_feed_stop(server->shared.feed);
-    vr_state_destroy(server->shared.state);
+    if (vr_models_stop(server->shared.models)) {
+        vr_state_destroy(server->shared.state);
+    }
 }
 
 static bool device_is_lost(struct server *server)
@@ -478,16 +423,17 @@ static bool device_is_lost(struct server *server)
 /* How a run that came to its end ends, given all that may still be at work. */
 static enum vr_server_end end_of(struct server *server)
 {
+    bool making = !vr_models_stop(server->shared.models);
     bool building = !vr_keeper_stop(&server->keeper);
     bool clean = server->end == VR_SERVER_END_CLEAN;
     if (server->end == VR_SERVER_END_FORCED) {
         return VR_SERVER_END_FORCED;
     }
-    if (server->loader.started || building) {
-        return clean ? VR_SERVER_END_LOADING : VR_SERVER_END_FORCED;
-    }
     if (server->handing_over) {
         return VR_SERVER_END_DEVICE;
+    }
+    if (making || building) {
+        return clean ? VR_SERVER_END_LOADING : VR_SERVER_END_FORCED;
     }
     bool lost = server->failure == VR_OK && device_is_lost(server);
     return !lost ? server->end : clean ? VR_SERVER_END_UNTIDY : VR_SERVER_END_FORCED;
@@ -501,11 +447,12 @@ static void log_stopped(const struct server *server)
 
 enum vr_status vr_server_run(const struct vr_server_setup *setup, enum vr_server_end *end)
 {
-    struct server server = {.setup = setup, .loader = {.done_fd = -1}, .keeper = {.built_fd = -1}};
+    struct server server = {.setup = setup, .keeper = {.built_fd = -1}};
     server.shared.config = setup->config;
     server.shared.started_ms = vr_clock_wall_ms();
     server.shared.restarts = setup->role->restarts;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of the write */
     block_signals(true);
     enum vr_status status = build(&server);
     block_signals(false);
@@ -525,11 +472,12 @@ enum vr_status vr_server_run(const struct vr_server_setup *setup, enum vr_server
         log_stopped(&server);
         return VR_OK;
     }
-    char why[512];
-    snprintf(why, sizeof why, "%s", vr_error_text());
+    if (server.failure == VR_OK) { /* building failed, or nothing did */
+        snprintf(server.why, sizeof server.why, "%s", vr_error_text());
+    }
     tear_down(&server);
     if (status != VR_OK) {
-        return vr_fail(status, "%s", why); /* tearing down may have left another text */
+        return vr_fail(status, "%s", server.why); /* tearing down may have left another text */
     }
     log_stopped(&server);
     return VR_OK;

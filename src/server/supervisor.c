@@ -51,6 +51,7 @@ static void become_worker(const struct supervisor *supervisor)
     }
     inherit(supervisor->role.admin_fd);
     inherit(supervisor->role.control_fd);
+    inherit(supervisor->role.note_fd);
     execv("/proc/self/exe", supervisor->argv);
     _exit(EXIT_FAILED);
 }
@@ -224,6 +225,9 @@ enum vr_status vr_supervisor_run(const struct vr_config *config, char *const *ar
     }
     if (status == VR_OK) {
         status = vr_listener_bind(config->server.admin, 1, &supervisor.role.admin_fd);
+    }
+    if (status == VR_OK) {
+        status = vr_note_create(&supervisor.role.note_fd);
     }
     return status == VR_OK ? run_workers(&supervisor, exit_status) : status; /* the caller ends: the sockets with it */
 }

@@ -7,6 +7,7 @@
 
 #include "state_internal.h"
 #include "vireo/dict.h"
+#include "vireo/log.h"
 
 static bool config_is_valid(const struct vr_state_config *config)
 {
@@ -26,7 +27,9 @@ static enum vr_status open_parts(struct vr_state *state)
     return status;
 }
 
-enum vr_status vr_state_create(const struct vr_state_config *config, struct vr_state **out)
+/* `files` NULL: in memory. */
+static enum vr_status make(const struct vr_state_config *config, const struct vr_state_files *files,
+                           struct vr_state **out)
 {
     if (!config_is_valid(config)) {
         return vr_fail(VR_ERR_INVALID,
@@ -41,8 +44,12 @@ enum vr_status vr_state_create(const struct vr_state_config *config, struct vr_s
     state->config = *config;
     state->ops = &vr_memory_ops;
     state->start_ms = VR_TIME_UNSET;
+    state->lock_fd = -1;
     pthread_mutex_init(&state->import_lock, NULL);
     enum vr_status status = open_parts(state);
+    if (status == VR_OK && files != NULL) {
+        status = vr_durable_open(state, files);
+    }
     if (status != VR_OK) {
         vr_state_destroy(state);
         return status;
@@ -51,11 +58,23 @@ enum vr_status vr_state_create(const struct vr_state_config *config, struct vr_s
     return VR_OK;
 }
 
+enum vr_status vr_state_create(const struct vr_state_config *config, struct vr_state **out)
+{
+    return make(config, NULL, out);
+}
+
+enum vr_status vr_state_open_files(const struct vr_state_config *config, const struct vr_state_files *files,
+                                   struct vr_state **out)
+{
+    return make(config, files, out);
+}
+
 void vr_state_destroy(struct vr_state *state)
 {
     if (state == NULL) {
         return;
     }
+    vr_durable_close(state);
     vr_trending_board_destroy(state->trending);
     vr_event_window_destroy(state->window);
     if (state->store != NULL) {
@@ -173,8 +192,7 @@ const char *vr_event_type_name(enum vr_event_type type)
     return (unsigned)type < VR_EVENT_TYPE_COUNT ? name[type] : "unknown";
 }
 
-/* What is wrong with an event, or NULL. */
-static const char *fault_of(const struct vr_event *event)
+const char *vr_event_fault(const struct vr_event *event)
 {
     if (!id_is_valid(event->event_id)) {
         return "event_id must have 1 to 64 bytes";
@@ -194,14 +212,24 @@ static const char *fault_of(const struct vr_event *event)
     if (event->type == VR_EVENT_PLAY && !(isfinite(event->watch_s) && event->watch_s >= 0)) {
         return "watch_s must be a number of at least 0";
     }
+    if (event->position > UINT16_MAX || event->model_version.len > VR_ID_MAX_BYTES ||
+        event->experiment.len > VR_ID_MAX_BYTES || event->arm.len > VR_ID_MAX_BYTES ||
+        event->source.len > VR_ID_MAX_BYTES) {
+        return "position, model_version, experiment, arm or source is too long";
+    }
     return NULL;
+}
+
+void vr_state_count_verdict(struct vr_state *state, enum vr_event_verdict verdict)
+{
+    __atomic_fetch_add(&state->verdicts[verdict], 1, __ATOMIC_RELAXED);
 }
 
 /* Note the verdict, in the answer and in the counters. */
 static void decide(struct vr_state *state, enum vr_event_verdict decision, enum vr_event_verdict *verdict)
 {
     *verdict = decision;
-    __atomic_fetch_add(&state->verdicts[decision], 1, __ATOMIC_RELAXED);
+    vr_state_count_verdict(state, decision);
 }
 
 static uint64_t decided(const struct vr_state *state, enum vr_event_verdict decision)
@@ -209,21 +237,45 @@ static uint64_t decided(const struct vr_state *state, enum vr_event_verdict deci
     return __atomic_load_n(&state->verdicts[decision], __ATOMIC_RELAXED);
 }
 
+static enum vr_status intern_both(struct vr_state *state, const struct vr_event *event, uint32_t *viewer,
+                                  uint32_t *video)
+{
+    enum vr_status status = state->ops->intern(state->store, VR_ID_VIEWER, event->user_id, viewer);
+    return status == VR_OK ? state->ops->intern(state->store, VR_ID_VIDEO, event->video_id, video) : status;
+}
+
+enum vr_status vr_state_intern_event(struct vr_state *state, const struct vr_event *event)
+{
+    uint32_t viewer;
+    uint32_t video;
+    return intern_both(state, event, &viewer, &video);
+}
+
 /* Apply an event whose id is new. */
 static enum vr_status apply_once(struct vr_state *state, const struct vr_event *event)
 {
     uint32_t viewer;
     uint32_t video;
-    enum vr_status status = state->ops->intern(state->store, VR_ID_VIEWER, event->user_id, &viewer);
-    if (status == VR_OK) {
-        status = state->ops->intern(state->store, VR_ID_VIDEO, event->video_id, &video);
-    }
+    enum vr_status status = intern_both(state, event, &viewer, &video);
     return status == VR_OK ? state->ops->apply(state->store, viewer, video, event) : status;
+}
+
+void vr_state_apply_logged(struct vr_state *state, const struct vr_event *event)
+{
+    if (apply_once(state, event) != VR_OK) {
+        if (__atomic_fetch_add(&state->unapplied, 1, __ATOMIC_RELAXED) == 0) { /* the others show in the metrics */
+            vr_log(VR_LOG_ERROR, "event_not_applied", "error=\"%s\"", vr_error_text());
+        }
+    }
 }
 
 enum vr_status vr_state_apply(struct vr_state *state, const struct vr_event *event, enum vr_event_verdict *verdict)
 {
-    const char *fault = fault_of(event);
+    const char *fault = vr_event_fault(event);
+    if (state->log != NULL) {
+        *verdict = VR_EVENT_REJECTED;
+        return vr_fail(VR_ERR_UNSUPPORTED, "state: the events of a durable store go through its log");
+    }
     if (fault != NULL) {
         decide(state, VR_EVENT_REJECTED, verdict);
         return vr_fail(VR_ERR_INVALID, "event: %s", fault);
@@ -263,4 +315,13 @@ void vr_state_measure(struct vr_state *state, struct vr_state_sizes *out)
     out->duplicates = decided(state, VR_EVENT_DUPLICATE);
     out->rejected = decided(state, VR_EVENT_REJECTED);
     out->bytes = state->ops->bytes(state->store) + vr_event_window_bytes(state->window);
+    out->unapplied = __atomic_load_n(&state->unapplied, __ATOMIC_RELAXED);
+    struct vr_event_log_counts log = {0};
+    if (state->log != NULL) {
+        vr_event_log_measure(state->log, &log);
+    }
+    out->log_commits = log.commits;
+    out->log_failures = log.failures;
+    out->log_bytes = log.bytes;
+    out->log_segments = log.segments;
 }

@@ -406,8 +406,11 @@ Test(config, every_kind_of_index)
 /* The row that docs/configuration.md must hold for a setting, up to its default. */
 static void documented_row(const struct setting *setting, char *row, size_t size)
 {
-    static const char *const types[] = {
-        [SETTING_BOOL] = "bool", [SETTING_U32] = "whole", [SETTING_FLOAT] = "number", [SETTING_ADDRESS] = "HOST:PORT"};
+    static const char *const types[] = {[SETTING_BOOL] = "bool",
+                                        [SETTING_U32] = "whole",
+                                        [SETTING_FLOAT] = "number",
+                                        [SETTING_ADDRESS] = "HOST:PORT",
+                                        [SETTING_TEXT] = "text"};
     char choices[256] = "";
     for (unsigned v = 0; setting->type == SETTING_CHOICE && setting->choice(v) != NULL; v++) {
         snprintf(choices + strlen(choices), sizeof choices - strlen(choices), "%s%s", v > 0 ? ", " : "",

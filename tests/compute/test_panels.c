@@ -19,22 +19,23 @@ static const char *const element_name[VR_ELEMENT_COUNT] = {"float32", "half", "b
 struct shape {
     uint32_t in, out;
     bool bias, add, relu, x_bf16, y_bf16, positive; /* positive: no x is below zero, as behind a ReLU */
+    bool table;
 };
 static const struct shape shapes[] = {
-    {1, 1, false, false, false, false, false, false},  {2, 3, true, false, false, false, false, false},
-    {15, 16, true, true, true, false, false, false},   {16, 17, false, true, true, false, true, false},
-    {31, 32, true, false, true, true, false, true},    {33, 33, true, true, false, true, true, false},
-    {64, 64, true, true, true, false, true, false},    {65, 100, true, false, true, false, false, true},
-    {128, 160, true, true, true, true, true, true},    {200, 130, false, true, true, false, false, false},
-    {306, 257, true, true, true, false, false, false}, {512, 96, true, false, true, true, true, true},
-    {0, 9, true, true, true, false, false, false},     {700, 8, true, false, false, false, false, false},
+    {1, 1, false, false, false, false, false, false, true},   {2, 3, true, false, false, false, false, false, false},
+    {15, 16, true, true, true, false, false, false, true},    {16, 17, false, true, true, false, true, false, true},
+    {31, 32, true, false, true, true, false, true, false},    {33, 33, true, true, false, true, true, false, true},
+    {64, 64, true, true, true, false, true, false, true},     {65, 100, true, false, true, false, false, true, false},
+    {128, 160, true, true, true, true, true, true, true},     {200, 130, false, true, true, false, false, false, true},
+    {306, 257, true, true, true, false, false, false, false}, {512, 96, true, false, true, true, true, true, true},
+    {0, 9, true, true, true, false, false, false, true},      {700, 8, true, false, false, false, false, false, false},
 };
 
 /* One shape's numbers, and room for what is made of them. */
 struct numbers {
     struct shape shape;
     float *x, *weight, *bias, *add; /* [ROWS_MAX, in] as stored, [out, in], [out], [ROWS_MAX, out] */
-    uint16_t *x_bf16;
+    uint16_t *x_bf16, *table;       /* halves [ROWS_MAX, out], of which every third row is not there */
     void *packed;
     char *taken;
     size_t stride, y_stride;
@@ -51,6 +52,15 @@ static void *room(size_t bytes)
     return block;
 }
 
+static void dice_halves(struct dice *dice, uint16_t *out, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        float value = 0.0f;
+        dice_floats(dice, &value, 1);
+        out[i] = vr_half_from_float(value);
+    }
+}
+
 static void numbers_make(struct numbers *n, struct shape shape)
 {
     struct dice dice = {shape.in * 7919u + shape.out};
@@ -61,10 +71,12 @@ static void numbers_make(struct numbers *n, struct shape shape)
     n->weight = room((size_t)shape.out * shape.in * sizeof *n->weight);
     n->bias = room(shape.out * sizeof *n->bias);
     n->add = room(ys * sizeof *n->add);
+    n->table = room(ys * sizeof *n->table);
     dice_floats(&dice, n->x, xs);
     dice_floats(&dice, n->weight, (size_t)shape.out * shape.in);
     dice_floats(&dice, n->bias, shape.out);
     dice_floats(&dice, n->add, ys);
+    dice_halves(&dice, n->table, ys);
     for (size_t i = 0; i < xs; i++) {
         n->x[i] = shape.positive ? fmaxf(n->x[i], 0.0f) : n->x[i];
         n->x_bf16[i] = vr_bf16_from_float(n->x[i]);
@@ -80,8 +92,14 @@ static void numbers_drop(struct numbers *n)
     free(n->weight);
     free(n->bias);
     free(n->add);
+    free(n->table);
     free(n->taken);
     free(n->packed);
+}
+
+static const uint16_t *table_row(const struct numbers *n, uint32_t r)
+{
+    return r % 3 == 1 ? NULL : n->table + (size_t)r * n->shape.out;
 }
 
 static void numbers_pack(struct numbers *n, enum vr_element element)
@@ -99,9 +117,11 @@ static void run(struct numbers *n, const struct vr_panel_form *form, enum vr_ele
     const struct shape *s = &n->shape;
     const struct vr_panel_shape shape = vr_panel_shape_of(element, s->out, s->in);
     const float *add[ROWS_MAX];
+    const uint16_t *table[ROWS_MAX];
     n->stride = ((size_t)shape.groups * VR_PANEL_GROUP + 63) / 64 * 64 + 64;
     for (uint32_t r = 0; r < rows; r++) {
         add[r] = n->add + (size_t)(first + r) * s->out;
+        table[r] = table_row(n, first + r);
     }
     const void *x = s->x_bf16 ? (const void *)(n->x_bf16 + (size_t)first * s->in) : n->x + (size_t)first * s->in;
     const struct vr_panel_rows take = {
@@ -119,6 +139,7 @@ static void run(struct numbers *n, const struct vr_panel_form *form, enum vr_ele
         .w_sum = (const int32_t *)(const void *)((char *)n->packed + shape.sum_at),
         .bias = s->bias ? n->bias : NULL,
         .add = s->add ? add : NULL,
+        .table = s->table ? table : NULL,
         .relu = s->relu,
         .y = y,
         .y_stride = n->y_stride,
@@ -143,7 +164,7 @@ static double bound_of(const struct numbers *n, enum vr_element element, uint32_
         high = fmax(high, x[i]);
         largest_w = fmax(largest_w, fabs((double)weight[i]));
     }
-    const double sums = (absolute + 2.0) * (n->shape.in + 3) * 0x1p-24;
+    const double sums = (absolute + 3.0) * (n->shape.in + 3) * 0x1p-24;
     const double step_x = (high - low) / 255.0, step_w = largest_w / 127.0;
     switch (element) {
     case VR_ELEMENT_BF16: return sums + absolute * (0x1p-7 + 0x1p-16); /* each factor within 2^-8 */
@@ -162,6 +183,7 @@ static double want_of(const struct numbers *n, uint32_t r, uint32_t o)
     }
     sum += n->shape.bias ? n->bias[o] : 0.0;
     sum += n->shape.add ? n->add[(size_t)r * n->shape.out + o] : 0.0;
+    sum += n->shape.table && table_row(n, r) != NULL ? vr_half_to_float(table_row(n, r)[o]) : 0.0;
     return n->shape.relu && sum < 0.0 ? 0.0 : sum;
 }
 
@@ -291,7 +313,7 @@ Test(panels, int8_is_exact_in_every_form)
 Test(panels, int8_by_hand)
 {
     struct numbers n;
-    numbers_make(&n, (struct shape){3, 2, true, false, false, false, false, false});
+    numbers_make(&n, (struct shape){.in = 3, .out = 2, .bias = true});
     const float x[] = {-1.0f, 0.5f, 1.55f}, weight[] = {1.27f, -0.01f, 0.64f, 0.0f, 0.0f, 0.0f}, bias[] = {0.25f, 7.0f};
     memcpy(n.x, x, sizeof x);
     memcpy(n.weight, weight, sizeof weight);
@@ -435,6 +457,98 @@ Test(packed_linear, equals_rows_of_floats)
                   largest);
         rig_clear(&rig);
     }
+}
+
+/* ---- tables ---- */
+
+#define TABLE_ROWS 40u
+#define TABLE_WIDTH (5u + PRODUCTS * OUT)
+
+/* The three products with a table added from column 5 on, by row numbers that stand in the second of two columns. */
+static void add_table(struct vr_linear *args, uint16_t *table, int32_t *row)
+{
+    struct dice dice = {23};
+    dice_halves(&dice, table, (size_t)TABLE_ROWS * TABLE_WIDTH);
+    for (uint32_t r = 0; r < BATCH_ROWS; r++) { /* some before the first row and past the last */
+        row[2 * r] = INT32_MIN;
+        row[2 * r + 1] = (int32_t)(r * 7 % (TABLE_ROWS + 4)) - 2;
+    }
+    struct vr_view rows = rig_put(&rig, row, 2 * BATCH_ROWS * sizeof *row);
+    rows.offset += sizeof *row;
+    args->has_table = true;
+    args->table = (struct vr_table){.rows = TABLE_ROWS, .width = TABLE_WIDTH, .dtype = VR_TABLE_F16};
+    args->table.data = rig_put(&rig, table, (size_t)TABLE_ROWS * TABLE_WIDTH * sizeof *table);
+    args->table_row = rows;
+    args->table_row_stride = 2;
+    args->table_at = 5;
+    args->table_step = OUT;
+    args->activation = VR_LINEAR_NONE;
+}
+
+/* The table is the last term, so it can be added to the outputs without it, bit for bit. */
+static void check_table(struct vr_linear args)
+{
+    static float without[BATCH_ROWS * PRODUCTS * OUT], with[BATCH_ROWS * PRODUCTS * OUT];
+    static uint16_t table[TABLE_ROWS * TABLE_WIDTH];
+    int32_t row[2 * BATCH_ROWS];
+    add_table(&args, table, row);
+    cr_assert_eq(cpu->ops->linear(rig.stream, &args), VR_OK, "%s", vr_error_text());
+    rig_get(&rig, args.y, sizeof with, with);
+    args.has_table = false;
+    cr_assert_eq(cpu->ops->linear(rig.stream, &args), VR_OK, "%s", vr_error_text());
+    rig_get(&rig, args.y, sizeof without, without);
+    for (uint32_t r = 0; r < BATCH_ROWS; r++) {
+        const int32_t at = row[2 * r + 1];
+        for (uint32_t o = 0; o < PRODUCTS * OUT; o++) {
+            const bool there = at >= 0 && at < (int32_t)TABLE_ROWS;
+            const float value = there ? vr_half_to_float(table[(size_t)at * TABLE_WIDTH + 5 + o]) : 0.0f;
+            cr_assert_eq(with[r * PRODUCTS * OUT + o], without[r * PRODUCTS * OUT + o] + value, "%u %u", r, o);
+        }
+    }
+}
+
+Test(packed_linear, adds_rows_of_a_table)
+{
+    static float x[BATCH_ROWS * PRODUCTS * IN], weight[PRODUCTS * OUT * IN];
+    for (size_t e = 0; e < 3; e++) {
+        struct vr_view rows;
+        struct vr_linear args = three_products(elements[e], x, weight, &rows);
+        if (args.weight_packed) {
+            check_table(args);
+        }
+        args.weight_packed = false;
+        args.weight = rows;
+        args.weight_stride = IN;
+        args.weight_step = OUT * IN;
+        check_table(args);
+        rig_clear(&rig);
+    }
+}
+
+static void refuse_table(struct vr_linear args, const char *why)
+{
+    cr_expect_eq(cpu->ops->linear(rig.stream, &args), VR_ERR_INVALID, "%s", why);
+}
+
+Test(packed_linear, a_table_that_does_not_reach_is_refused)
+{
+    static float x[BATCH_ROWS * PRODUCTS * IN], weight[PRODUCTS * OUT * IN];
+    static uint16_t table[TABLE_ROWS * TABLE_WIDTH];
+    int32_t row[2 * BATCH_ROWS];
+    struct vr_view rows;
+    struct vr_linear good = three_products(VR_ELEMENT_F32, x, weight, &rows), bad;
+    add_table(&good, table, row);
+    cr_assert_eq(cpu->ops->linear(rig.stream, &good), VR_OK, "%s", vr_error_text());
+    bad = good, bad.table_at++;
+    refuse_table(bad, "the last product's columns");
+    bad = good, bad.table.dtype = VR_TABLE_F32;
+    refuse_table(bad, "floats");
+    bad = good, bad.table.rows++;
+    refuse_table(bad, "a row past the buffer");
+    bad = good, bad.table_row.offset += sizeof(int32_t);
+    refuse_table(bad, "row numbers past the buffer");
+    bad = good, bad.table_row_stride = 0;
+    refuse_table(bad, "no stride");
 }
 
 /* Rows of bfloat16 with NaN behind each, wide and narrow: nothing of it comes into the sums. */

@@ -7,6 +7,7 @@ sanitizers, so candidates are few and deadlines long.
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -368,6 +369,68 @@ def test_a_killed_worker_is_followed(bundle: Path, faults: Path) -> None:
             load.check()
             assert load.said("device_down") > 0
         assert server.log().count("event=worker_ended signal=9") == 2
+
+
+@pytest.fixture(scope="module")
+def other(bundle: Path) -> Path:
+    """A bundle of the same videos and viewers with other weights."""
+    folder = bundle.parent / "other"
+    words = [str(folder), "--videos", "120", "--viewers", "20", "--seed", "2"]
+    subprocess.run([sys.executable, str(ROOT / "tests/support/tiny_bundle.py"), *words], check=True)
+    return folder
+
+
+def load_model(server: Server, path: Path) -> str:
+    """Loads at idle priority, beside whatever else the machine does."""
+    body = json.dumps({"path": str(path)}).encode()
+    with Connection(server.admin, limit_s=120) as connection:
+        connection.send(request_bytes("POST", "/admin/models/load", body))
+        answer = connection.answer()
+    assert answer.status == 200, answer.body
+    return answer.json()["model_version"]
+
+
+def version(server: Server) -> str:
+    return server.call("GET", "/readyz").json()["model_version"]
+
+
+def test_another_model_goes_onto_the_device_and_outlives_its_worker(
+    bundle: Path, faults: Path, other: Path
+) -> None:
+    """The next worker loads what was serving, and its probe tries that; the command line's if it is gone."""
+    copy = shutil.copytree(other, faults.parent / "copy")
+    with serving(bundle, faults) as server:
+        assert load_model(server, copy) == "tiny-mmoe-2"
+        assert degraded(server) == []
+        assert metric(server, 'vireo_feed_backend_batches_total{backend="cpu"}') == 0
+        plan(faults, "lost")
+        assert degraded(server) == ["device_lost"]
+        server.await_log("event=device_up restarts=1")
+        assert version(server) == "tiny-mmoe-2"
+        assert degraded(server) == []
+        copy.rename(faults.parent / "moved")
+        os.kill(server.workers()[-1], signal.SIGKILL)
+        server.await_log("event=ready", 3)
+        assert version(server) == "tiny-mmoe-1"
+
+
+def test_a_model_loaded_while_the_device_is_down_goes_there_when_it_is_back(
+    bundle: Path, faults: Path, other: Path
+) -> None:
+    with serving(bundle, faults) as server:
+        (faults / "absent").touch()
+        plan(faults, "lost")
+        assert degraded(server) == ["device_lost"]
+        server.await_log("event=ready", 2)
+        assert load_model(server, other) == "tiny-mmoe-2"
+        assert degraded(server) == ["device_down"]
+        (faults / "absent").unlink()
+        await_state(server, "up")
+        assert degraded(server) == []
+        assert version(server) == "tiny-mmoe-2"
+        answer = server.call("POST", "/admin/models/rollback", admin=True)
+        assert answer.json()["model_version"] == "tiny-mmoe-1"
+        assert degraded(server) == []
 
 
 @pytest.mark.parametrize("kind", ["bundle", "term"])

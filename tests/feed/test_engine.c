@@ -484,7 +484,7 @@ static enum vr_status whole_life(struct vr_backend *backend, const struct vr_bun
     static struct engine_case c;
     struct vr_engine_retrieved found;
     struct vr_engine_ranked scored;
-    const struct vr_engine_options options = {exact, precision};
+    const struct vr_engine_options options = {.index = exact, .precision = precision};
     enum vr_status status = vr_engine_create_with(backend, bundle, &options, &engine);
     if (status == VR_OK) {
         status = vr_engine_slot_create(engine, 2, 30, 10, &slot);

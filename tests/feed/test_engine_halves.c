@@ -15,9 +15,9 @@
         VR_INDEX_EXACT, 32, 256, 0, 32 \
     }
 
-static const struct vr_engine_options in_halves = {EXACT, VR_PRECISION_F16};
-static const struct vr_engine_options automatic = {EXACT, VR_PRECISION_AUTO};
-static const struct vr_engine_options in_float32 = {EXACT, VR_PRECISION_F32};
+static const struct vr_engine_options in_halves = {.index = EXACT, .precision = VR_PRECISION_F16};
+static const struct vr_engine_options automatic = {.index = EXACT, .precision = VR_PRECISION_AUTO};
+static const struct vr_engine_options in_float32 = {.index = EXACT, .precision = VR_PRECISION_F32};
 
 /* ---- a rig: a bundle, and a CPU backend whose table can be changed ---- */
 

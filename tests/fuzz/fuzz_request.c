@@ -48,6 +48,21 @@ static void check_recommend(const struct vr_feed_request *request)
     check_writer();
 }
 
+/* All candidates are unknown: the answer names them. */
+static void check_rank(const struct vr_feed_request *request)
+{
+    struct vr_feed_reply reply = {
+        .model_version = "m", .unknown = request->candidate, .unknown_count = request->candidate_count};
+    require(request->kind == VR_JOB_RANK && request->candidate_count >= 1 && request->candidate_count <= VR_RANK_MAX);
+    for (uint32_t i = 0; i < request->candidate_count; i++) {
+        require(is_id(request->candidate[i]));
+    }
+    writer.len = 0;
+    writer.need_comma = false;
+    vr_reply_write_rank(&writer, request, &reply, NULL, 0);
+    check_writer();
+}
+
 static void check_events(const struct vr_event_batch *batch)
 {
     require(batch->count >= 1 && batch->count <= VR_EVENTS_MAX);
@@ -80,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct vr_request_rules plain = {.default_timeout_ms = 1000, .now_ms = 1};
     static const struct vr_request_rules dry = {.dry_run = true, .replay = true, .default_timeout_ms = 1000};
+    static const struct vr_request_rules ranking = {.kind = VR_JOB_RANK, .replay = true, .default_timeout_ms = 1000};
     struct vr_json_value root;
     struct vr_feed_request request;
     struct vr_event_batch batch;
@@ -92,6 +108,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (vr_recommend_read(root, &dry, arena, &request) == VR_OK) {
         check_recommend(&request);
+    }
+    if (vr_recommend_read(root, &ranking, arena, &request) == VR_OK) {
+        check_rank(&request);
     }
     if (vr_events_read(root, 1, arena, &batch) == VR_OK) {
         check_events(&batch);

@@ -2,7 +2,7 @@
 was not built is a failure and a group without tests is one too.
 
 A group is a list of jobs; a job is one program run, done when the builds that it needs are. Jobs run side by
-side, but for those of groups marked alone, whose tests measure time or start servers.
+side; groups marked late, whose tests start servers and mostly wait, come when nothing else runs any more.
 """
 
 import os
@@ -49,7 +49,7 @@ class Group:
 
     name: str
     jobs: list[Job] = field(default_factory=list)
-    alone: bool = False
+    late: bool = False
     merged: bool = False
     parity: ParityTable | None = None
 
@@ -244,11 +244,11 @@ def pytest_job(folder: Path, extra_env: dict[str, str], needs: tuple[str, ...]) 
     return Job(name, work, needs)
 
 
-def pytest_group(area: str, *, alone: bool, needs: tuple[str, ...] = ("release",)) -> Group:
+def pytest_group(area: str, *, late: bool, needs: tuple[str, ...] = ("release",)) -> Group:
     """The pytest files under tests/AREA, a run for each folder."""
     folders = sorted({p.parent for p in (ROOT / "tests" / area).rglob("test_*.py")})
-    env = {} if alone else ONE_THREAD
-    return Group(area, [pytest_job(folder, env, needs) for folder in folders], alone=alone)
+    env = {} if late else ONE_THREAD
+    return Group(area, [pytest_job(folder, env, needs) for folder in folders], late=late)
 
 
 def cuda_group() -> Group:
@@ -261,18 +261,18 @@ def all_groups() -> list[Group]:
     groups = [
         lint_group(),
         tidy_group(),
-        pytest_group("runner", alone=False, needs=()),
+        pytest_group("runner", late=False, needs=()),
         criterion_group(),
         thread_group(),
         fuzz_group(),
         cuda_group(),
     ]
     groups += [
-        pytest_group("models", alone=False),
-        pytest_group("oracle", alone=True, needs=("release", "asan")),
+        pytest_group("models", late=False),
+        pytest_group("oracle", late=True, needs=("release", "asan")),
     ]
-    groups.append(pytest_group("http", alone=True))
-    groups.append(pytest_group("device", alone=True, needs=("asan",)))
+    groups.append(pytest_group("http", late=True))
+    groups.append(pytest_group("device", late=True, needs=("asan",)))
     for group in groups:
         if not group.jobs:
             group.jobs.append(missing(f"{group.name}: no tests", "nothing of this group was found in tests/"))

@@ -129,7 +129,34 @@ HTTP_CASES: list[tuple[str, bytes, int, bytes]] = [
 ]
 
 EVENT = '"event_id":"%s","request_id":"r","user_id":"malformed","video_id":"v1"'
+RANK = '{"user_id":"1","video_ids":["v1"]}'
 BODY_CASES: list[tuple[str, str, str]] = [
+    ("/v1/rank", "{}", RANK),
+    ("/v1/rank", "[]", RANK),
+    ("/v1/rank", '{"user_id":"1"}', RANK),
+    ("/v1/rank", '{"video_ids":["v1"]}', RANK),
+    ("/v1/rank", '{"user_id":"1","video_ids":[]}', RANK),
+    ("/v1/rank", '{"user_id":"1","video_ids":"v1"}', RANK),
+    ("/v1/rank", '{"user_id":"1","video_ids":[1.5]}', '{"user_id":"1","video_ids":[15]}'),
+    ("/v1/rank", '{"user_id":"1","video_ids":[""]}', '{"user_id":"1","video_ids":[" "]}'),
+    ("/v1/rank", '{"user_id":"1","video_ids":[["v1"]]}', RANK),
+    (
+        "/v1/rank",
+        '{"user_id":"1","video_ids":["%s"]}' % ("x" * 65),
+        '{"user_id":"1","video_ids":["%s"]}' % ("x" * 64),
+    ),
+    (
+        "/v1/rank",
+        '{"user_id":"1","video_ids":[' + ",".join(["1"] * 1001) + "]}",
+        '{"user_id":"1","video_ids":[' + ",".join(["1"] * 1000) + "]}",
+    ),
+    ("/v1/rank", RANK[:-1] + ',"count":5}', RANK),
+    ("/v1/rank", RANK[:-1] + ',"exclude_ids":[]}', RANK),
+    ("/v1/rank", RANK[:-1] + ',"satisfaction":[]}', RANK),
+    ("/v1/rank", RANK[:-1] + ',"explain":1}', RANK[:-1] + ',"explain":true}'),
+    ("/v1/rank", RANK[:-1] + ',"timeout_ms":0}', RANK[:-1] + ',"timeout_ms":30000}'),
+    ("/v1/rank", RANK[:-1] + ',"time":1}', RANK),
+    ("/v1/recommend", '{"user_id":"1","video_ids":["v1"]}', '{"user_id":"1"}'),
     ("/v1/recommend", '{"user_id":"1"', '{"user_id":"1"}'),
     ("/v1/recommend", '{"user_id":"1"}}', '{"user_id":"1"}'),
     ("/v1/recommend", '{"user_id":"1",}', '{"user_id":"1"}'),

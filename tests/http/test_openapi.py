@@ -35,6 +35,7 @@ def test_answers_fit_their_schemas(server: Server) -> None:
     assert fits("RecommendRequest", asked)
     answers = {
         "Feed": server.call("POST", "/v1/recommend", asked),
+        "Ranking": server.call("POST", "/v1/rank", {"user_id": "4", "video_ids": ["v1", 7], "explain": True}),
         "EventResults": server.call("POST", "/v1/events", {"events": [EVENT, {**EVENT, "video_id": "none"}]}),
         "Similar": server.call("GET", "/v1/similar/v1"),
         "Health": server.call("GET", "/healthz"),
@@ -43,6 +44,10 @@ def test_answers_fit_their_schemas(server: Server) -> None:
     }
     for name, answer in answers.items():
         validator(name).validate(answer.json())
+    assert fits("ModelLoad", {"path": "/nowhere"}) and not fits("ModelLoad", {"path": ""})
+    failed = server.call("POST", "/admin/models/load", {"path": "/nowhere"}, admin=True)
+    validator("Problem").validate(failed.json())
+    validator("Models").validate(server.call("GET", "/admin/models", admin=True).json())
     dry = {"user_id": "4", "satisfaction": [{"name": "a", "expression": "click"}]}
     assert fits("DryRunRequest", dry)
     validator("Feed").validate(server.call("POST", "/admin/dry_run", dry, admin=True).json())
@@ -59,7 +64,9 @@ def test_the_document_lists_every_path(server: Server) -> None:
 @pytest.mark.parametrize(("path", "bad", "good"), BODY_CASES)
 def test_schemas_and_server_agree(path: str, bad: str, good: str) -> None:
     """Bodies that the server takes fit the schema; JSON that it refuses for its shape does not."""
-    names = ["RecommendRequest"] if path == "/v1/recommend" else ["Event", "EventBatch"]
+    names = {"/v1/recommend": ["RecommendRequest"], "/v1/rank": ["RankRequest"]}.get(
+        path, ["Event", "EventBatch"]
+    )
     assert any(fits(name, json.loads(good)) for name in names), good
     try:
         value = json.loads(bad)

@@ -201,7 +201,8 @@ def test_the_data_folder_is_made(bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "a/b"
     with running(bundle, tmp_path, "--data", str(folder)) as server:
         assert folder.is_dir()
-        assert "event=state_in_memory" in server.log()
+        assert "event=state_recovered events=0" in server.log()
+        assert (folder / "lock").exists() and (folder / "events").is_dir()
 
 
 def test_check_prints_what_is_inside(bundle: Path) -> None:

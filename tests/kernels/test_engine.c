@@ -29,9 +29,9 @@ static const struct form {
     double probability, watch_s;
     bool library; /* runs what it can of the products */
 } forms[] = {
-    {"float32", {INDEX, VR_PRECISION_F32}, 5e-6, 1e-5, false},
-    {"halves", {INDEX, VR_PRECISION_AUTO}, 5e-4, 2e-3, false},
-    {"halves, library", {INDEX, VR_PRECISION_AUTO}, 5e-4, 2e-3, true},
+    {"float32", {.index = INDEX, .precision = VR_PRECISION_F32}, 5e-6, 1e-5, false},
+    {"halves", {.index = INDEX, .precision = VR_PRECISION_AUTO}, 5e-4, 2e-3, false},
+    {"halves, library", {.index = INDEX, .precision = VR_PRECISION_AUTO}, 5e-4, 2e-3, true},
 };
 static const struct form *const float32 = &forms[0], *const halves = &forms[1], *const with_library = &forms[2];
 
@@ -229,9 +229,9 @@ struct pairing {
     double heads, gates;
 };
 static const struct pairing pairings[] = {
-    {&forms[0], {INDEX, VR_PRECISION_F32}, 5e-6, 5e-6},
-    {&forms[1], {INDEX, VR_PRECISION_F16}, 3e-4, 2e-4},
-    {&forms[1], {INDEX, VR_PRECISION_F32}, 1e-3, 5e-4},
+    {&forms[0], {.index = INDEX, .precision = VR_PRECISION_F32}, 5e-6, 5e-6},
+    {&forms[1], {.index = INDEX, .precision = VR_PRECISION_F16}, 3e-4, 2e-4},
+    {&forms[1], {.index = INDEX, .precision = VR_PRECISION_F32}, 1e-3, 5e-4},
 };
 
 static void compare_ranking(const struct vr_bundle *bundle, const struct pairing *pairing,

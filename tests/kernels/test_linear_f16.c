@@ -264,6 +264,10 @@ Test(linear_f16, what_does_not_fit_is_refused)
     for (size_t i = 0; i < 5; i++) {
         cr_expect_eq(cuda->ops->linear(rig.stream, &wrong[i]), VR_ERR_INVALID, "%zu", i);
     }
+    struct vr_linear tabled = p.args; /* a device has no tables, and says so before anything is read */
+    tabled.has_table = true;
+    cr_expect_not(cuda->ops->linear_tables);
+    cr_expect_eq(cuda->ops->linear(rig.stream, &tabled), VR_ERR_UNSUPPORTED);
     cr_expect_eq(cuda->ops->linear(rig.stream, &p.args), VR_OK, "%s", vr_error_text());
     drop(&p);
 }

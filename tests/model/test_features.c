@@ -367,3 +367,53 @@ Test(features, wrong_declarations_are_refused)
         vr_feature_space_destroy(make(BUNDLE(FIELDS, DENSE "," TABLES)));
     }
 }
+
+/* Features of a video that read no counter, and those that do: as numerator or as denominator, or directly. */
+Test(features, a_block_of_videos_has_a_still_part)
+{
+    struct vr_feature_space *space = make(BUNDLE(
+        "{\"video\":[{\"name\":\"level\",\"type\":\"number\"}]}",
+        "{\"name\":\"duration\",\"entity\":\"video\",\"kind\":\"dense\",\"field\":\"duration_s\",\"scale\":\"log1p\","
+        "\"mean\":0,\"std\":1,\"clip\":9},"
+        "{\"name\":\"shown\",\"entity\":\"video\",\"kind\":\"dense\",\"field\":\"n_impressions\",\"scale\":\"log1p\","
+        "\"mean\":0,\"std\":1,\"clip\":9},"
+        "{\"name\":\"topic\",\"entity\":\"video\",\"kind\":\"embedding\",\"field\":\"topic\",\"table\":\"t\","
+        "\"width\":3},"
+        "{\"name\":\"rate\",\"entity\":\"video\",\"kind\":\"rate\",\"numerator\":\"level\",\"denominator\":"
+        "\"sum_watch_s\",\"prior\":0.1,\"strength\":1,\"scale\":\"identity\",\"mean\":0,\"std\":1,\"clip\":9},"
+        "{\"name\":\"own_rate\",\"entity\":\"video\",\"kind\":\"rate\",\"numerator\":\"level\",\"denominator\":"
+        "\"duration_s\",\"prior\":0.1,\"strength\":1,\"scale\":\"identity\",\"mean\":0,\"std\":1,\"clip\":9},"
+        "{\"name\":\"likes\",\"entity\":\"video\",\"kind\":\"rate\",\"numerator\":\"n_likes\",\"denominator\":"
+        "\"duration_s\",\"prior\":0.1,\"strength\":1,\"scale\":\"identity\",\"mean\":0,\"std\":1,\"clip\":9},"
+        "{\"name\":\"place\",\"entity\":\"video\",\"kind\":\"vector\",\"vector\":\"tower\"}"));
+    struct vr_feature_block whole, still, counters;
+    cr_assert_eq(make_block(space, "[\"shown\",\"topic\",\"rate\",\"duration\",\"likes\",\"place\",\"own_rate\"]",
+                            VR_ENTITY_VIDEO, &whole),
+                 VR_OK, "%s", vr_error_text());
+    cr_assert_eq(vr_feature_block_part(space, &whole, true, &still), VR_OK);
+    cr_assert_eq(vr_feature_block_part(space, &whole, false, &counters), VR_OK);
+    cr_expect_eq(counters.count, 3);
+    cr_expect_eq(counters.width, 3);
+    cr_expect_eq(counters.dense_count, 3);
+    cr_expect_eq(counters.index_count, 0);
+    static const uint32_t counter_of[] = {0, 2, 4}, still_of[] = {1, 3, 5, 6};
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_expect_eq(counters.feature[i], whole.feature[counter_of[i]]);
+        cr_expect_eq(counters.column[i].offset, i);
+        cr_expect_eq(counters.column[i].slot, i);
+    }
+    cr_assert_eq(still.count, 4);
+    cr_expect_eq(still.width + counters.width, whole.width);
+    cr_expect_eq(still.index_count, 1);
+    cr_expect_eq(still.dense_count, 2);
+    uint32_t offset = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        cr_expect_eq(still.feature[i], whole.feature[still_of[i]]);
+        cr_expect_eq(still.column[i].offset, offset);
+        offset += still.column[i].width;
+    }
+    vr_feature_block_destroy(&whole);
+    vr_feature_block_destroy(&still);
+    vr_feature_block_destroy(&counters);
+    vr_feature_space_destroy(space);
+}

@@ -34,9 +34,39 @@ Test(history, fields)
     cr_expect_eq(raw[VR_VIEWER_RECENT_N], 5);
     cr_expect_eq(raw[VR_VIEWER_RECENT_LONG], 1);
     cr_expect_eq(raw[VR_VIEWER_RECENT_WATCH_S], 5);
+    cr_expect_eq(raw[VR_VIEWER_RECENT_LIKES], 1);
     vr_history_fields(recent, 0, raw);
     cr_expect_eq(raw[VR_VIEWER_RECENT_N], 0);
     cr_expect(isnan(raw[VR_VIEWER_RECENT_WATCH_S]));
+    cr_expect(isnan(raw[VR_VIEWER_LAST_WATCH_S]));
+    cr_expect(isnan(raw[VR_VIEWER_SINCE_S]));
+}
+
+/* The five newest of seven, one of them without a time; the hour reaches further back. */
+Test(history, windows)
+{
+    static const struct vr_recent seven[] = {
+        {1, NAN, NAN, VR_WATCH_LIKE},
+        {1, 3601, 9, VR_WATCH_CLICK | VR_WATCH_LIKE},
+        {2, 3600, 10, VR_WATCH_CLICK},
+        {3, NAN, NAN, VR_WATCH_LONG_VIEW},
+        {4, 60, 20, VR_WATCH_CLICK | VR_WATCH_LONG_VIEW},
+        {5, 40, NAN, VR_WATCH_FINISH},
+        {6, 20, 0, 0},
+    };
+    double raw[VR_VIEWER_FIELDS] = {0};
+    vr_history_fields(seven, 7, raw);
+    cr_expect_eq(raw[VR_VIEWER_RECENT_LIKES], 2);
+    cr_expect_eq(raw[VR_VIEWER_LAST_N], 4);
+    cr_expect_eq(raw[VR_VIEWER_LAST_CLICKS], 2);
+    cr_expect_eq(raw[VR_VIEWER_LAST_LONG], 1);
+    cr_expect_eq(raw[VR_VIEWER_LAST_FINISHES], 1);
+    cr_expect_eq(raw[VR_VIEWER_LAST_WATCH_S], 10);
+    cr_expect_eq(raw[VR_VIEWER_HOUR_N], 4);
+    cr_expect_eq(raw[VR_VIEWER_SINCE_S], 20);
+    vr_history_fields(seven, 1, raw);
+    cr_expect_eq(raw[VR_VIEWER_LAST_N], 0);
+    cr_expect(isnan(raw[VR_VIEWER_SINCE_S]));
 }
 
 Test(history, matches)

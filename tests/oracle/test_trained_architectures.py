@@ -14,8 +14,8 @@ from vireo_models.data.simulate import SimulationParams, simulate
 from vireo_models.experiments.architectures import prepared, with_architecture
 from vireo_models.export import write_bundle
 from vireo_models.pipeline import Run, fit_ranker
-from vireo_models.ranker import WATCH_WIDTHS
 from vireo_models.sizing import Sizes, parameter_count
+from vireo_models.watch_time import WATCH_WIDTHS
 
 PARAMS = SimulationParams(viewers=120, videos=200, creators=30, days=8, history_days=3, sessions_per_day=1.0)
 SETTINGS = {

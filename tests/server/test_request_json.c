@@ -10,6 +10,7 @@
 
 static const struct vr_request_rules plain = {.default_timeout_ms = 1000, .now_ms = NOW_MS, .received_us = 5};
 static const struct vr_request_rules replay = {.replay = true, .default_timeout_ms = 1000, .now_ms = NOW_MS};
+static const struct vr_request_rules ranking = {.kind = VR_JOB_RANK, .default_timeout_ms = 1000, .now_ms = NOW_MS};
 static const struct vr_request_rules dry = {.dry_run = true, .default_timeout_ms = 1000, .now_ms = NOW_MS};
 
 struct bench {
@@ -54,6 +55,10 @@ static const struct {
     const struct vr_request_rules *rules;
 } recommends[] = {
     {"[]", "object", "{\"user_id\":\"1\"}", &plain},
+    {"{\"user_id\":1}", "video_ids", "{\"user_id\":1,\"video_ids\":[2]}", &ranking},
+    {"{\"user_id\":1,\"video_ids\":[]}", "video_ids", "{\"user_id\":1,\"video_ids\":[\"a\",\"a\"]}", &ranking},
+    {"{\"user_id\":1,\"video_ids\":[2],\"count\":3}", "count", "{\"user_id\":1,\"video_ids\":[2]}", &ranking},
+    {"{\"user_id\":1,\"video_ids\":[2]}", "video_ids", "{\"user_id\":1}", &plain},
     {"{}", "user_id", "{\"user_id\":\"1\"}", &plain},
     {"{\"user_id\":\"\"}", "user_id", "{\"user_id\":\" \"}", &plain},
     {"{\"user_id\":\"" ID64 "x\"}", "user_id", "{\"user_id\":\"" ID64 "\"}", &plain},
@@ -191,7 +196,10 @@ static const struct {
     {"{" EVENT ",\"time\":-5}", "time", "{" EVENT ",\"time\":5}"},
     {"{" EVENT ",\"time\":1.5}", "time", "{" EVENT ",\"time\":15}"},
     {"{" EVENT ",\"time\":4102444800001}", "time", "{" EVENT ",\"time\":4102444800000}"},
-    {"{" EVENT ",\"position\":1}", "position", "{" EVENT "}"},
+    {"{" EVENT ",\"place\":1}", "place", "{" EVENT "}"},
+    {"{" EVENT ",\"position\":0}", "position", "{" EVENT ",\"position\":1}"},
+    {"{" EVENT ",\"position\":51}", "position", "{" EVENT ",\"position\":50}"},
+    {"{" EVENT ",\"arm\":1}", "arm", "{" EVENT ",\"arm\":\"\"}"},
     {"{\"event_id\":\"\",\"request_id\":\"r\",\"user_id\":\"u\",\"video_id\":\"v\",\"type\":\"click\"}", "event_id",
      "{\"event_id\":1,\"request_id\":2,\"user_id\":3,\"video_id\":4,\"type\":\"click\"}"},
 };

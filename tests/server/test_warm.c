@@ -58,6 +58,7 @@ static const struct {
     {"/v1/recommend", "{\"user_id\":3,\"count\":50,\"context\":{\"x\":1}}"},
     {"/v1/recommend", "{\"user_id\":\"nobody\",\"exclude_ids\":[\"v1\",\"v2\"],\"count\":5}"},
     {"/v1/recommend", "{\"user_id\":\"2\",\"explain\":true}"},
+    {"/v1/rank", "{\"user_id\":\"2\",\"video_ids\":[\"v1\",\"v2\",\"v1\",\"no\"],\"explain\":true}"},
     {"/v1/events", "{\"events\":[{\"event_id\":\"e1\",\"request_id\":\"r\",\"user_id\":\"4\",\"video_id\":\"v1\","
                    "\"type\":\"click\"}]}"},
     {"/v1/similar/v1?count=20", NULL},

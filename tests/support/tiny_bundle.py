@@ -278,19 +278,20 @@ def _state(rng: np.random.Generator, options: Options, creators: int) -> Tensors
 # ---- golden ----
 
 
-def _recent(state: Tensors, viewer: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Padded recent watches of each viewer: video, watch_s, flags [n, 50] and count [n]."""
+def _recent(state: Tensors, viewer: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Padded recent watches of each viewer: video, age_s, watch_s, flags [n, 50] and count [n]."""
     video = np.full((viewer.size, reference.RECENT_MAX), -1, np.int32)
     watch = np.full(video.shape, np.nan, np.float32)
+    age = watch.copy()
     flags = np.zeros(video.shape, np.uint32)
     count = np.zeros(viewer.size, np.int32)
     for i, v in enumerate(viewer):
         begin, end = int(state["recent.offsets"][v]), int(state["recent.offsets"][v + 1])
         begin = max(begin, end - reference.RECENT_MAX)
         count[i] = end - begin
-        for array, name in ((video, "video"), (watch, "watch_s"), (flags, "flags")):
+        for array, name in ((video, "video"), (age, "age_s"), (watch, "watch_s"), (flags, "flags")):
             array[i, : count[i]] = state[f"recent.{name}"][begin:end]
-    return video, watch, flags, count
+    return video, age, watch, flags, count
 
 
 def _raw_viewers(state: Tensors, viewer: np.ndarray, history: np.ndarray) -> np.ndarray:
@@ -324,7 +325,7 @@ def _golden(rng: np.random.Generator, parts: Parts, state: Tensors) -> Tensors:
     space = reference.ReferenceSpace(manifest, parts.weights)
     viewer = rng.integers(0, state["viewer.age"].size, n)
     row = rng.integers(0, videos["safety"].size, n).astype(np.int32)
-    video, watch, flags, count = _recent(state, viewer)
+    video, age, watch, flags, count = _recent(state, viewer)
     weight = reference.history_weights(video, flags, count)
     tower, content = videos["tower"].astype(np.float64), content_vectors(videos)
     vectors = {
@@ -334,7 +335,7 @@ def _golden(rng: np.random.Generator, parts: Parts, state: Tensors) -> Tensors:
         "content": content[row],
     }
     raw = {
-        "viewer": _raw_viewers(state, viewer, reference.history_fields(watch, flags, count)),
+        "viewer": _raw_viewers(state, viewer, reference.history_fields(age, watch, flags, count)),
         "context": _raw_contexts(rng, parts, n),
         "video": raw_videos(parts, state["video.counters"])[row],
     }

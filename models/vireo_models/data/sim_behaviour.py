@@ -22,6 +22,8 @@ PAGE = 8
 LONG_VIEW_S = 18.0
 LOOP_MEAN = 0.2  # a finished video plays on for this share of its duration on average
 SKIP_AT_ONCE = 0.12  # examined, not clicked, not played at all
+TASTES = 4  # axes of the latent space that tastes of a world with conflict lie along
+TASTE_GAIN = 3.0  # of them over the affinity: its opposite is what a world with conflict is about
 HOUR_MS = 3_600_000.0
 
 
@@ -59,10 +61,16 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 class Behaviour:
-    """The true behaviour of a world; serves as ``Dataset.truth``."""
+    """The true behaviour of a world; serves as ``Dataset.truth``.
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    ``conflict`` from 0 to 1 says how far tasks oppose each other. At 0 clicks, finishes and likes all go by
+    the viewer's affinity. At 1 each community clicks by one of four tastes and finishes and likes against
+    another one, so that what a taste does for one task in one community it undoes for another elsewhere.
+    ``position_bias`` says how fast looking at a page ends, over the speed that EXAMINATION_DECAY has.
+    """
+
+    def __init__(self, world: World, conflict: float = 0.0, position_bias: float = 1.0) -> None:
+        self.world, self.conflict, self.position_bias = world, conflict, position_bias
 
     def affinity(self, viewer: np.ndarray, video: np.ndarray, time_ms: np.ndarray) -> np.ndarray:
         """How well the video fits the viewer's interest of that time; about standard normal over random
@@ -79,6 +87,19 @@ class Behaviour:
         share = (place - left)[:, None]
         return (1 - share) * knots[viewer, left] + share * knots[viewer, left + 1]
 
+    def _pulls(
+        self, viewer: np.ndarray, video: np.ndarray, affinity: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What clicks go by, and what finishes and likes go by, [n] each; about standard normal."""
+        if self.conflict == 0.0:
+            return affinity, affinity
+        community, place = self.world.viewers.community[viewer], self.world.videos.place[video]
+        rows, own = np.arange(len(community)), (1 - self.conflict) * affinity
+        reach = self.conflict * TASTE_GAIN * np.sqrt(DIM)
+        click = place[rows, community % TASTES]
+        depth = place[rows, community // TASTES % TASTES]
+        return own + reach * click, own - reach * depth
+
     def _forces(
         self,
         viewer: np.ndarray,
@@ -88,16 +109,16 @@ class Behaviour:
         position: np.ndarray,
     ) -> _Forces:
         videos, viewers = self.world.videos, self.world.viewers
-        affinity = self.affinity(viewer, video, time_ms)
+        affinity, depth = self._pulls(viewer, video, self.affinity(viewer, video, time_ms))
         quality = videos.quality[video]
         size = np.log(videos.duration_s[video] / 25.0)
-        like = -4.8 + 0.5 * affinity + 0.4 * quality + viewers.like_bias[viewer]
+        like = -4.8 + 0.5 * depth + 0.4 * quality + viewers.like_bias[viewer]
         return _Forces(
-            examined=examination(tab, position),
+            examined=examination(tab, position, self.position_bias),
             click=sigmoid(self._click_logit(viewer, video, time_ms, tab, affinity)),
-            finish=sigmoid(-0.75 + 0.5 * affinity + 0.35 * quality - 0.85 * size),
-            shape=np.exp(np.clip(0.2 - 0.25 * affinity + 0.3 * size, -2, 2)),
-            skip_mean_s=3.2 * np.exp(0.2 * affinity),
+            finish=sigmoid(-0.75 + 0.5 * depth + 0.35 * quality - 0.85 * size),
+            shape=np.exp(np.clip(0.2 - 0.25 * depth + 0.3 * size, -2, 2)),
+            skip_mean_s=3.2 * np.exp(0.2 * depth),
             like_finished=sigmoid(like + 1.6),
             like_unfinished=sigmoid(like),
             affinity=affinity,
@@ -182,6 +203,14 @@ class Behaviour:
         mean["finish"] = click * forces.finish + skip * _skipped_finish(forces)
         return {"click": click, "like": click * like, **mean}
 
+    def given(
+        self, viewer: np.ndarray, video: np.ndarray, time_ms: np.ndarray, tab: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """True probabilities of ``click`` once looked at and of ``finish`` once clicked, [n]."""
+        viewer, video, time_ms, tab = np.broadcast_arrays(viewer, video, time_ms, tab_codes(tab))
+        forces = self._forces(viewer, video, time_ms, tab, np.zeros_like(tab))
+        return {"click": forces.click, "finish": forces.finish}
+
 
 def tab_codes(tab: np.ndarray) -> np.ndarray:
     """Numbers of TABS for names (or categories); numbers stay."""
@@ -195,11 +224,11 @@ def tab_codes(tab: np.ndarray) -> np.ndarray:
     return codes
 
 
-def examination(tab: np.ndarray, position: np.ndarray) -> np.ndarray:
+def examination(tab: np.ndarray, position: np.ndarray, bias: float = 1.0) -> np.ndarray:
     """Probability that the item at a position is looked at; the mean over a page where the position is -1."""
-    decay = EXAMINATION_DECAY[tab]
-    mean = (1.0 / (1.0 + EXAMINATION_DECAY[:, None] * np.arange(PAGE))).mean(axis=1)
-    return np.where(position < 0, mean[tab], 1.0 / (1.0 + decay * np.maximum(position, 0)))
+    decay = bias * EXAMINATION_DECAY
+    mean = (1.0 / (1.0 + decay[:, None] * np.arange(PAGE))).mean(axis=1)
+    return np.where(position < 0, mean[tab], 1.0 / (1.0 + decay[tab] * np.maximum(position, 0)))
 
 
 def _clicked_play(forces: _Forces, finish: np.ndarray, chance: np.ndarray) -> np.ndarray:

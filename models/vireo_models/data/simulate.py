@@ -63,6 +63,10 @@ class SimulationParams:
     random_share: float = 0.1
     follows: float = 10.0
     friends: float = 8.0
+    conflict: float = 0.0  # of clicks with finishes and likes, sim_behaviour.py
+    position_bias: float = 1.0  # how fast looking at a page ends
+    policy_affinity: float = 0.5  # weight of the true affinity in the logging policy
+    policy_popularity: float = 0.25  # and of the logarithm of a video's clicks so far
     start: str = "2026-01-05"
 
     def __post_init__(self) -> None:
@@ -71,7 +75,16 @@ class SimulationParams:
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:
                 raise ValueError(f"{name}={value}: a whole number of at least {low} is wanted")
-        highs = {"sessions_per_day": 20.0, "random_share": 1.0, "follows": 40.0, "friends": 1000.0}
+        highs = {
+            "sessions_per_day": 20.0,
+            "random_share": 1.0,
+            "conflict": 1.0,
+            "position_bias": 100.0,
+            "policy_affinity": 10.0,
+            "policy_popularity": 10.0,
+            "follows": 40.0,
+            "friends": 1000.0,
+        }
         for name, high in highs.items():
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"{name}={getattr(self, name)} is outside 0..{high:g}")
@@ -165,7 +178,7 @@ class _Platform:
 
     def __init__(self, world: World, params: SimulationParams) -> None:
         self.world, self.params = world, params
-        self.behaviour = Behaviour(world)
+        self.behaviour = Behaviour(world, params.conflict, params.position_bias)
         self.rng = np.random.default_rng(np.random.SeedSequence((params.seed, 7)))
         viewers, videos = len(world.viewers.activity), len(world.videos.topic)
         self.popularity = np.zeros(videos)  # clicks, halved every day
@@ -317,13 +330,13 @@ class _Platform:
         return (candidates < 0) | (bit == 1) | again
 
     def _scores(self, asked: _Requests, candidates: np.ndarray) -> np.ndarray:
-        """Half of the true affinity, popularity, a lift for new uploads, and noise."""
+        """A part of the true affinity, popularity, a lift for new uploads, and noise."""
         interest = self.behaviour.interest(asked.viewer, asked.time_ms)
         affinity = 4 * dot(interest[:, None], self.world.videos.place[candidates])
         age_h = (asked.time_ms[:, None] - self.world.videos.upload_ms[candidates]) / HOUR_MS
         score = (
-            0.5 * affinity
-            + 0.25 * np.log1p(self.popularity[candidates])
+            self.params.policy_affinity * affinity
+            + self.params.policy_popularity * np.log1p(self.popularity[candidates])
             + 0.4 * np.exp(-np.maximum(age_h, 0) / 72)
         )
         return score + self.rng.standard_normal(candidates.shape)

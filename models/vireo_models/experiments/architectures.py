@@ -1,8 +1,10 @@
 """Hard sharing, single-gate MoE, MMoE and PLE as rankers of one log, with equal parameters.
 
-The configured widths are those of the MMoE; the others get widths with its number of parameters. Everything
-else is shared: towers, features, settings, stop and calibration days. Differences are those of the mean over
-seeds, with intervals from a bootstrap over viewers.
+The configured widths are those of the MMoE; the others get widths with its number of parameters. Rates and
+dropouts are searched for each of them with the same number of trials on the tune day of the first seed.
+Everything else is shared: towers, features, stop and calibration days. Beside them stands gradient boosting
+on the same rows, with as many trials. Differences are those of the mean over seeds, with intervals from a
+bootstrap over viewers.
 """
 
 from __future__ import annotations
@@ -12,24 +14,31 @@ import copy
 import dataclasses
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from .. import config as settings
-from .. import metrics
+from ..boosting import drawn_settings
 from ..config import ARCHITECTURES, Config
 from ..data import load
-from ..networks import TASKS
-from ..pipeline import Run, build_rank_rows, fit_ranker, new_ranker, prepare, rows_of, train_towers
-from ..ranker import WATCH_WIDTHS
+from ..evaluate import run_boosting
+from ..pipeline import (
+    Run,
+    build_rank_rows,
+    fit_ranker,
+    new_ranker,
+    prepare,
+    rows_of,
+    train_towers,
+    watch_widths,
+)
 from ..report import interval_text, text_table
 from ..schema import Dataset
+from ..search import optuna, tuned, with_settings
 from ..sizing import Sizes, matched, parameter_count
-
-BINARY = ("click", "finish", "like")
+from .comparison import BINARY, Finished, summarise
 
 
 def prepared(data: Dataset, config: Config) -> Run:
@@ -45,7 +54,7 @@ def with_architecture(run: Run, architecture: str) -> Run:
     config = copy.deepcopy(run.config)
     ranker = config.ranker
     like = Sizes(ranker.experts, ranker.hidden, ranker.width, ranker.tower_hidden)
-    sizes = matched(architecture, like, new_ranker(run).width, WATCH_WIDTHS)
+    sizes = matched(architecture, like, new_ranker(run).width, watch_widths(run))
     config.ranker = dataclasses.replace(ranker, architecture=architecture, **dataclasses.asdict(sizes))
     return dataclasses.replace(run, config=config)
 
@@ -58,99 +67,110 @@ def _judged(run: Run) -> np.ndarray:
 
 
 def _count(run: Run) -> int:
-    assert run.ranker is not None
-    return parameter_count(run.ranker.ranker.spec, run.ranker.width)
+    model = new_ranker(run)
+    return parameter_count(model.ranker.spec, model.width)
 
 
-def compare(data: Dataset, config: Config, seeds: int) -> Iterator[dict[str, Any]]:
-    """Trains every architecture with one seed after another; after each, the figures of all so far on the
-    report days."""
-    heads: dict[str, list[np.ndarray]] = {name: [] for name in ARCHITECTURES}
-    parameters = {}
-    for seed in range(config.seed, config.seed + seeds):
-        base = prepared(data, dataclasses.replace(config, seed=seed))
-        for name in tqdm(ARCHITECTURES, desc=f"architectures, seed {seed}", leave=False):
-            run = with_architecture(base, name)
-            heads[name].append(_judged(run))
-            parameters[name] = _count(run)
-        found = summarise(base, {name: np.stack(one) for name, one in heads.items()})
-        yield {"data": data.name, "seeds": len(heads["mmoe"]), "parameters": parameters, **found}
+class Comparison:
+    """The architectures over one log: settings by equal numbers of trials, then seed after seed."""
 
+    def __init__(self, data: Dataset, config: Config, trials: int, finished: Finished) -> None:
+        self.data, self.config, self.trials, self.finished = data, config, trials, finished
+        self._base: Run | None = None
 
-def summarise(run: Run, heads: dict[str, np.ndarray]) -> dict[str, Any]:
-    """heads [seeds, rows, 4] of each architecture -> figures by head, and their paired gains over MMoE."""
-    judged = rows_of(run, run.days.report)
-    found: dict[str, Any] = {"rows": len(judged), "heads": {}}
-    for name in (*BINARY, "watch_s"):
-        column = TASKS.index(name)
-        known = judged.known[:, column].numpy()
-        truth = judged.labels[known, column].double().numpy()
-        viewer = run.query.viewer[run.days.report][known]
-        weights = metrics.viewer_weights(viewer, run.config.bootstrap, run.config.seed)
-        values = {key: one[:, known, column] for key, one in heads.items()}
-        figures = _errors if name == "watch_s" else _aucs
-        found["heads"][name] = figures(truth, values, weights)
-    return found
+    def base(self, seed: int) -> Run:
+        """Towers and rows of a seed, made when a ranker needs them."""
+        if self._base is None or self._base.config.seed != seed:
+            self._base = prepared(self.data, dataclasses.replace(self.config, seed=seed))
+        return self._base
 
+    def tuning(self, name: str) -> dict[str, Any]:
+        """The settings of ``name``: the best of the trials on the tune day of the first seed."""
 
-def _aucs(truth: np.ndarray, values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, Any]:
-    """``auc`` of each architecture, mean over seeds, with its interval and the paired ``gain`` over MMoE."""
-    drawn = {name: _mean_auc(truth, each, weights) for name, each in values.items()}
-    found = {}
-    for name, (value, draws) in drawn.items():
-        found[name] = {"auc": _interval(value, draws)}
-        if name != "mmoe":
-            mmoe, its = drawn["mmoe"]
-            found[name]["gain"] = _interval(value - mmoe, draws - its)
-    return found
+        def make() -> dict[str, Any]:
+            if self.trials == 1:
+                return {"settings": {}, "trials": []}
+            found, trials = tuned(with_architecture(self.base(self.config.seed), name), self.trials)
+            return {"settings": found, "trials": trials}
 
+        return self.finished.tuning(name, make)
 
-def _mean_auc(truth: np.ndarray, values: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
-    each = [metrics.AucOf(truth, value) for value in values]
-    draws = [np.mean([one(weight) for one in each]) for weight in weights]
-    return float(np.mean([one() for one in each])), np.array(draws)
+    def heads(self, name: str, seed: int) -> np.ndarray:
+        """Heads [rows, 4] of the architecture on the report days."""
+        settings = self.tuning(name)["settings"]
 
+        def make() -> np.ndarray:
+            run = with_architecture(self.base(seed), name)
+            return _judged(dataclasses.replace(run, config=with_settings(run.config, settings)))
 
-def _interval(value: float, draws: np.ndarray) -> dict[str, float]:
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    return {"value": value, "low": float(low), "high": float(high)}
+        return self.finished.heads(name, seed, make)
 
+    def boosted(self, seed: int) -> np.ndarray:
+        """Heads [rows, 4] of gradient boosting on the report days."""
 
-def _errors(truth: np.ndarray, values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, Any]:
-    """``mse`` of E[watch_s], mean over seeds, and the paired ``gain``: MMoE's less theirs."""
-    losses = {name: ((each - truth) ** 2).mean(axis=0) for name, each in values.items()}
-    nothing = np.zeros(len(truth))
-    found = {}
-    for name, one in losses.items():
-        found[name] = {"mse": metrics.mean_gain(nothing, one, weights).as_dict()}
-        if name != "mmoe":
-            found[name]["gain"] = metrics.mean_gain(one, losses["mmoe"], weights).as_dict()
-    return found
+        def tune() -> dict[str, Any]:
+            drawn = drawn_settings(self.trials, self.config.seed)
+            return run_boosting(self.base(self.config.seed), drawn).settings
+
+        tuning = self.finished.tuning("boosting", tune)
+        tried = {name: [one["settings"]] for name, one in tuning.items()}
+
+        def make() -> np.ndarray:
+            run = self.base(seed)
+            return run_boosting(run, tried).heads(rows_of(run, run.days.report))
+
+        return self.finished.heads("boosting", seed, make)
+
+    def seeds(self, count: int) -> Iterator[dict[str, Any]]:
+        """After each seed the figures of all so far on the report days."""
+        heads: dict[str, list[np.ndarray]] = {name: [] for name in (*ARCHITECTURES, "boosting")}
+        plain = prepare(self.data, self.config)
+        parameters = {name: _count(with_architecture(plain, name)) for name in ARCHITECTURES}
+        tuning = {name: self.tuning(name) for name in tqdm(ARCHITECTURES, desc="tuning", leave=False)}
+        for seed in range(self.config.seed, self.config.seed + count):
+            for name in tqdm(ARCHITECTURES, desc=f"architectures, seed {seed}", leave=False):
+                heads[name].append(self.heads(name, seed))
+            heads["boosting"].append(self.boosted(seed))
+            stacked = {name: np.stack(one) for name, one in heads.items()}
+            found = summarise(plain, stacked, "mmoe")
+            found["over_boosting"] = summarise(plain, stacked, "boosting")["heads"]
+            common = {"data": self.data.name, "seeds": len(heads["mmoe"]), "trials": self.trials}
+            yield {**common, "tuning": tuning, "parameters": parameters, **found}
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """One table: architectures by head."""
+    """Architectures by head: their gains over MMoE, then those over gradient boosting."""
+    head = f"{found['data']}, {found['rows']} rows, {found['seeds']} seeds, {found['trials']} trials each"
+    over_mmoe = _table(found["heads"], found["parameters"], "MMoE")
+    over_boosting = _table(found["over_boosting"], found["parameters"], "boosting")
+    return "\n\n".join([head, text_table(over_mmoe), text_table(over_boosting)])
+
+
+def _table(heads: dict[str, Any], parameters: dict[str, int], base: str) -> list[list[str]]:
     rows = [["", "parameters"]]
-    rows[0] += [f"{name} AUC, over MMoE" for name in BINARY] + ["watch_s MSE, under MMoE's"]
-    for name, count in found["parameters"].items():
+    rows[0] += [f"{name} AUC, over {base}" for name in BINARY] + [f"watch_s MSE, under {base}'s"]
+    for name in (*parameters, "boosting"):
         cells = []
-        for head, one in found["heads"].items():
+        for head, one in heads.items():
             value = one[name]["mse" if head == "watch_s" else "auc"]["value"]
             digits = 1 if head == "watch_s" else 4
             cells.append(f"{value:.{digits}f} {interval_text(one[name].get('gain'), digits)}".strip())
-        rows.append([name, str(count), *cells])
-    return f"{found['data']}, {found['rows']} rows, {found['seeds']} seeds\n\n{text_table(rows)}"
+        rows.append([name, str(parameters.get(name, "")), *cells])
+    return rows
 
 
 def run(options: argparse.Namespace) -> str:
     """Writes architectures.json and architectures.txt into ``options.out``, anew after each seed."""
-    if options.seeds < 1:
-        raise ValueError(f"--seeds {options.seeds}: at least 1 is wanted")
-    folder: Path = options.out
-    text = ""
-    for found in compare(load(options.data), settings.load(options.config), options.seeds):
+    for name in ("seeds", "trials"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name} {getattr(options, name)}: at least 1 is wanted")
+    if options.trials > 1:
+        optuna()  # before the data is read
+    config, folder, text = settings.load(options.config), options.out, ""
+    key = {"data": options.data, "trials": options.trials, "config": config.as_dict()}
+    finished = Finished(folder, key)
+    for found in Comparison(load(options.data), config, options.trials, finished).seeds(options.seeds):
         text = as_text(found)
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / "architectures.json").write_text(json.dumps(found, indent=1) + "\n")
         (folder / "architectures.txt").write_text(text + "\n")
     return text

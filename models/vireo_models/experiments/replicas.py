@@ -21,9 +21,17 @@ Sampler = Callable[[], tuple[Tensor, Tensor]]
 
 
 class Replicas:
-    """R rankers of the wiring ``spec`` over ``width_in`` inputs; tasks are regressions of one number each."""
+    """R rankers of the wiring ``spec`` over ``width_in`` inputs; each task has one output. ``loss`` gives the
+    loss of each replica [R] from outputs and labels [R, rows, tasks]."""
 
-    def __init__(self, spec: Mapping[str, Any], width_in: int, seeds: Sequence[int]) -> None:
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        width_in: int,
+        seeds: Sequence[int],
+        loss: Callable[[Tensor, Tensor], Tensor] = lambda z, y: ((z - y) ** 2).mean(dim=(1, 2)),
+    ) -> None:
+        self.loss = loss
         made = []
         for seed in seeds:
             torch.manual_seed(seed)
@@ -38,8 +46,8 @@ class Replicas:
         return torch.cat([logits[name] for name in self.tasks], dim=1)
 
     def losses(self, x: Tensor, y: Tensor) -> Tensor:
-        """Mean squared error over rows and tasks of each replica, [R]."""
-        return ((self._forward(self.parameters, x) - y) ** 2).mean(dim=(1, 2))
+        """Loss of each replica, [R]."""
+        return self.loss(self._forward(self.parameters, x), y)
 
     def train(self, batches: Sampler, steps: int, rates: Tensor) -> None:
         """``steps`` of Adam; ``rates`` [R] fall to 0 along a cosine."""

@@ -64,6 +64,8 @@ BASELINES: dict[str, tuple[Ranking, list[dict[str, Any]]]] = {
     "item-KNN": (knn_ranking, [{"most": most, "shrink": s} for most in (50, 200) for s in (0.0, 10.0, 50.0)]),
     "SVD on positives": (svd_ranking, [{"dim": dim} for dim in (16, 32, 64)]),
     "SVD on impressions": (svd_ranking, [{"every_impression": True, "dim": dim} for dim in (16, 32, 64)]),
+    "SVD-64 on positives": (svd_ranking, [{"dim": 64}]),
+    "SVD-64 on impressions": (svd_ranking, [{"every_impression": True, "dim": 64}]),
     "implicit ALS": (
         als_ranking,
         [{"alpha": a, "penalty": p} for a in (1.0, 10.0, 40.0) for p in (1.0, 30.0)],

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from vireo_models.data import counters, load
-from vireo_models.data.sim_behaviour import TABS, examination
+from vireo_models.data.sim_behaviour import TABS, TASTES, Behaviour, examination
 from vireo_models.data.simulate import SimulationParams, simulate
 from vireo_models.schema import UNKNOWN_MS, Dataset
 
@@ -100,6 +100,42 @@ def test_examination_falls_with_position(platform: Dataset) -> None:
     unknown = examination(np.array([0, 1, 2]), np.array([-1, -1, -1]))
     means = [examination(np.full(8, tab), np.arange(8)).mean() for tab in range(3)]
     np.testing.assert_allclose(unknown, means)
+
+
+def test_the_position_bias_of_a_world_is_set(platform: Dataset) -> None:
+    """Five times the speed at which looking ends, and none at all."""
+    columns = (np.arange(8), np.arange(8), np.full(8, platform.as_of_ms), FOR_YOU, np.arange(8))
+    world, usual = platform.truth.world, platform.truth.expected(*columns)["click"]
+    found = {bias: Behaviour(world, 0.0, bias).expected(*columns)["click"] for bias in (0.0, 1.0, 5.0)}
+    np.testing.assert_array_equal(found[1.0], usual)
+    looked = 1 / (1 + 0.15 * np.arange(8))
+    np.testing.assert_allclose(found[5.0], found[0.0] * looked)
+    given = platform.truth.given(*columns[:4])
+    np.testing.assert_allclose(found[0.0], given["click"])
+
+
+def test_tasks_of_a_world_with_conflict_oppose_each_other(platform: Dataset) -> None:
+    """In each community clicks rise with one axis of the place and finishes fall with another one; the axis
+    that one community clicks by is what another one's finishes fall with."""
+    world, videos = platform.truth.world, np.arange(len(platform.videos))
+    opposed, place = Behaviour(world, 1.0), world.videos.place
+    pairs = set()
+    for community in range(TASTES**2):
+        members = np.flatnonzero(world.viewers.community == community)
+        if not len(members):
+            continue
+        given = opposed.given(members[0], videos, np.int64(platform.as_of_ms), FOR_YOU)
+        by_axis = {
+            name: [np.corrcoef(place[:, axis], np.log(p / (1 - p)))[0, 1] for axis in range(TASTES)]
+            for name, p in given.items()
+        }
+        axes = int(np.argmax(by_axis["click"])), int(np.argmin(by_axis["finish"]))
+        assert by_axis["click"][axes[0]] > 0.5 and by_axis["finish"][axes[1]] < -0.5
+        assert axes == (community % TASTES, community // TASTES)
+        pairs.add(axes)
+    assert len(pairs) > 8
+    agreed = Behaviour(world, 0.0).given(3, videos, np.int64(platform.as_of_ms), FOR_YOU)
+    assert np.corrcoef(agreed["click"], agreed["finish"])[0, 1] > 0.3
 
 
 def test_tabs_differ_by_name_and_number(platform: Dataset) -> None:

@@ -137,9 +137,15 @@ def test_histories_equal_the_reference() -> None:
     assert ulps(weights, expected.astype(np.float32)).max() <= 1
     total = weights.astype(np.float64).sum(axis=1)
     assert np.all((np.abs(total - 1) < 1e-6) | (total == 0))
-    fields = native.history_fields(watch_s, flags, count)
-    assert np.allclose(
-        fields, reference.history_fields(watch_s, flags, count), rtol=1e-14, atol=0, equal_nan=True
+    age_s = np.where(rng.random(watch_s.shape) < 0.3, np.nan, rng.gamma(0.5, 20_000, watch_s.shape))
+    arguments = age_s.astype(np.float32), watch_s, flags, count
+    fields, expected = native.history_fields(*arguments), reference.history_fields(*arguments)
+    assert np.allclose(fields, expected, rtol=1e-14, atol=0, equal_nan=True)
+    assert (np.nanmax(fields, axis=0) > 0).all() and len(native.BUILT_IN["viewer"]) == 7 + fields.shape[1]
+    nothing = np.zeros((1, 0))  # no watch at all, as a viewer who is new
+    none = reference.history_fields(nothing, nothing, nothing.astype(np.uint32), np.array([0]))
+    assert np.array_equal(
+        none[0], native.history_fields(*(one[:1] for one in arguments[:3]), count[:1])[0], equal_nan=True
     )
     topic, creator = rng.integers(-1, 6, 30), rng.integers(-1, 9, 30)
     candidate = rng.integers(-1, 30, ROWS)
@@ -204,7 +210,7 @@ def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(native.NativeError, match="row 2 has 51"):
         native.history_weights(video, flags, wrong)
     with pytest.raises(ValueError, match="flags"):
-        native.history_fields(watch_s, flags[:, :40], count)
+        native.history_fields(watch_s, watch_s, flags[:, :40], count)
     with pytest.raises(native.NativeError, match="past the 3"):
         native.history_matches(video, flags, count, np.zeros(3), np.zeros(3), np.array([9, 0, 0, 0, 0]))
     with pytest.raises(ValueError, match="raw viewer rows"):

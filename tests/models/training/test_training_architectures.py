@@ -8,13 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
-import torch
 from tiny_training import SETTINGS, needs_library
 
 from vireo_models.__main__ import main
 from vireo_models.config import Config
-from vireo_models.experiments import architectures
+from vireo_models.experiments import architectures, comparison
 
 LONG = os.environ.get("VIREO_LONG") == "1"
 ROWS = 3000
@@ -27,28 +27,20 @@ def _planted(noise: float, seed: int, truth: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def run() -> SimpleNamespace:
     """What ``summarise`` reads of a run: labels, viewers, the days of report."""
     rng = np.random.default_rng(0)
-    labels = torch.from_numpy((rng.random((ROWS, 4)) < 0.3).astype(np.float32))
-    known = torch.ones(ROWS, 4, dtype=torch.bool)
-    known[::7, 3] = False
-    judged = SimpleNamespace(labels=labels, known=known)
-    monkeypatch.setattr(architectures, "rows_of", lambda *_: _Sized(judged))
+    labels = (rng.random((ROWS, 4)) < 0.3).astype(np.float32)
+    click, watch, like, finish = labels.T
+    finish = np.where(np.arange(ROWS) % 7 == 0, -1, finish)
+    log = pd.DataFrame({"click": click, "watch_s": watch, "like": like, "finish": finish})
     return SimpleNamespace(
+        data=SimpleNamespace(impressions=log),
         query=SimpleNamespace(viewer=rng.integers(0, 200, ROWS)),
         days=SimpleNamespace(report=np.arange(ROWS)),
         config=Config(bootstrap=100),
-        labels=labels.numpy(),
+        labels=labels,
     )
-
-
-class _Sized:
-    def __init__(self, judged: SimpleNamespace) -> None:
-        self.labels, self.known = judged.labels, judged.known
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 def test_planted_gains_have_their_sign(run: SimpleNamespace) -> None:
@@ -58,17 +50,20 @@ def test_planted_gains_have_their_sign(run: SimpleNamespace) -> None:
         "moe": _planted(1.0, 2, truth),
         "mmoe": _planted(1.0, 2, truth),
         "ple": _planted(0.6, 3, truth),
+        "boosting": _planted(1.5, 4, truth),
     }
-    found = architectures.summarise(run, heads)
+    found = comparison.summarise(run, heads, "mmoe")
+    over_boosting = comparison.summarise(run, heads, "boosting")["heads"]
+    assert all(one["ple"]["gain"]["low"] > 0 for one in over_boosting.values())
     for one in found["heads"].values():
         assert one["hard"]["gain"]["high"] < 0
         assert one["moe"]["gain"]["low"] == one["moe"]["gain"]["high"] == 0
         assert one["ple"]["gain"]["low"] > 0
         assert "gain" not in one["mmoe"]
-    text = architectures.as_text(
-        found | {"data": "planted", "seeds": 2, "parameters": dict.fromkeys(heads, 9)}
-    )
-    assert text.count("\n") == 6 and "+0.0000 [+0.0000, +0.0000]" in text
+    more = {"data": "planted", "seeds": 2, "trials": 3, "over_boosting": over_boosting}
+    parameters = {"parameters": {name: 9 for name in heads if name != "boosting"}}
+    text = architectures.as_text(found | more | parameters)
+    assert text.count("\n") == 14 and "+0.0000 [+0.0000, +0.0000]" in text
 
 
 @pytest.mark.skipif(not LONG, reason="a minute: VIREO_LONG=1")
@@ -85,7 +80,29 @@ def test_one_command_compares_all_four(tmp_path: Path) -> None:
     assert all(one["mmoe"]["auc"]["value"] > 0.55 for name, one in found["heads"].items() if name == "click")
 
 
-def test_no_seed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--data", "simulate", "--seeds", "0", "--out", str(tmp_path / "out")]
+def test_what_is_finished_is_not_made_again(tmp_path: Path) -> None:
+    """A second run of the same comparison reads what is there; one with other settings is refused."""
+    made = []
+
+    def make() -> np.ndarray:
+        made.append(1)
+        return np.arange(6.0).reshape(2, 3)
+
+    for _ in range(2):
+        finished = comparison.Finished(tmp_path / "out", {"trials": 4})
+        assert finished.heads("ple", 3, make).tolist() == [[0, 1, 2], [3, 4, 5]]
+        assert finished.tuning("ple", lambda: {"settings": {"lr": len(made)}}) == {"settings": {"lr": 1}}
+    finished.heads("ple", 4, make)
+    assert len(made) == 2 and not list((tmp_path / "out").glob("*.new"))
+    with pytest.raises(ValueError, match="other settings"):
+        comparison.Finished(tmp_path / "out", {"trials": 5})
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--trials"])
+def test_no_seed_and_no_trial_are_refused(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", "simulate", option, "0", "--out", str(tmp_path / "out")]
     assert main(["experiment", "architectures", *options]) == 2
-    assert "--seeds 0" in capsys.readouterr().err
+    assert f"{option} 0" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -55,6 +55,27 @@ def test_probabilities_and_seconds_are_calibrated(tiny_run: TinyRun) -> None:
     assert ranker["watch_s"]["model"]["mean_ratio"] == pytest.approx(1, abs=0.15)
 
 
+def test_each_head_stands_beside_its_rivals(tiny_run: TinyRun) -> None:
+    """Differences are those of the figures beside them, and the rivals have learnt something too."""
+    ranker = tiny_run.metrics["ranker"]
+    for name in ("click", "finish", "like"):
+        ours, rivals = ranker[name]["model"], ranker[name]["rivals"]
+        assert set(rivals) == {"linear", "boosting"}
+        for one in rivals.values():
+            assert one["auc_gain"]["value"] == pytest.approx(ours["auc"] - one["auc"])
+            assert one["log_loss_gain"]["value"] == pytest.approx(one["log_loss"] - ours["log_loss"])
+            assert one["auc_gain"]["low"] <= one["auc_gain"]["value"] <= one["auc_gain"]["high"]
+            assert name == "like" or one["auc"] > 0.6
+    watch = ranker["watch_s"]
+    for one in watch["rivals"].values():
+        error = one["mean"]["rmse"] ** 2 - watch["model"]["rmse"] ** 2
+        assert one["mean_mse_gain"]["value"] == pytest.approx(error)
+        log_error = one["log"]["log_rmse"] ** 2 - watch["model_typical"]["log_rmse"] ** 2
+        assert one["log_mse_gain"]["value"] == pytest.approx(log_error)
+    assert "boosting" in tiny_run.printed
+    assert tiny_run.metrics["baselines"]["boosting"]["click"]["trials"] == 1
+
+
 def test_different_viewers_get_different_videos(tiny_run: TinyRun) -> None:
     assert tiny_run.metrics["retrieval"]["spread"]["distinct_lists"] > 0.9
 

@@ -113,6 +113,7 @@ def test_importance_finds_what_each_head_reads() -> None:
         content,
         labels,
         torch.ones(count, 4, dtype=bool),
+        torch.full((count,), -1),
     )
     columns = {name: [] for name in ENTITIES} | {
         "viewer": [Column("code", "table", 2, 0)],

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from vireo_models import metrics, networks, ranker, towers
+from vireo_models import calibration, metrics, networks, ranker, towers, watch_time
 from vireo_models.config import RankerConfig
 from vireo_models.features_reference import ENTITIES
 from vireo_models.networks import Column, wiring
 from vireo_models.ranker import RankerModel, RankerTrainer, RankRows, train_ranker
 
-WIDTHS = torch.tensor(ranker.WATCH_WIDTHS)
+WIDTHS = torch.tensor(watch_time.WATCH_WIDTHS)
 
 
 def _fit_item_logits(corrected: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +80,7 @@ def _watches(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_shares_add_up_to_the_watch_time() -> None:
     _, seconds = _watches(5000)
-    shares = ranker.watch_shares(torch.from_numpy(seconds), WIDTHS)
+    shares = watch_time.watch_shares(torch.from_numpy(seconds), WIDTHS)
     assert float(WIDTHS.sum()) == 300.0
     assert torch.allclose(shares @ WIDTHS, torch.from_numpy(seconds), atol=1e-3)
     assert bool(((shares >= 0) & (shares <= 1)).all())
@@ -88,8 +91,8 @@ def test_ordinal_head_estimates_the_mean_of_a_long_tail() -> None:
     x, seconds = _watches(60_000)
     head = torch.nn.Sequential(torch.nn.Linear(1, 32), torch.nn.ReLU(), torch.nn.Linear(32, len(WIDTHS)))
     optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
-    inputs, shares = torch.from_numpy(x)[:, None], ranker.watch_shares(torch.from_numpy(seconds), WIDTHS)
-    weight = ranker.bin_weights(WIDTHS)
+    inputs, shares = torch.from_numpy(x)[:, None], watch_time.watch_shares(torch.from_numpy(seconds), WIDTHS)
+    weight = watch_time.bin_weights(WIDTHS)
     for step in range(500):
         optimizer.param_groups[0]["lr"] = 0.01 * (1 - step / 510)
         rows = slice((step * 1024) % 50_000, (step * 1024) % 50_000 + 1024)
@@ -100,7 +103,7 @@ def test_ordinal_head_estimates_the_mean_of_a_long_tail() -> None:
         (each @ weight).mean().backward()
         optimizer.step()
     with torch.no_grad():
-        one = ranker.fit_affine(head(inputs), shares, WIDTHS)
+        one = calibration.fit_affine(head(inputs), shares, WIDTHS)
         predicted = (torch.sigmoid(head(inputs) * one.slope + one.shift) @ WIDTHS).numpy()
     assert predicted.mean() == pytest.approx(seconds.mean(), rel=0.005)
     for part in metrics.deciles(seconds, predicted):
@@ -114,7 +117,7 @@ def test_calibration_recovers_a_known_map_and_its_mean() -> None:
     torch.manual_seed(3)
     z = torch.randn(50_000, 1)
     target = (torch.rand(50_000, 1) < torch.sigmoid(0.6 * z - 1.1)).float()
-    one = ranker.fit_affine(z, target, torch.ones(1))
+    one = calibration.fit_affine(z, target, torch.ones(1))
     assert one.slope == pytest.approx(0.6, abs=0.03)
     assert one.shift == pytest.approx(-1.1, abs=0.03)
     assert float(torch.sigmoid(one.slope * z + one.shift).mean()) == pytest.approx(
@@ -124,7 +127,7 @@ def test_calibration_recovers_a_known_map_and_its_mean() -> None:
 
 def test_folding_equals_mapping_the_logits() -> None:
     torch.manual_seed(1)
-    spec = networks.wiring("mmoe", 2, 8, 4, 4, ranker.WATCH_WIDTHS)
+    spec = networks.wiring("mmoe", 2, 8, 4, 4, watch_time.WATCH_WIDTHS)
     module = networks.Ranker(spec, 6)
 
     class Holder:
@@ -133,7 +136,7 @@ def test_folding_equals_mapping_the_logits() -> None:
 
     x = torch.randn(10, 6)
     before = {name: logits.detach() for name, logits in module(x).items()}
-    ranker.fold(Holder(), {name: ranker.Affine(0.7, -0.2) for name in networks.TASKS})  # type: ignore[arg-type]
+    calibration.fold(Holder(), {name: calibration.Affine(0.7, -0.2) for name in networks.TASKS})  # type: ignore[arg-type]
     for name, logits in module(x).items():
         assert torch.allclose(logits, 0.7 * before[name] - 0.2, atol=1e-5)
 
@@ -141,28 +144,29 @@ def test_folding_equals_mapping_the_logits() -> None:
 def test_median_of_known_distributions() -> None:
     """A viewer who surely watches t seconds has the median t, up to the width of a bin."""
     for seconds in (2.5, 9.0, 27.0, 100.0):
-        share = ranker.watch_shares(torch.tensor([seconds]), WIDTHS).clamp(1e-4, 1 - 1e-4)
-        found = ranker.medians(torch.logit(share), WIDTHS)[0]
+        share = watch_time.watch_shares(torch.tensor([seconds]), WIDTHS).clamp(1e-4, 1 - 1e-4)
+        found = watch_time.medians(torch.logit(share), WIDTHS)[0]
         assert abs(found - seconds) <= 0.15 * seconds + 1.0
 
 
 def test_masked_finish_has_no_gradient() -> None:
     """Neither where all labels are unknown nor in the unknown ones of a mixed batch, whatever they say."""
     torch.manual_seed(4)
-    spec = networks.wiring("hard", 1, 8, 4, 4, ranker.WATCH_WIDTHS)
+    spec = networks.wiring("hard", 1, 8, 4, 4, watch_time.WATCH_WIDTHS)
     module = networks.Ranker(spec, 3)
+    model: Any = SimpleNamespace(ranker=module, watch_loss=watch_time.BinLoss())
     x, labels, known = torch.randn(4, 3), torch.ones(4, 4), torch.ones(4, 4, dtype=torch.bool)
     for unknown in ([0, 1, 2, 3], [1, 3]):
         known[:, 3] = True
         known[unknown, 3] = False
         logits = {name: one.detach().requires_grad_() for name, one in module(x).items()}
-        losses = ranker.task_losses(module, logits, labels, known)
+        losses = ranker.task_losses(model, logits, labels, known)
         losses["finish"].backward()
         gradient = logits["finish"].grad[:, 0]
         assert ((gradient != 0) == known[:, 3]).all()
         other = labels.clone()
         other[unknown, 3] = 0.0
-        assert ranker.task_losses(module, logits, other, known)["finish"] == losses["finish"]
+        assert ranker.task_losses(model, logits, other, known)["finish"] == losses["finish"]
         assert losses["click"].item() > 0.0
     certain = torch.nn.functional.binary_cross_entropy_with_logits(logits["finish"][[0, 2], 0], torch.ones(2))
     assert losses["finish"].item() == pytest.approx(certain.item(), rel=1e-6)  # a mean over the known
@@ -196,6 +200,5 @@ def _rows(count: int, seed: int) -> RankRows:
     dense = {name: nothing for name in ENTITIES} | {"viewer": x}
     index = {name: nothing.long() for name in ENTITIES}
     video = torch.zeros(count, dtype=torch.int64)
-    return RankRows(
-        dense, index, {}, video, torch.zeros(1, 4), labels, torch.ones(count, 4, dtype=torch.bool)
-    )
+    known = torch.ones(count, 4, dtype=torch.bool)
+    return RankRows(dense, index, {}, video, torch.zeros(1, 4), labels, known, torch.full((count,), -1))

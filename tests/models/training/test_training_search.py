@@ -61,9 +61,11 @@ class _Study:
     def enqueue_trial(self, given: dict[str, float]) -> None:
         self.given = given
 
-    def optimize(self, objective: Callable[[_Trial], float], timeout: float) -> None:
+    def optimize(
+        self, objective: Callable[[_Trial], float], timeout: float = 1e9, n_trials: int = 1000
+    ) -> None:
         end = time.monotonic() + timeout
-        for number in range(self.most):
+        for number in range(min(self.most, n_trials)):
             with contextlib.suppress(_Pruned):
                 objective(_Trial(number, self.given if number == 0 else None))
             if time.monotonic() > end:

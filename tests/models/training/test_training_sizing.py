@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vireo_models.networks import Ranker
-from vireo_models.ranker import WATCH_WIDTHS
 from vireo_models.sizing import TOLERANCE, YARDSTICK, Sizes, matched, parameter_count
+from vireo_models.watch_time import WATCH_WIDTHS
 
 ARCHITECTURES = ("hard", "moe", "mmoe", "ple")
 DEMO = Sizes(experts=4, hidden=64, width=32, tower_hidden=32)

@@ -15,6 +15,7 @@ DATA = "simulate:viewers=400,videos=600,creators=80,days=14,history_days=6,sessi
 SETTINGS = {
     "threads": 1,
     "bootstrap": 60,
+    "boosting_trials": 1,
     "tower": {"epochs": 6, "batch": 256, "uniform_negatives": 256, "id_width": 16, "lr": 0.005},
     "ranker": {
         "epochs": 6,

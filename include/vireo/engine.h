@@ -61,13 +61,13 @@ enum vr_status vr_engine_create_tested(struct vr_backend *backend, const struct 
                                        const struct vr_engine_options *options, struct vr_golden_report *worst,
                                        struct vr_engine **out);
 
-/* Bytes of the video table; 0: there is none. */
-uint64_t vr_engine_table_bytes(const struct vr_engine *engine);
-
 /* Take rows out of both indexes for good (index_remove of vireo/backend.h): searches find what is left, all else knows
  * the rows as before. Any thread, while the engine serves; VR_ERR_TIMEOUT past deadline_us (monotonic), VR_ERR_INVALID,
  * the device's own errors, after which the same call may be made again. */
 enum vr_status vr_engine_remove(struct vr_engine *engine, const int32_t *row, uint32_t count, uint64_t deadline_us);
+
+/* Bytes of the video table; 0: there is none. */
+uint64_t vr_engine_table_bytes(const struct vr_engine *engine);
 
 /* What the ranker runs in; never VR_PRECISION_AUTO. */
 enum vr_precision vr_engine_precision(const struct vr_engine *engine);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "compute/support_ops.h"
+#include "kernels/knn.h"
 #include "vireo/backend_cuda.h"
 #include "vireo/clock.h"
 
@@ -160,6 +161,7 @@ int main(void)
     struct vr_backend *cuda = NULL, *cpu = NULL;
     must(vr_backend_open("cpu", 1, &cpu), "open");
     must(vr_cuda_backend_open(1, &cuda), "open");
+    vr_knn_thread_patience(600000000); /* the emulated device is shared, and slow under the sanitizer */
     uint32_t faults = check_kind(cpu, VR_INDEX_EXACT) + check_kind(cpu, VR_INDEX_EXACT_INT8) +
                       check_kind(cpu, VR_INDEX_IVF) + check_kind(cuda, VR_INDEX_EXACT_INT8) +
                       check_kind(cuda, VR_INDEX_IVF) + check_kind(cuda, VR_INDEX_CUVS_FLAT);

@@ -55,10 +55,11 @@ class Pipeline:
     def __init__(self, folder: Path, start_ms: int | None = None) -> None:
         faiss.omp_set_num_threads(1)
         self.bundle = Bundle(folder, start_ms)
+        self.shown = np.flatnonzero(self.bundle.safe)  # what no viewer may see is in no index
         self.tower_index = faiss.IndexFlatIP(self.bundle.tower.shape[1])
-        self.tower_index.add(self.bundle.tower)
+        self.tower_index.add(self.bundle.tower[self.shown])
         self.content_index = faiss.IndexFlatIP(self.bundle.content.shape[1])
-        self.content_index.add(self.bundle.content)
+        self.content_index.add(self.bundle.content[self.shown])
 
     # ---- retrieval ----
 
@@ -66,9 +67,10 @@ class Pipeline:
         self, index: Any, query: np.ndarray, skip: np.ndarray, want: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """The best rows that are not skipped: as many more are asked for."""
-        score, row = index.search(query[None, :], min(want + skip.size, index.ntotal))
-        keep = ~np.isin(row[0], skip)
-        return row[0][keep][:want], score[0][keep][:want]
+        score, place = index.search(query[None, :], min(want + skip.size, index.ntotal))
+        row = self.shown[place[0]]
+        keep = ~np.isin(row, skip)
+        return row[keep][:want], score[0][keep][:want]
 
     def user_tower(self, raw: np.ndarray, context: np.ndarray, vectors: dict[str, np.ndarray]) -> np.ndarray:
         blocks = self.bundle.blocks

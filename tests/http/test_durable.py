@@ -110,6 +110,12 @@ def test_a_full_disk_is_a_503_and_reading_goes_on(bundle: Path, tmp_path: Path) 
     assert written == [*(f"ebefore{number}" for number in range(500)), "elate"]
 
 
+def test_a_log_without_a_segment_is_empty(tmp_path: Path) -> None:
+    """A server that was killed before its first segment had its name leaves one, and a file that nobody reads."""
+    (tmp_path / f"{1:020}.log.new").write_bytes(b"VIREO")
+    assert list(read_events(tmp_path)) == []
+
+
 def test_a_torn_end_is_cut_off_and_damage_is_no_start(bundle: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     flags = ("--data", str(data))

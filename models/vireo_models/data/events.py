@@ -11,6 +11,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -218,7 +219,7 @@ def _read_segment(path: Path, following: Path | None, first: int) -> Iterator[Ev
 def read_events(folder: Path | str, first: int = 1) -> Iterator[Event]:
     """The events of a log from sequence ``first`` on, in order. DamagedLogError, OSError."""
     found = segments(Path(folder))
-    for path, following in zip(found, [*found[1:], None], strict=True):
+    for path, following in zip_longest(found, found[1:]):
         if following is None or int(following.stem) > first:
             yield from _read_segment(path, following, first)
 

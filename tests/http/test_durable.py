@@ -111,7 +111,7 @@ def test_a_full_disk_is_a_503_and_reading_goes_on(bundle: Path, tmp_path: Path) 
 
 
 def test_a_log_without_a_segment_is_empty(tmp_path: Path) -> None:
-    """A server that was killed before its first segment had its name leaves one, and a file that nobody reads."""
+    """What a server leaves that is killed before its first segment has its name: a file that nobody reads."""
     (tmp_path / f"{1:020}.log.new").write_bytes(b"VIREO")
     assert list(read_events(tmp_path)) == []
 

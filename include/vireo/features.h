@@ -55,6 +55,11 @@ enum vr_video_field {
     VR_VIDEO_WATCH_S,
     VR_VIDEO_FIELDS
 };
+/* Fields of a video that change from one request to the next; they lie together. */
+static inline bool vr_video_field_is_counter(uint32_t field)
+{
+    return field >= VR_VIDEO_IMPRESSIONS && field <= VR_VIDEO_WATCH_S;
+}
 enum vr_context_field { VR_CONTEXT_HOUR = 0, VR_CONTEXT_WEEKDAY, VR_CONTEXT_FIELDS };
 enum vr_pair_field {
     VR_PAIR_AGE_H = 0,

@@ -85,8 +85,7 @@ static bool is_of_row(const struct batch *batch, uint32_t i)
     double own[VR_VIDEO_FIELDS + VR_DECLARED_FIELDS_MAX];
     vr_engine_video_raw(batch->engine, *batch->request[i].row, own);
     for (uint32_t f = 0; f < fields; f++) {
-        const bool counter = f >= VR_VIDEO_IMPRESSIONS && f <= VR_VIDEO_WATCH_S;
-        if (!counter && told[f] != own[f] && !(isnan(told[f]) && isnan(own[f]))) {
+        if (!vr_video_field_is_counter(f) && told[f] != own[f] && !(isnan(told[f]) && isnan(own[f]))) {
             return false;
         }
     }

@@ -137,7 +137,7 @@ enum vr_status slot_hoist(struct vr_engine_slot *slot)
         .out = level->experts * level->hidden,
         .y = slot->hoisted_hidden,
     };
-    enum vr_status status = inputs_gather(slot, &engine->request, at->room, at->request_dense.device,
+    enum vr_status status = inputs_gather(engine, slot->stream, &engine->request, at->room, at->request_dense.device,
                                           at->request_index.device, slot->request_row);
     if (status == VR_OK) {
         status = run_layers(slot, at->room, &layers);
@@ -383,7 +383,8 @@ enum vr_status slot_network(struct vr_engine_slot *slot, uint32_t first, uint32_
         .video = table ? view_at(at.index.device, inputs->row_at) : at.index.device,
         .x = slot->video_part,
     };
-    enum vr_status status = inputs_gather(slot, inputs, rows, at.dense.device, at.index.device, slot->video_part);
+    enum vr_status status =
+        inputs_gather(slot->engine, slot->stream, inputs, rows, at.dense.device, at.index.device, slot->video_part);
     for (uint32_t l = 0; status == VR_OK && l < slot->engine->bundle->ranker.level_count; l++) {
         status = run_level(slot, l, &chunk);
     }

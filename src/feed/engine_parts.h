@@ -345,8 +345,9 @@ void inputs_clear(const struct engine_inputs *inputs, uint32_t first, uint32_t e
                   const struct engine_pair *index);
 
 /* Assemble `rows` rows: dense and index are at their first row. */
-enum vr_status inputs_gather(struct vr_engine_slot *slot, const struct engine_inputs *inputs, uint32_t rows,
-                             struct vr_view dense, struct vr_view index, struct engine_matrix y);
+enum vr_status inputs_gather(const struct vr_engine *engine, struct vr_stream *stream,
+                             const struct engine_inputs *inputs, uint32_t rows, struct vr_view dense,
+                             struct vr_view index, struct engine_matrix y);
 
 /* From retrieval's input on the device: history vectors into vector[ENGINE_HIST_*]; from these the user tower's into
  * vector[ENGINE_USER_TOWER]. */

@@ -241,19 +241,8 @@ static enum vr_status multiply(struct works *works, uint32_t rows)
 {
     const struct vr_engine *engine = works->engine;
     const struct vr_backend_ops *ops = engine->backend->ops;
-    const struct engine_inputs *inputs = &engine->table.inputs;
     const uint32_t outputs = table_outputs(engine), width = engine->table.still.width;
-    const struct vr_gather gather = {
-        .rows = rows,
-        .segment = inputs->segment,
-        .segments = inputs->segments,
-        .dense = works->dense.device,
-        .dense_stride = inputs->dense_stride,
-        .index = works->index.device,
-        .index_stride = inputs->index_stride,
-        .y = works->x,
-        .y_stride = width,
-    };
+    const struct engine_matrix x = {.view = works->x, .stride = width, .element = VR_ELEMENT_F32};
     const struct vr_linear linear = {
         .rows = rows,
         .in = width,
@@ -265,7 +254,8 @@ static enum vr_status multiply(struct works *works, uint32_t rows)
         .y = works->y.device,
         .y_stride = outputs,
     };
-    enum vr_status status = ops->gather(engine->resident.stream, &gather);
+    enum vr_status status = inputs_gather(engine, engine->resident.stream, &engine->table.inputs, rows,
+                                          works->dense.device, works->index.device, x);
     if (status == VR_OK) {
         status = ops->linear(engine->resident.stream, &linear);
     }

@@ -70,8 +70,9 @@ void slot_pad_users(struct vr_engine_slot *slot, uint32_t requests)
 
 /* ---- operations ---- */
 
-enum vr_status inputs_gather(struct vr_engine_slot *slot, const struct engine_inputs *inputs, uint32_t rows,
-                             struct vr_view dense, struct vr_view index, struct engine_matrix y)
+enum vr_status inputs_gather(const struct vr_engine *engine, struct vr_stream *stream,
+                             const struct engine_inputs *inputs, uint32_t rows, struct vr_view dense,
+                             struct vr_view index, struct engine_matrix y)
 {
     const struct vr_gather args = {
         .rows = rows,
@@ -85,7 +86,7 @@ enum vr_status inputs_gather(struct vr_engine_slot *slot, const struct engine_in
         .y_stride = y.stride,
         .y_element = y.element,
     };
-    return inputs->width > 0 ? slot_ops(slot)->gather(slot->stream, &args) : VR_OK;
+    return inputs->width > 0 ? engine->backend->ops->gather(stream, &args) : VR_OK;
 }
 
 /* Vector `v` of each request to its columns of the user tower's rows. */
@@ -149,8 +150,8 @@ static enum vr_status tower_layer(struct vr_engine_slot *slot, uint32_t l, struc
 static enum vr_status tower_rows(struct vr_engine_slot *slot, const struct engine_pair *vector)
 {
     const struct engine_retrieval *at = &slot->retrieval;
-    enum vr_status status = inputs_gather(slot, &slot->engine->user, at->room, at->user_dense.device,
-                                          at->user_index.device, slot->user_row);
+    enum vr_status status = inputs_gather(slot->engine, slot->stream, &slot->engine->user, at->room,
+                                          at->user_dense.device, at->user_index.device, slot->user_row);
     for (uint32_t v = 0; status == VR_OK && v < ENGINE_VECTORS; v++) {
         status = gather_vector(slot, v, vector[v].device);
     }

@@ -103,18 +103,13 @@ enum vr_status vr_feature_block_create(const struct vr_feature_space *space, str
     return VR_OK;
 }
 
-/* The fields of a video that change from one request to the next lie together. */
-static bool is_counter(uint32_t field)
-{
-    return field >= VR_VIDEO_IMPRESSIONS && field <= VR_VIDEO_WATCH_S;
-}
-
 static bool is_still(const struct vr_feature *feature)
 {
     if (feature->kind == VR_FEATURE_VECTOR) {
         return true;
     }
-    return !is_counter(feature->field) && !(feature->kind == VR_FEATURE_RATE && is_counter(feature->denominator));
+    return !vr_video_field_is_counter(feature->field) &&
+           !(feature->kind == VR_FEATURE_RATE && vr_video_field_is_counter(feature->denominator));
 }
 
 enum vr_status vr_feature_block_part(const struct vr_feature_space *space, const struct vr_feature_block *block,
